@@ -1,0 +1,26 @@
+// `npm run build`: bundles the command line into packages/cli/dist, as it is published: few files, so that it and the cluster
+// process start fast. In the repository everything else runs from source. Usage: node scripts/build-cli.ts
+import { copyFileSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { rolldown } from 'rolldown'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const dist = join(root, 'packages', 'cli', 'dist')
+
+rmSync(dist, { recursive: true, force: true })
+const bundle = await rolldown({
+  input: {
+    main: join(root, 'packages', 'cli', 'src', 'main.ts'),
+    // Started as a program of its own, found beside the code that starts it.
+    'process-shim': join(root, 'packages', 'oci', 'src', 'lib', 'runtime', 'process-shim.ts'),
+  },
+  platform: 'node',
+  resolve: { conditionNames: ['@fairlead/source', 'node', 'import', 'default'] },
+  // They bring native code, or files they look for beside themselves.
+  external: ['rolldown', /^rolldown\//, '@vercel/nft'],
+})
+await bundle.write({ dir: dist, format: 'esm', entryFileNames: '[name].js', chunkFileNames: '[name]-[hash].js' })
+await bundle.close()
+copyFileSync(join(root, 'packages', 'cluster', 'src', 'lib', 'network', 'preload.cjs'), join(dist, 'preload.cjs'))
+copyFileSync(join(root, 'docs', 'reference', 'errors.md'), join(dist, 'errors.md'))
