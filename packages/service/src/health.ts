@@ -1,0 +1,25 @@
+/**
+ * Liveness, readiness and the state of components, independent of any server.
+ *
+ * ```ts
+ * import { createHealth } from '@fairlead/service/health'
+ *
+ * const health = createHealth({ service: 'catalog' })
+ * health.addCheck('disk', () => true, { timeoutMs: 500 })
+ * health.state = 'ready'
+ * console.log((await health.report()).status)
+ * ```
+ */
+export { createHealth } from './lib/health/health.ts'
+export type {
+  Availability,
+  Check,
+  CheckOptions,
+  ComponentHealth,
+  Health,
+  HealthOptions,
+  HealthReport,
+  HealthStatus,
+} from './lib/health/health.ts'
+export { findHealthEndpoint } from './lib/health/endpoints.ts'
+export type { HealthAnswer } from './lib/health/endpoints.ts'

@@ -1,0 +1,8 @@
+import { randomUUID } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+
+/** The caller's id when it is short and plain (it goes into logs and headers), else a new one. */
+export function requestIdOf(request: IncomingMessage): string {
+  const given = request.headers['x-request-id']
+  return typeof given === 'string' && /^[\w.:+=/@-]{1,128}$/.test(given) ? given : randomUUID()
+}

@@ -1,0 +1,82 @@
+import { definitionInvalid } from '../errors.ts'
+import type { Check, CheckOptions } from '../health/health.ts'
+import { contextNames } from '../http/context.ts'
+import type { RequestContext } from '../http/context.ts'
+import { createRouteTable } from '../http/router.ts'
+import type { Router, RouteTable } from '../http/router.ts'
+import type { ServerLimits } from '../http/server.ts'
+import type { ResourceMap, ResourceValues } from '../lifecycle/resource.ts'
+
+export interface ServiceDefinition<Uses extends ResourceMap> {
+  /** Lower-case letters, digits and dashes, at most 63: what Kubernetes accepts for a Service. */
+  readonly name: string
+  /** Default: the environment's SERVICE_VERSION, else `unknown`. */
+  readonly version?: string | undefined
+  /** Resources by the name under which handlers see them. Started before traffic, stopped after it. */
+  readonly use?: Uses | undefined
+  /** Adds the routes. */
+  readonly http?: ((router: Router<ResourceValues<Uses>>) => unknown) | undefined
+  /** Answers what no route does: the Web-standard handler. Returns a `Response`, or anything a route may return. */
+  readonly fetch?: ((request: Request, context: RequestContext & ResourceValues<Uses>) => unknown) | undefined
+  /**
+   * Answers whatever was thrown while serving, an {@link HttpError} for a path that is not there included, with a page
+   * of one's own. Returning undefined leaves it to problem details (RFC 9457), which is the default.
+   */
+  readonly onError?: ((error: unknown, context: RequestContext & ResourceValues<Uses>) => unknown) | undefined
+  /** Component checks beside those of the resources. */
+  readonly checks?: Readonly<Record<string, ServiceCheck<ResourceValues<Uses>>>> | undefined
+  /** Moves health and metrics to a port of their own. Default: the environment's ADMIN_PORT, else they share the service's port. */
+  readonly admin?: { readonly port: number; readonly host?: string | undefined } | undefined
+  /** Request bodies above this are answered 413. Default 1 MiB. */
+  readonly bodyLimitBytes?: number | undefined
+  readonly limits?: ServerLimits | undefined
+}
+
+export interface ServiceCheck<Values> extends CheckOptions {
+  readonly check: (values: Values, signal: AbortSignal) => ReturnType<Check>
+}
+
+/** A service that has been described and checked, and does nothing yet: {@link start} or {@link run} it. */
+export interface Service<Uses extends ResourceMap = ResourceMap> {
+  readonly name: string
+  readonly definition: ServiceDefinition<Uses>
+  /** Collected when first asked for: the schemas that `http` names may stand below it in its module. */
+  readonly routes: RouteTable<ResourceValues<Uses>>
+}
+
+/**
+ * Describes a service.
+ *
+ * @throws {ServiceError} `FAIRLEAD_SERVICE_DEFINITION`
+ */
+// A service without resources has exactly none.
+// oxlint-disable-next-line typescript/no-generated-empty-object-type
+export function service<Uses extends ResourceMap = Record<never, never>>(
+  definition: ServiceDefinition<Uses>,
+): Service<Uses> {
+  const { name } = definition
+  if (!/^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/.test(name)) {
+    throw definitionInvalid(name, 'its name is not made of lower-case letters, digits and dashes')
+  }
+  if (definition.http === undefined && definition.fetch === undefined)
+    throw definitionInvalid(name, 'it has neither http nor fetch')
+  const taken = Object.keys(definition.use ?? {}).find((resource) => contextNames.has(resource))
+  if (taken !== undefined)
+    throw definitionInvalid(name, `a resource cannot be called "${taken}", handlers have that already`)
+  let routes: RouteTable<ResourceValues<Uses>> | undefined
+  return {
+    name,
+    definition,
+    get routes() {
+      return (routes ??= collectRoutes(definition))
+    },
+  }
+}
+
+function collectRoutes<Uses extends ResourceMap>(
+  definition: ServiceDefinition<Uses>,
+): RouteTable<ResourceValues<Uses>> {
+  const routes = createRouteTable<ResourceValues<Uses>>()
+  definition.http?.(routes.router)
+  return routes
+}

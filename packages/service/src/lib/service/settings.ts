@@ -1,0 +1,77 @@
+import { settingInvalid } from '../errors.ts'
+import type { Environment } from '../lifecycle/resource.ts'
+import { isLogLevel, logLevels } from '../log/logger.ts'
+import type { LogLevel } from '../log/logger.ts'
+
+/** What a service takes from its environment; {@link StartOptions} win over it. */
+export interface Settings {
+  /** HOST, default `0.0.0.0`. */
+  readonly host: string
+  /** PORT, default 8080. 0 takes a free one. */
+  readonly port: number
+  /** ADMIN_PORT, default none. */
+  readonly adminPort: number | undefined
+  /** LOG_LEVEL, default `info`. */
+  readonly logLevel: LogLevel
+  /** LOG_FORMAT `json` or `pretty`; default `pretty` when standard output is a terminal, else `json`. */
+  readonly logFormat: 'json' | 'pretty'
+  /** SERVICE_VERSION. */
+  readonly version: string | undefined
+  /** ENVIRONMENT, else NODE_ENV, else `development`. */
+  readonly environment: string
+  readonly drain: {
+    /**
+     * DRAIN_DELAY_MS: how long to go on accepting after the stop signal. Default 5000 in Kubernetes, where traffic
+     * keeps coming until every node has heard that the pod is going (0 where a preStop sleep does the waiting), else 0.
+     */
+    readonly delayMs: number
+    /** How long an idle connection is left to its peer: 1000 in Kubernetes, else 100. */
+    readonly idleGraceMs: number
+    /** STOP_TIMEOUT_MS: for the whole drain. Default 27000, which leaves 3 s of Kubernetes' 30 s to stop resources. */
+    readonly timeoutMs: number
+  }
+}
+
+/** @throws {ServiceError} `FAIRLEAD_SERVICE_SETTING` */
+export function readSettings(env: Environment, isTerminal: boolean): Settings {
+  const isKubernetes = env['KUBERNETES_SERVICE_HOST'] !== undefined
+  return {
+    host: given(env, 'HOST') ?? '0.0.0.0',
+    port: readNumber(env, 'PORT', 65_535) ?? 8080,
+    adminPort: readNumber(env, 'ADMIN_PORT', 65_535),
+    logLevel: readLogLevel(env),
+    logFormat: readLogFormat(env) ?? (isTerminal ? 'pretty' : 'json'),
+    version: given(env, 'SERVICE_VERSION'),
+    environment: given(env, 'ENVIRONMENT') ?? given(env, 'NODE_ENV') ?? 'development',
+    drain: {
+      delayMs: readNumber(env, 'DRAIN_DELAY_MS', 3_600_000) ?? (isKubernetes ? 5000 : 0),
+      idleGraceMs: isKubernetes ? 1000 : 100,
+      timeoutMs: readNumber(env, 'STOP_TIMEOUT_MS', 3_600_000) ?? 27_000,
+    },
+  }
+}
+
+function readNumber(env: Environment, name: string, max: number): number | undefined {
+  const text = given(env, name)
+  if (text === undefined) return undefined
+  if (!/^\d{1,9}$/.test(text) || Number(text) > max) throw settingInvalid(name, text, `a whole number from 0 to ${max}`)
+  return Number(text)
+}
+
+function readLogLevel(env: Environment): LogLevel {
+  const text = given(env, 'LOG_LEVEL')?.toLowerCase() ?? 'info'
+  if (!isLogLevel(text)) throw settingInvalid('LOG_LEVEL', text, `one of ${logLevels.join(', ')}`)
+  return text
+}
+
+function readLogFormat(env: Environment): 'json' | 'pretty' | undefined {
+  const text = given(env, 'LOG_FORMAT')?.toLowerCase()
+  if (text === undefined || text === 'json' || text === 'pretty') return text
+  throw settingInvalid('LOG_FORMAT', text, 'json or pretty')
+}
+
+/** A variable set to nothing counts as not set. */
+function given(env: Environment, name: string): string | undefined {
+  const text = env[name]?.trim()
+  return text === '' ? undefined : text
+}
