@@ -1,0 +1,15 @@
+/**
+ * Kubernetes objects from and to text and bytes: YAML and JSON manifests, and the protobuf bodies Go clients send.
+ *
+ * ```ts
+ * import { parseManifests, renderYaml } from '@fairlead/kube/codec'
+ *
+ * const [object] = parseManifests('{apiVersion: v1, kind: ConfigMap, metadata: {name: settings}}', 'settings.yaml')
+ * console.log(renderYaml(object))
+ * ```
+ */
+export { findDuplicateKeys } from './lib/codec/duplicate-keys.ts'
+export { parseJson } from './lib/codec/json.ts'
+export { decodeProtobuf, isProtobuf } from './lib/codec/protobuf.ts'
+export { parseManifests, parseYaml, renderYaml } from './lib/codec/yaml.ts'
+export type { ParsedJson } from './lib/codec/json.ts'

@@ -1,0 +1,245 @@
+import * as http from 'node:http'
+import * as https from 'node:https'
+import type { Duplex } from 'node:stream'
+
+import { connectFailed, deadlineExceeded } from './errors.ts'
+import { readBytes } from './transport.ts'
+import type { Transport, TransportRequest, TransportResponse } from './transport.ts'
+
+export interface HttpsTransportOptions {
+  /** `https://host:port[/prefix]`; `http://` is spoken in the clear. */
+  readonly server: string
+  /** PEM of the authorities to trust. Default: Node's own. */
+  readonly ca?: string | undefined
+  /** The name to expect in the server's certificate. Default: the host of `server`. */
+  readonly serverName?: string | undefined
+  /** Accept any certificate. Default false. */
+  readonly insecure?: boolean | undefined
+  readonly proxyUrl?: string | undefined
+  /** Asked before every request; `refresh` after the server answered 401 to the last ones. Default: anonymous. */
+  readonly credentials?: ((options: { readonly refresh: boolean }) => Promise<Credentials>) | undefined
+  /** Milliseconds until an answer must be complete. Default 30,000. */
+  readonly deadlineMs?: number | undefined
+}
+
+/** What proves who asks. */
+export interface Credentials {
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  /** PEM of the client certificate, with its key. */
+  readonly cert?: string | undefined
+  readonly key?: string | undefined
+}
+
+const defaultDeadlineMs = 30_000
+
+/** HTTP/1.1 over kept-alive TLS connections. Connection failures are FAIRLEAD_KUBE_CONNECT, late answers FAIRLEAD_KUBE_DEADLINE. */
+export function createHttpsTransport(options: HttpsTransportOptions): Transport {
+  const base = new URL(options.server)
+  const agents = createAgents(options, base)
+
+  async function attempt(request: TransportRequest, refresh: boolean): Promise<TransportResponse> {
+    const credentials = (await options.credentials?.({ refresh })) ?? {}
+    const agent = agents.for(credentials)
+    return sendOnce(request, { base, agent, credentials, deadlineMs: deadlineOf(request, options.deadlineMs) })
+  }
+
+  return {
+    async send(request) {
+      request.signal?.throwIfAborted()
+      const response = await attempt(request, false)
+      if (response.status !== 401 || options.credentials === undefined) {
+        return response
+      }
+      // A token may have been rotated or have expired between two requests: ask for it once more.
+      await readBytes(response.body)
+      return attempt(request, true)
+    },
+    async close() {
+      agents.close()
+    },
+  }
+}
+
+interface Agents {
+  for(credentials: Credentials): http.Agent
+  close(): void
+}
+
+/** One agent per client certificate, for connections made with one must not serve another; the last is kept. */
+function createAgents(options: HttpsTransportOptions, base: URL): Agents {
+  const shared = {
+    keepAlive: true,
+    maxFreeSockets: 16,
+    ...(options.proxyUrl !== undefined && {
+      proxyEnv: { HTTPS_PROXY: options.proxyUrl, HTTP_PROXY: options.proxyUrl },
+    }),
+  }
+  let current: { agent: http.Agent; cert: string | undefined; key: string | undefined } | undefined
+
+  function createAgent({ cert, key }: Credentials): http.Agent {
+    return base.protocol === 'http:'
+      ? new http.Agent(shared)
+      : new https.Agent({
+          ...shared,
+          ca: options.ca,
+          cert,
+          key,
+          rejectUnauthorized: options.insecure !== true,
+          minVersion: 'TLSv1.2',
+          ...(options.serverName !== undefined && { servername: options.serverName }),
+        })
+  }
+
+  return {
+    for(credentials) {
+      if (current === undefined || current.cert !== credentials.cert || current.key !== credentials.key) {
+        current = { agent: createAgent(credentials), cert: credentials.cert, key: credentials.key }
+      }
+      return current.agent
+    },
+    close: () => current?.agent.destroy(),
+  }
+}
+
+function deadlineOf(
+  request: TransportRequest,
+  defaultMs: number = defaultDeadlineMs,
+): { headMs: number; wholeMs: number } {
+  const wholeMs = request.deadlineMs ?? (/[?&](?:watch|follow)=(?:true|1)\b/.test(request.path) ? 0 : defaultMs)
+  return { headMs: wholeMs === 0 ? defaultMs : wholeMs, wholeMs }
+}
+
+interface Connection {
+  readonly base: URL
+  readonly agent: http.Agent
+  readonly credentials: Credentials
+  readonly deadlineMs: { headMs: number; wholeMs: number }
+}
+
+function sendOnce(request: TransportRequest, connection: Connection, canRetry = true): Promise<TransportResponse> {
+  const { base, agent, credentials, deadlineMs } = connection
+  const { signal, body } = request
+  const { promise, resolve, reject } = Promise.withResolvers<TransportResponse>()
+  const sent = (base.protocol === 'http:' ? http : https).request({
+    agent,
+    method: request.method,
+    host: base.hostname.replace(/^\[(.*)\]$/, '$1'),
+    port: base.port === '' ? undefined : Number(base.port),
+    path: `${base.pathname.replace(/\/+$/, '')}${request.path}`,
+    headers: {
+      'user-agent': 'fairlead',
+      ...request.headers,
+      ...credentials.headers,
+      ...(body !== undefined && { 'content-length': Buffer.byteLength(body) }),
+    },
+  })
+  let received: http.IncomingMessage | undefined
+  // Whoever waits gets the reason: the request before the answer's head, its body's reader after.
+  const destroy = (reason: Error): void => {
+    ;(received ?? sent).destroy(reason)
+  }
+  const expire = (): void => {
+    destroy(deadlineExceeded(request.method, request.path, deadlineMs.headMs))
+  }
+  const timer = setTimeout(expire, deadlineMs.headMs)
+  const abort = (): void => {
+    destroy(abortReason(signal))
+  }
+  signal?.addEventListener('abort', abort, { once: true })
+  const settle = (): void => {
+    clearTimeout(timer)
+    signal?.removeEventListener('abort', abort)
+  }
+
+  sent.on('error', (error: NodeJS.ErrnoException) => {
+    settle()
+    if (signal?.aborted === true) {
+      reject(abortReason(signal))
+    } else if (canRetry && sent.reusedSocket && request.method === 'GET' && error.code === 'ECONNRESET') {
+      // The server closed the idle connection while the request was on its way.
+      resolve(sendOnce(request, connection, false))
+    } else {
+      reject(toConnectError(error, base))
+    }
+  })
+  sent.on('response', (response) => {
+    received = response
+    if (deadlineMs.wholeMs === 0) {
+      clearTimeout(timer)
+      response.socket.setKeepAlive(true, 30_000)
+    }
+    response.once('close', settle)
+    resolve({
+      status: response.statusCode ?? 0,
+      headers: joinHeaders(response),
+      body: readBody(response, signal, base),
+    })
+  })
+  sent.on('upgrade', (response: http.IncomingMessage, socket: Duplex) => {
+    // Nobody here speaks a switched protocol.
+    settle()
+    socket.destroy()
+    reject(
+      connectFailed(base.origin, `status ${response.statusCode}`, 'Use a client that speaks this protocol', undefined),
+    )
+  })
+  sent.end(body)
+  return promise
+}
+
+function joinHeaders(response: http.IncomingMessage): Record<string, string> {
+  const headers: Record<string, string> = {}
+  for (const [name, value] of Object.entries(response.headers)) {
+    if (value !== undefined) {
+      headers[name] = Array.isArray(value) ? value.join(', ') : value
+    }
+  }
+  return headers
+}
+
+async function* readBody(
+  response: http.IncomingMessage,
+  signal: AbortSignal | undefined,
+  base: URL,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  try {
+    yield* response as AsyncIterable<Uint8Array>
+  } catch (error) {
+    signal?.throwIfAborted()
+    throw toConnectError(error as NodeJS.ErrnoException, base)
+  }
+}
+
+function abortReason(signal: AbortSignal | undefined): Error {
+  const reason: unknown = signal?.reason
+  return reason instanceof Error ? reason : new DOMException('This operation was aborted', 'AbortError')
+}
+
+const startHint = 'Check that the cluster runs and that the kubeconfig context names it'
+const trustHint = 'Check certificate-authority-data of the kubeconfig cluster against the server'
+
+const states: ReadonlyMap<string, readonly [state: string, hint: string]> = new Map([
+  ['ECONNREFUSED', ['connection refused', startHint]],
+  ['ECONNRESET', ['connection reset', startHint]],
+  ['EPIPE', ['connection closed', startHint]],
+  ['ETIMEDOUT', ['connection timed out', startHint]],
+  ['ENOTFOUND', ['host name not found', startHint]],
+  ['EAI_AGAIN', ['host name not resolved', 'Check the network connection']],
+  ['DEPTH_ZERO_SELF_SIGNED_CERT', ['certificate is self-signed', trustHint]],
+  ['SELF_SIGNED_CERT_IN_CHAIN', ['certificate chain is not trusted', trustHint]],
+  ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', ['certificate is not trusted', trustHint]],
+  ['UNABLE_TO_GET_ISSUER_CERT_LOCALLY', ['certificate is not trusted', trustHint]],
+  ['CERT_HAS_EXPIRED', ['certificate has expired', 'Renew the certificate of the API server']],
+  [
+    'ERR_TLS_CERT_ALTNAME_INVALID',
+    ['certificate is for another name', 'Set tls-server-name in the kubeconfig cluster'],
+  ],
+])
+
+function toConnectError(error: NodeJS.ErrnoException, base: URL): Error {
+  if (error.code?.startsWith('FAIRLEAD_') === true) {
+    return error
+  }
+  const [state, hint] = states.get(error.code ?? '') ?? [error.message, startHint]
+  return connectFailed(base.origin, state, hint, error)
+}

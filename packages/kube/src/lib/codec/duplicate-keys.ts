@@ -1,0 +1,68 @@
+/**
+ * Paths of the keys a JSON text gives twice in one object (`spec.replicas`), each once, in the order of the text.
+ *
+ * `JSON.parse` silently keeps the last one. The text must be valid JSON: parse it first.
+ */
+export function findDuplicateKeys(text: string): string[] {
+  const found = new Set<string>()
+  const stack: Scope[] = []
+  let index = 0
+  while (index < text.length) {
+    const char = text[index]
+    if (char === '"') {
+      const end = endOfString(text, index)
+      const scope = stack.at(-1)
+      if (scope?.keys !== undefined && scope.isAtKey) {
+        const key = JSON.parse(text.slice(index, end)) as string
+        scope.isAtKey = false
+        scope.name = key
+        if (scope.keys.has(key)) found.add(pathOf(stack))
+        scope.keys.add(key)
+      }
+      index = end
+      continue
+    }
+    if (char === '{') stack.push({ keys: new Set(), name: '', position: 0, isAtKey: true })
+    else if (char === '[') stack.push({ keys: undefined, name: '', position: 0, isAtKey: false })
+    else if (char === '}' || char === ']') stack.pop()
+    else if (char === ',') advance(stack.at(-1))
+    index++
+  }
+  return [...found]
+}
+
+interface Scope {
+  /** Undefined for a list. */
+  keys: Set<string> | undefined
+  name: string
+  position: number
+  isAtKey: boolean
+}
+
+function advance(scope: Scope | undefined): void {
+  if (scope === undefined) return
+  scope.position++
+  scope.isAtKey = scope.keys !== undefined
+}
+
+/** Index after the closing quote. */
+function endOfString(text: string, start: number): number {
+  let end = text.indexOf('"', start + 1)
+  while (end >= 0 && isEscaped(text, end)) end = text.indexOf('"', end + 1)
+  return end < 0 ? text.length : end + 1
+}
+
+function isEscaped(text: string, index: number): boolean {
+  let count = 0
+  while (text[index - 1 - count] === '\\') count++
+  return count % 2 === 1
+}
+
+function pathOf(stack: readonly Scope[]): string {
+  return stack
+    .map((scope, depth) => {
+      if (scope.keys === undefined) return `[${scope.position}]`
+      return depth === 0 ? scope.name : `.${scope.name}`
+    })
+    .join('')
+}

@@ -1,0 +1,97 @@
+import { LineCounter, parseAllDocuments, stringify } from 'yaml'
+import { manifestSyntax } from '../errors.ts'
+import type { Document, Tags } from 'yaml'
+import type { KubeObject } from '../types/kinds.ts'
+
+/** An alias bomb turns a short text into a huge object; manifests use a handful of aliases at most. */
+const maxAliasCount = 100
+
+/**
+ * Kubernetes reads YAML 1.1 (`defaultMode: 0644` is octal, `on` is a boolean) but without its base-60 numbers and
+ * dates, so `22:22` and `2024-01-01` stay text.
+ */
+const options = {
+  version: '1.1',
+  customTags: (tags: Tags): Tags =>
+    tags.filter((tag) => typeof tag === 'string' || ('format' in tag ? tag.format !== 'TIME' : !isTimestamp(tag.tag))),
+} as const
+
+function isTimestamp(tag: string): boolean {
+  return tag === 'tag:yaml.org,2002:timestamp'
+}
+
+/**
+ * Reads Kubernetes objects from YAML or JSON text with any number of documents.
+ *
+ * Empty documents are skipped and lists (`kind: List`, `PodList`) give their items. Each object has `apiVersion`,
+ * `kind` and `metadata`. Throws `SyntaxError` with code FAIRLEAD_KUBE_MANIFEST naming `source:line`; keys given twice
+ * and more than 100 expanded aliases are errors.
+ */
+export function parseManifests(text: string, source = 'manifest'): KubeObject[] {
+  return parseDocuments(text, source).flatMap(({ value, place }) => {
+    if (value === null || value === undefined) return []
+    return toObjects(value, place)
+  })
+}
+
+/** Reads one YAML or JSON document of any shape, under the same rules as {@link parseManifests}. */
+export function parseYaml(text: string, source = 'document'): unknown {
+  const documents = parseDocuments(text, source)
+  if (documents.length > 1) throw manifestSyntax(source, `it holds ${documents.length} documents, expected one`)
+  return documents[0]?.value ?? null
+}
+
+/** Block-style YAML of one value; text that YAML 1.1 would read as a number or a boolean is quoted. */
+export function renderYaml(value: unknown): string {
+  return stringify(value, { version: '1.1', aliasDuplicateObjects: false, lineWidth: 0 })
+}
+
+interface Parsed {
+  value: unknown
+  place: string
+}
+
+function parseDocuments(text: string, source: string): Parsed[] {
+  const lines = new LineCounter()
+  let documents: Document.Parsed[]
+  try {
+    const parsed = parseAllDocuments(text, { ...options, lineCounter: lines, prettyErrors: false })
+    documents = 'empty' in parsed ? [] : parsed
+  } catch (error) {
+    // Nesting beyond the stack ends here.
+    throw manifestSyntax(source, error instanceof Error ? error.message : String(error), error)
+  }
+  return documents.map((document) => {
+    const problem = document.errors[0]
+    if (problem !== undefined) {
+      throw manifestSyntax(placeOf(source, lines, problem.pos[0]), problem.message, problem)
+    }
+    const place = placeOf(source, lines, document.contents?.range[0] ?? 0)
+    try {
+      return { value: document.toJS({ maxAliasCount }) as unknown, place }
+    } catch (error) {
+      throw manifestSyntax(place, error instanceof Error ? error.message : String(error), error)
+    }
+  })
+}
+
+function placeOf(source: string, lines: LineCounter, offset: number): string {
+  return `${source}:${Math.max(lines.linePos(offset).line, 1)}`
+}
+
+function toObjects(value: unknown, place: string): KubeObject[] {
+  if (!isRecord(value)) throw manifestSyntax(place, 'the document is no object, expected a Kubernetes object')
+  for (const key of ['apiVersion', 'kind']) {
+    if (typeof value[key] !== 'string' || value[key] === '') throw manifestSyntax(place, `${key} is missing`)
+  }
+  if (String(value.kind).endsWith('List') && Array.isArray(value.items)) {
+    return value.items.flatMap((item) => toObjects(item, place))
+  }
+  if (!isRecord(value.metadata)) throw manifestSyntax(place, 'metadata is missing')
+  // The proof of the cast stands above: apiVersion and kind are strings, metadata is an object.
+  return [value as KubeObject]
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -1,0 +1,105 @@
+import type { Informer, InformerEvent } from '../cache/informer.ts'
+import { isConflict } from '../client/kube-error.ts'
+import type { KubeResource } from '../client/resource.ts'
+import type { Clock } from './clock.ts'
+import { createWorkQueue } from './work-queue.ts'
+
+/** Where a controller's keys come from. Resolves once everything that exists has been told. */
+export interface Source {
+  start(add: (key: string) => void): Promise<void>
+}
+
+/** What a reconcile may ask for. */
+export interface ReconcileResult {
+  /** Reconcile this key again after so many milliseconds, also when nothing changed. */
+  readonly requeueAfterMs?: number | undefined
+}
+
+export interface ControllerOptions {
+  /** For errors. */
+  readonly name: string
+  /** Start working when all of them have told what exists. */
+  readonly sources: readonly Source[]
+  /** Brings the world of one key to its desired state. Throwing means: again, later (5 ms doubled up to 60 s). */
+  readonly reconcile: (key: string, signal: AbortSignal) => Promise<ReconcileResult | void>
+  /** Keys worked on at the same time; one key never twice. Default 4. */
+  readonly concurrency?: number | undefined
+  /** Told of every failed reconcile but lost write races (409 Conflict), which are part of the game. */
+  readonly onError?:
+    | ((error: unknown, context: { readonly controller: string; readonly key: string }) => void)
+    | undefined
+  readonly signal: AbortSignal
+  readonly clock?: Clock | undefined
+}
+
+/** The keys of an informer's objects, or of whatever they concern. Starts the informer. */
+export function fromInformer<T extends KubeResource>(
+  informer: Informer<T>,
+  keysOf: (object: T, event: InformerEvent, old: T | undefined) => Iterable<string>,
+): Source {
+  return {
+    start(add) {
+      informer.on((event, object, old) => {
+        for (const key of keysOf(object, event, old)) {
+          add(key)
+        }
+      })
+      return informer.start()
+    },
+  }
+}
+
+/** Runs `reconcile` for every key its sources name, until `signal` aborts; then waits for the reconciles under way. */
+export async function runController(options: ControllerOptions): Promise<void> {
+  const { signal, sources, concurrency = 4 } = options
+  const queue = createWorkQueue({ clock: options.clock })
+  const close = (): void => queue.close()
+  signal.addEventListener('abort', close, { once: true })
+  try {
+    await Promise.all(sources.map((source) => source.start((key) => queue.add(key))))
+    await Promise.all(Array.from({ length: concurrency }, () => work(options, queue)))
+  } catch (error) {
+    if (!signal.aborted) {
+      throw error
+    }
+  } finally {
+    queue.close()
+    signal.removeEventListener('abort', close)
+  }
+}
+
+async function work(options: ControllerOptions, queue: ReturnType<typeof createWorkQueue>): Promise<void> {
+  const { signal } = options
+  for (let key = await queue.next(); key !== undefined && !signal.aborted; key = await queue.next()) {
+    try {
+      const result = await options.reconcile(key, signal)
+      queue.forget(key)
+      if (result?.requeueAfterMs !== undefined) {
+        queue.addAfter(key, result.requeueAfterMs)
+      }
+    } catch (error) {
+      if (!signal.aborted) {
+        queue.retry(key)
+        if (!isConflict(error)) {
+          options.onError?.(error, { controller: options.name, key })
+        }
+      }
+    } finally {
+      queue.done(key)
+    }
+  }
+}
+
+/** The key of an object: `namespace/name`, or `name` without a namespace. */
+export function keyOf({ metadata }: KubeResource): string {
+  const name = metadata?.name ?? ''
+  return metadata?.namespace === undefined ? name : `${metadata.namespace}/${name}`
+}
+
+/** The parts of a key made by {@link keyOf}. */
+export function parseKey(key: string): { namespace: string | undefined; name: string } {
+  const slash = key.indexOf('/')
+  return slash < 0
+    ? { namespace: undefined, name: key }
+    : { namespace: key.slice(0, slash), name: key.slice(slash + 1) }
+}

@@ -1,0 +1,39 @@
+/** The errors of types, codec and patches; those of the client are in `client/errors.ts`. */
+
+interface Coded {
+  readonly code: string
+  readonly hint: string
+}
+
+/** The patch is not one: wrong shape, unknown operation or directive. The document does not matter. */
+export function malformedPatch(subject: string, state: string): TypeError & Coded {
+  return Object.assign(new TypeError(`Cannot read ${subject}: ${state}`), {
+    code: 'FAIRLEAD_KUBE_PATCH',
+    hint: 'Correct the patch; its format is given by the content type it is sent with',
+  })
+}
+
+/** The patch is well-formed, but the document has not what it speaks of. */
+export function unappliablePatch(subject: string, state: string): RangeError & Coded {
+  return Object.assign(new RangeError(`Cannot apply ${subject}: ${state}`), {
+    code: 'FAIRLEAD_KUBE_PATCH',
+    hint: 'Read the object again and make the patch for what it holds now',
+  })
+}
+
+/** A manifest that is no YAML, no JSON, or no Kubernetes object. `place` is `file:line` as far as known. */
+export function manifestSyntax(place: string, state: string, cause?: unknown): SyntaxError & Coded {
+  const error = new SyntaxError(`Cannot parse manifest "${place}": ${state}`, cause === undefined ? {} : { cause })
+  return Object.assign(error, {
+    code: 'FAIRLEAD_KUBE_MANIFEST',
+    hint: 'Correct the manifest at the place named',
+  })
+}
+
+/** A protobuf body that is damaged or of a kind the type table does not hold. */
+export function protobufSyntax(subject: string, state: string): SyntaxError & Coded {
+  return Object.assign(new SyntaxError(`Cannot decode protobuf ${subject}: ${state}`), {
+    code: 'FAIRLEAD_KUBE_PROTOBUF',
+    hint: 'Send the object as application/json',
+  })
+}

@@ -1,0 +1,19 @@
+/**
+ * The three patch formats of the Kubernetes API, and the patch `kubectl apply` computes.
+ *
+ * ```ts
+ * import { applyStrategicMergePatch, createThreeWayMergePatch } from '@fairlead/kube/patch'
+ *
+ * const definition = 'io.k8s.api.apps.v1.Deployment'
+ * const current = { spec: { replicas: 3, template: { spec: { containers: [{ name: 'web', image: 'web:1' }] } } } }
+ * const modified = { spec: { template: { spec: { containers: [{ name: 'web', image: 'web:2' }] } } } }
+ * const patch = createThreeWayMergePatch({ original: modified, modified, current, definition })
+ * console.log(applyStrategicMergePatch(current, patch, definition)) // image web:2, still 3 replicas
+ * ```
+ */
+export { applyJsonPatch } from './lib/patch/json-patch.ts'
+export { applyMergePatch, createMergePatch } from './lib/patch/merge-patch.ts'
+export { applyStrategicMergePatch } from './lib/patch/strategic-merge-patch.ts'
+export { createThreeWayMergePatch } from './lib/patch/three-way.ts'
+export type { JsonPatchOperation } from './lib/patch/json-patch.ts'
+export type { ThreeWay } from './lib/patch/three-way.ts'
