@@ -1,0 +1,15 @@
+/**
+ * The content store: an OCI image layout directory that many processes share.
+ *
+ * @example
+ * ```ts
+ * import { openLayout } from '@fairlead/oci/layout'
+ *
+ * const layout = await openLayout('/tmp/fairlead-layout-example')
+ * const { digest } = await layout.writeBlob(Buffer.from('content'))
+ * ```
+ */
+export { openLayout } from './lib/layout/layout.ts'
+export type { Layout, ResolvedImage, StoredBlob } from './lib/layout/layout.ts'
+export { withLock } from './lib/layout/lock.ts'
+export type { LockOptions } from './lib/layout/lock.ts'

@@ -1,0 +1,156 @@
+/** Every code this package throws, made in one place so that the catalogue and the code cannot drift apart. */
+
+interface Details {
+  code: string
+  hint?: string | undefined
+  cause?: unknown
+}
+
+function coded<E extends Error>(error: E, details: Details): E & { code: string; hint?: string } {
+  const { cause, ...rest } = details
+  if (cause !== undefined) Object.defineProperty(error, 'cause', { value: cause, configurable: true, writable: true })
+  return Object.assign(error, rest.hint === undefined ? { code: rest.code } : { code: rest.code, hint: rest.hint })
+}
+
+export function referenceSyntax(text: string, state: string, hint?: string): SyntaxError {
+  return coded(new SyntaxError(`Cannot parse image reference ${JSON.stringify(text)}: ${state}`), {
+    code: 'FAIRLEAD_OCI_REFERENCE',
+    hint: hint ?? 'Write a reference such as registry.example/team/app:1.2 or localhost/app:latest',
+  })
+}
+
+export function digestSyntax(text: string, state: string): SyntaxError {
+  return coded(new SyntaxError(`Cannot parse digest ${JSON.stringify(text)}: ${state}`), {
+    code: 'FAIRLEAD_OCI_DIGEST',
+  })
+}
+
+export function digestMismatch(expected: string, actual: string): Error {
+  return coded(new Error(`Cannot accept blob "${expected}": its content has digest "${actual}"`), {
+    code: 'FAIRLEAD_OCI_DIGEST_MISMATCH',
+    hint: 'Fetch the content again; if it happens twice, the source is damaged or was changed on the way',
+  })
+}
+
+export function platformSyntax(text: string): SyntaxError {
+  return coded(new SyntaxError(`Cannot parse platform ${JSON.stringify(text)}: not of the form os/architecture`), {
+    code: 'FAIRLEAD_OCI_PLATFORM',
+    hint: 'Write linux/amd64 or linux/arm64',
+  })
+}
+
+export function layoutInvalid(dir: string, state: string, cause?: unknown): Error {
+  return coded(new Error(`Cannot open image layout "${dir}": ${state}`), {
+    code: 'FAIRLEAD_OCI_LAYOUT',
+    hint: 'Name an empty directory or one that holds an OCI image layout of version 1.0',
+    cause,
+  })
+}
+
+export function layoutLocked(dir: string, owner: string): Error {
+  return coded(new Error(`Cannot change image layout "${dir}": it is locked by ${owner}`), {
+    code: 'FAIRLEAD_OCI_LAYOUT_LOCKED',
+    hint: 'Wait for the other process to finish and try again',
+  })
+}
+
+export function blobMissing(dir: string, digest: string, cause?: unknown): Error {
+  return coded(new Error(`Cannot read blob "${digest}": it is not in the image layout "${dir}"`), {
+    code: 'FAIRLEAD_OCI_BLOB_MISSING',
+    hint: 'Build or pull the image again',
+    cause,
+  })
+}
+
+export function diskFull(path: string, cause: unknown): Error {
+  return coded(new Error(`Cannot write "${path}": no space left on the disk`), {
+    code: 'FAIRLEAD_OCI_DISK_FULL',
+    hint: 'Free some space on that disk, or set FAIRLEAD_HOME and FAIRLEAD_CACHE to directories on another one',
+    cause,
+  })
+}
+
+export function archiveInvalid(state: string, cause?: unknown): Error {
+  return coded(new Error(`Cannot read tar archive: ${state}`), { code: 'FAIRLEAD_OCI_ARCHIVE', cause })
+}
+
+export function archiveUnsafe(path: string, state: string): Error {
+  return coded(new Error(`Cannot accept tar entry ${JSON.stringify(path)}: ${state}`), {
+    code: 'FAIRLEAD_OCI_ARCHIVE_UNSAFE',
+    hint: 'Do not use this archive: it was damaged or made to write outside of its own directory',
+  })
+}
+
+export function registryUnreachable(url: string, state: string, cause?: unknown): Error {
+  return coded(new Error(`Cannot reach registry "${url}": ${state}`), {
+    code: 'FAIRLEAD_OCI_REGISTRY_UNREACHABLE',
+    hint: 'Check the network and the name of the registry',
+    cause,
+  })
+}
+
+export function registryDenied(reference: string, state: string): Error {
+  return coded(new Error(`Cannot pull "${reference}": ${state}`), {
+    code: 'FAIRLEAD_OCI_REGISTRY_DENIED',
+    hint: 'Log in to the registry, or check that the image is public and its name is right',
+  })
+}
+
+export function registryNotFound(reference: string): Error {
+  return coded(new Error(`Cannot pull "${reference}": the registry does not have it`), {
+    code: 'FAIRLEAD_OCI_REGISTRY_NOT_FOUND',
+    hint: 'Check the repository and the tag',
+  })
+}
+
+export function registryAnswer(url: string, state: string, cause?: unknown): Error {
+  return coded(new Error(`Cannot use the answer of registry "${url}": ${state}`), {
+    code: 'FAIRLEAD_OCI_REGISTRY_ANSWER',
+    cause,
+  })
+}
+
+export function platformMissing(reference: string, platform: string, available: readonly string[]): Error {
+  return coded(
+    new Error(
+      `Cannot use image "${reference}" for ${platform}: it exists for ${available.join(', ') || 'no platform'}`,
+    ),
+    { code: 'FAIRLEAD_OCI_PLATFORM_MISSING', hint: 'Choose one of its platforms, or another image' },
+  )
+}
+
+export function layerUnsupported(what: string): Error {
+  return coded(new Error(`Cannot unpack layer "${what}": its form is not known`), {
+    code: 'FAIRLEAD_OCI_LAYER',
+    hint: 'Rebuild the image with layers that are tar archives, plain or compressed by gzip or zstd',
+  })
+}
+
+export function userUnknown(user: string, state: string): Error {
+  return coded(new Error(`Cannot run as user ${JSON.stringify(user)}: ${state}`), {
+    code: 'FAIRLEAD_OCI_USER',
+    hint: 'Name a user of the image, or give its number',
+  })
+}
+
+export function commandFailed(file: string, args: readonly string[], state: string, cause?: unknown): Error {
+  return coded(new Error(`Cannot run "${[file, ...args].join(' ').slice(0, 300)}": ${state}`), {
+    code: 'FAIRLEAD_OCI_RUNTIME_COMMAND',
+    cause,
+  })
+}
+
+export function runtimeUnavailable(state: string): Error {
+  return coded(new Error(`Cannot run containers on this machine: ${state}`), {
+    code: 'FAIRLEAD_OCI_RUNTIME_UNAVAILABLE',
+    hint: 'Run as root on Linux with them installed (on Debian: apt-get install runc conmon nftables), or let pods be plain processes: --runtime process',
+  })
+}
+
+export function containerStart(id: string, state: string, cause?: unknown): Error {
+  return coded(new Error(`Cannot start container "${id}": ${state}`), { code: 'FAIRLEAD_OCI_CONTAINER_START', cause })
+}
+
+export function containerMissing(id: string): Error {
+  return coded(new Error(`Cannot use container "${id}": it does not exist`), { code: 'FAIRLEAD_OCI_CONTAINER' })
+}

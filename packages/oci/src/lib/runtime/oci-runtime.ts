@@ -1,0 +1,232 @@
+import { createHash } from 'node:crypto'
+import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+
+import { runtimeUnavailable } from '../errors.ts'
+import type { Layout } from '../layout/layout.ts'
+import { countOomKills, detectCgroupLayout, removeCgroup } from './cgroup.ts'
+import { findCommand, runCommand } from './command.ts'
+import { createRuntimeConfig } from './config.ts'
+import { createMonitored, reopenMonitoredLog } from './conmon.ts'
+import type { ContainerRuntime, ContainerSpec, ContainerState } from './driver.ts'
+import { execInContainer } from './exec.ts'
+import { openExits } from './exits.ts'
+import { openLayerCache } from './layer-cache.ts'
+import { readHardLimits } from './limits.ts'
+import { mountOverlay, unmountAll } from './overlay.ts'
+import { identifyProcess, isRunning, pidOf } from './process-identity.ts'
+import { releaseByFifo } from './release.ts'
+import { openRecords } from './records.ts'
+import { watchMonitors } from './supervision.ts'
+import { resolveInRoot } from './unpack.ts'
+import { resolveUser } from './users.ts'
+import type { UserIds } from './users.ts'
+
+/** Options of the runtimes. */
+export interface RuntimeOptions {
+  /** Own directory: containers, exit codes. */
+  readonly dir: string
+  /** Directory of unpacked layers; may be shared by runtimes of one kind. */
+  readonly layersDir: string
+  /** Where images come from. */
+  readonly layout: Layout
+  /** How often to look for containers that lost their monitor, milliseconds. Default 5,000. */
+  readonly superviseMs?: number | undefined
+}
+
+/** Programs of the OCI runtime. */
+interface Tools {
+  readonly runtime: string
+  readonly name: string
+  readonly version: string
+  readonly conmon: string
+}
+
+/**
+ * Containers by an OCI runtime (runc, crun) under conmon, on overlay file systems: Linux, root. Throws
+ * `FAIRLEAD_OCI_RUNTIME_UNAVAILABLE` when this machine lacks something.
+ */
+export async function openOciRuntime(options: RuntimeOptions): Promise<ContainerRuntime> {
+  const cgroups = await detectCgroupLayout()
+  const tools = await findTools(cgroups)
+  const records = await openRecords(join(options.dir, 'containers'))
+  const exits = await openExits(join(options.dir, 'exits'))
+  const layers = await openLayerCache({ dir: options.layersDir, layout: options.layout })
+  const hardLimits = await readHardLimits()
+  // State that must not outlive the boot, and socket paths that must stay short.
+  const runDir = join('/run/fairlead', createHash('sha256').update(options.dir).digest('hex').slice(0, 12))
+  const runtimeRoot = join(runDir, 'runtime')
+  const socketDir = join(runDir, 'socket')
+  await Promise.all([runtimeRoot, socketDir].map((path) => mkdir(path, { recursive: true, mode: 0o700 })))
+  const stopWatching = watchMonitors(records, exits, options.superviseMs ?? 5000)
+
+  async function create(spec: ContainerSpec): Promise<void> {
+    const dir = records.dirOf(spec.id)
+    await mkdir(dir, { recursive: true, mode: 0o711 })
+    await records.write({ id: spec.id, createdAt: Date.now(), cgroupPath: spec.cgroupPath })
+    const rootDir = await mountOverlay(dir, layers.dir, await layers.stack(spec.image))
+    const user = await userOf(spec, rootDir)
+    const config = createRuntimeConfig(spec.image.config, {
+      ...spec,
+      rootDir,
+      user,
+      hardLimits,
+      cgroupVersion: cgroups === 'v2' ? 2 : 1,
+    })
+    await writeFile(join(dir, 'config.json'), JSON.stringify(config))
+    const { conmon, runtime } = tools
+    const made = await createMonitored({
+      id: spec.id,
+      conmon,
+      runtime,
+      runtimeRoot,
+      socketDir,
+      bundle: dir,
+      logPath: spec.logPath,
+      exitDir: exits.dir,
+    })
+    const [process, monitor] = [identifyProcess(made.pid), identifyProcess(made.monitorPid)]
+    await records.write({ ...(await records.read(spec.id)), process, monitor })
+  }
+
+  async function start(id: string): Promise<void> {
+    const record = await records.read(id)
+    if (!(await releaseByFifo(join(runtimeRoot, id, 'exec.fifo')))) {
+      await runCommand(tools.runtime, ['--root', runtimeRoot, 'start', id])
+    }
+    await records.write({ ...record, startedAt: Date.now() })
+  }
+
+  const removals = new Map<string, Promise<void>>()
+
+  /** Two who delete the same container share the work. */
+  function remove(id: string): Promise<void> {
+    const running = removals.get(id)
+    if (running) return running
+    const removal = removeNow(id).finally(() => removals.delete(id))
+    removals.set(id, removal)
+    return removal
+  }
+
+  async function removeNow(id: string): Promise<void> {
+    const record = await records.find(id)
+    const dir = records.dirOf(id)
+    // Without its record too: this process may have been killed between the making of the container and the writing of
+    // its number. A container the runtime does not know never got so far, or the machine was started anew since.
+    if (await isThere(join(dir, 'config.json'))) {
+      await runCommand(tools.runtime, ['--root', runtimeRoot, 'delete', '--force', id]).catch(() => {})
+    }
+    if (record?.monitor !== undefined) await untilGone(record.monitor)
+    await unmountAll(join(dir, 'rootfs'))
+    if (record?.cgroupPath) await removeCgroup(record.cgroupPath, cgroups)
+    await exits.remove(id)
+    await records.remove(id)
+  }
+
+  async function state(id: string): Promise<ContainerState | undefined> {
+    const record = await records.find(id)
+    if (!record) return undefined
+    const { startedAt, process: identity, monitor } = record
+    // Looked at before the exit code: a monitor writes that and ends, so one that is gone has written it, if ever.
+    const isMonitored = isAlive(monitor)
+    const isUp = identity !== undefined && (isMonitored || isRunning(identity))
+    const exit = await exits.read(id)
+    if (exit || !isUp) {
+      const oomKilled = record.cgroupPath !== undefined && (await countOomKills(record.cgroupPath, cgroups)) > 0
+      return { id, status: 'exited', startedAt, exitCode: 137, finishedAt: Date.now(), ...exit, oomKilled }
+    }
+    const status = startedAt === undefined ? 'created' : 'running'
+    return { id, status, pid: pidOf(identity), startedAt, isUnsupervised: !isMonitored }
+  }
+
+  return {
+    kind: 'containers',
+    version: `${tools.name}://${tools.version}`,
+    prepare: async (image) => void (await layers.stack(image)),
+    create: (spec) =>
+      create(spec).catch(async (error: unknown) => {
+        await remove(spec.id)
+        throw error
+      }),
+    start,
+    async kill(id, signal) {
+      const record = await records.find(id)
+      // The first process of a process namespace: SIGKILL takes all others with it.
+      if (record?.process && isRunning(record.process)) sendSignal(pidOf(record.process), signal)
+    },
+    state,
+    exec: (id, execOptions) =>
+      execInContainer(tools.runtime, ['--root', runtimeRoot, 'exec'], id, records.dirOf(id), execOptions),
+    reopenLog: (id) => reopenMonitoredLog(records.dirOf(id)),
+    delete: remove,
+    list: () => records.ids(),
+    onExit: (listener) => exits.onExit(listener),
+    removeCgroup: (path) => removeCgroup(path, cgroups),
+    prune: async (images, unusedMs) => void (await layers.prune(images, unusedMs)),
+    async close() {
+      stopWatching()
+      exits.close()
+      if ((await records.ids()).length === 0) await rm(runDir, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Throws `FAIRLEAD_OCI_RUNTIME_UNAVAILABLE`, naming what is missing, where {@link openOciRuntime} would. */
+export async function requireOciRuntime(): Promise<void> {
+  await locateTools(await detectCgroupLayout())
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  )
+}
+
+function sendSignal(pid: number, signal: NodeJS.Signals | number): void {
+  try {
+    process.kill(pid, signal)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
+}
+
+function isAlive(identity: string | undefined): boolean {
+  return identity !== undefined && isRunning(identity)
+}
+
+/** conmon ends a moment after its container; its files must not be taken from under it. */
+async function untilGone(identity: string): Promise<void> {
+  const { setTimeout: sleep } = await import('node:timers/promises')
+  for (let waitedMs = 0; isRunning(identity) && waitedMs < 2000; waitedMs += 5) await sleep(5)
+  if (isRunning(identity)) sendSignal(pidOf(identity), 'SIGKILL')
+}
+
+async function userOf(spec: ContainerSpec, rootDir: string): Promise<UserIds> {
+  const read = async (path: string): Promise<string> =>
+    readFile(await resolveInRoot(rootDir, path), 'utf8').catch(() => '')
+  const [passwd, group] = await Promise.all([read('etc/passwd'), read('etc/group')])
+  const user = resolveUser(spec.user ?? spec.image.config.config?.User ?? '', { passwd, group })
+  return { ...user, additionalGids: [...new Set([...user.additionalGids, ...(spec.additionalGids ?? [])])] }
+}
+
+async function findTools(cgroups: string): Promise<Tools> {
+  const located = await locateTools(cgroups)
+  const version = /version ([\w.]+)/.exec(await runCommand(located.runtime, ['--version']))?.[1] ?? 'unknown'
+  return { ...located, version }
+}
+
+async function locateTools(cgroups: string): Promise<Omit<Tools, 'version'>> {
+  if (process.platform !== 'linux') throw runtimeUnavailable('containers exist on Linux only')
+  if (process.getuid?.() !== 0) throw runtimeUnavailable('containers need root')
+  if (cgroups === 'none') throw runtimeUnavailable('no control groups are mounted at "/sys/fs/cgroup"')
+  const conmon = await findCommand('conmon')
+  if (!conmon) throw runtimeUnavailable('"conmon" is not installed')
+  // crun 1.8 refuses machines that mix both versions of control groups.
+  const names = cgroups === 'hybrid' ? ['runc'] : ['crun', 'runc']
+  for (const name of names) {
+    const runtime = await findCommand(name)
+    if (runtime) return { runtime, name, conmon }
+  }
+  throw runtimeUnavailable(`${names.map((name) => `"${name}"`).join(' or ')} is not installed`)
+}

@@ -1,0 +1,40 @@
+import { mkdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+
+import { runCommand } from './command.ts'
+
+/** Mounts `lower` (lowest first, relative to `layersDir`) under a writable layer of its own; returns the merged directory. */
+export async function mountOverlay(dir: string, layersDir: string, lower: readonly string[]): Promise<string> {
+  const [upper, work, merged] = [join(dir, 'upper'), join(dir, 'work'), join(dir, 'rootfs')]
+  await Promise.all([upper, work, merged].map((path) => mkdir(path, { recursive: true, mode: 0o755 })))
+  // A lone lower directory needs no company; overlay lists the uppermost first.
+  const lowerDirs = lower.toReversed().map(escape).join(':')
+  const options = `lowerdir=${lowerDirs},upperdir=${escape(upper)},workdir=${escape(work)}`
+  // Relative names keep many layers within the one page the kernel takes.
+  await runCommand('mount', ['-i', '-t', 'overlay', 'overlay', '-o', options, merged], { cwd: layersDir })
+  return merged
+}
+
+/** Unmounts whatever is mounted at or below `path`, also when it is in use. */
+export async function unmountAll(path: string): Promise<void> {
+  const points = (await mountPoints()).filter((point) => point === path || point.startsWith(`${path}/`))
+  // Innermost first; several mounts on one point are listed several times.
+  for (const point of points.toReversed()) await runCommand('umount', ['-i', '-l', point])
+}
+
+/** The mount points this process sees, in the order they were made. */
+export async function mountPoints(): Promise<string[]> {
+  const text = await readFile('/proc/self/mountinfo', 'utf8')
+  return text
+    .split('\n')
+    .map((line) => line.split(' ')[4] ?? '')
+    .filter((point) => point !== '')
+    .map((point) =>
+      point.replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8))),
+    )
+}
+
+/** Commas and colons separate options and directories. */
+function escape(path: string): string {
+  return path.replaceAll(/[\\,:]/g, (character) => `\\${character}`)
+}
