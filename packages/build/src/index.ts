@@ -1,0 +1,15 @@
+/**
+ * Builds an OCI image of a Node.js or TypeScript service, without a container engine and without root.
+ *
+ * @example
+ * ```ts no-run
+ * import { buildImage } from '@fairlead/build'
+ * import { openLayout } from '@fairlead/oci/layout'
+ *
+ * const layout = await openLayout('/tmp/images')
+ * const { reference } = await buildImage({ dir: 'examples/legacy', name: 'demo/legacy', layout, cacheDir: '/tmp/cache' })
+ * ```
+ */
+export { buildImage } from './lib/build-image.ts'
+export { DEFAULT_NODE_VERSION } from './lib/options.ts'
+export type { BuildEvent, BuildImageOptions, BuildResult, BuiltBase, BuiltLayer } from './lib/options.ts'

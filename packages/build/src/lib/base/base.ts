@@ -1,0 +1,85 @@
+import type { Digest, ImageRunConfig } from '@fairlead/oci'
+
+import { baseUnavailable } from '../errors.ts'
+import { hashKey } from '../layers/cache.ts'
+import type { BuildCache, StoredLayer } from '../layers/cache.ts'
+import { assembleDebianBase } from './debian.ts'
+import { isRegistryReachable, pullBase } from './registry.ts'
+
+/** What an image stands on, with all its layers in the cache. */
+export interface Base {
+  kind: 'debian' | 'registry'
+  /** Fit to be printed: packages and versions, or reference and digest. */
+  detail: string
+  name: string
+  digest?: Digest | undefined
+  config?: ImageRunConfig | undefined
+  layers: readonly StoredLayer[]
+}
+
+/** How to get a base. */
+export interface BaseOptions {
+  cache: BuildCache
+  /** `auto`, `debian` or an image reference. */
+  base: string
+  architecture: 'amd64' | 'arm64'
+  /** Do not use what the cache has. */
+  isRefresh: boolean
+  env: NodeJS.ProcessEnv
+  signal?: AbortSignal | undefined
+  onStart: (message: string) => void
+}
+
+/** C and C++ libraries, certificates and accounts, no shell; Node.js comes from npm on top of it. */
+const DISTROLESS = 'gcr.io/distroless/cc-debian12:nonroot'
+
+/**
+ * The base for an image. What was chosen or resolved once is used again until a refresh is asked for, so that builds
+ * stay equal while archives and tags move. Throws `FAIRLEAD_BUILD_BASE`.
+ */
+export async function resolveBase(options: BaseOptions): Promise<{ base: Base; isCached: boolean }> {
+  const key = `base-${hashKey(options.base, options.architecture)}`
+  const known = options.isRefresh ? undefined : await knownBase(options.cache, key)
+  if (known) return { base: known, isCached: true }
+  return options.cache.exclusively(
+    key,
+    async () => {
+      const other = options.isRefresh ? undefined : await knownBase(options.cache, key)
+      const base = other ?? (await makeBase(options))
+      await options.cache.write(key, base)
+      return { base, isCached: false }
+    },
+    options.signal,
+  )
+}
+
+async function knownBase(cache: BuildCache, key: string): Promise<Base | undefined> {
+  const base = await cache.read<Base>(key)
+  if (!base) return undefined
+  const present = await Promise.all(base.layers.map((layer) => cache.layers.hasBlob(layer.descriptor.digest)))
+  return present.every(Boolean) ? base : undefined
+}
+
+async function makeBase(options: BaseOptions): Promise<Base> {
+  if (options.base === 'debian') return debianBase(options)
+  if (options.base !== 'auto') return pullBase(options.base, options)
+  if (!(await isRegistryReachable(DISTROLESS, options.signal))) return debianBase(options)
+  try {
+    return await pullBase(DISTROLESS, options)
+  } catch (error) {
+    options.signal?.throwIfAborted()
+    return debianBase(options).catch((second: unknown) => {
+      throw baseUnavailable(
+        'auto',
+        `neither "${DISTROLESS}" nor Debian packages could be had`,
+        new AggregateError([error, second]),
+      )
+    })
+  }
+}
+
+async function debianBase(options: BaseOptions): Promise<Base> {
+  options.onStart('assembling the base from Debian packages')
+  const { layer, detail, name } = await assembleDebianBase(options)
+  return { kind: 'debian', detail, name, layers: [layer] }
+}

@@ -1,0 +1,264 @@
+import { isBuiltin } from 'node:module'
+import { relative, sep } from 'node:path'
+
+import { rolldown } from 'rolldown'
+import type { OutputChunk, Plugin } from 'rolldown'
+
+import { bundleFailed } from '../errors.ts'
+import type { Project } from '../source/project.ts'
+import { packageOf } from './locations.ts'
+import { Externals, packageName } from './packages.ts'
+import { chunkIntro, LOCATION_USE, rewriteModule } from './rewrite.ts'
+import type { Rewritten } from './rewrite.ts'
+
+/** A program ready to be put into `/app`. */
+export interface Bundle {
+  /** Files by name; `main.js` is where the program starts. */
+  files: ReadonlyMap<string, Buffer>
+  /** Absolute paths of files and folders it reads at run time. */
+  assets: readonly string[]
+  /** Packages left outside, with the reason. */
+  externals: Externals
+  /** Import specifiers of those packages that the bundle holds. */
+  specifiers: readonly string[]
+  /** Things its author should know. */
+  notes: readonly string[]
+  /** Packages that code of the project imports by name: with the lock file, all that decides about externals. */
+  imported: readonly string[]
+}
+
+/** How to bundle. */
+export interface BundleOptions {
+  /** Texts that stand for `process.env.<name>` in the bundle. */
+  constants: Readonly<Record<string, string>>
+  signal?: AbortSignal | undefined
+  /** What an earlier build decided; used when it still holds. */
+  plan?: BundlePlan | undefined
+}
+
+/** The decisions that make bundling take one pass when nothing about packages changed. */
+export interface BundlePlan {
+  externals: readonly (readonly [string, string])[]
+  imported: readonly string[]
+}
+
+const MAX_PASSES = 8
+
+/**
+ * Bundles the project into as few files as its imports allow. Packages that cannot be bundled are found while reading
+ * them: native addons, ones that need to know their own place on the disk, ones no file imports by a fixed name. They
+ * become externals and the bundle is made again, until nothing new is found. Throws `FAIRLEAD_BUILD_BUNDLE`.
+ */
+export async function bundleProject(project: Project, options: BundleOptions): Promise<Bundle> {
+  const { plan } = options
+  if (plan) {
+    const bundle = await runPass(project, new Externals(project, plan.externals), options)
+    const holds = bundle.discovered.size === 0 && bundle.imported.join() === plan.imported.join()
+    if (holds) return bundle
+  }
+  const externals = new Externals(project)
+  for (let pass = 0; pass < MAX_PASSES; pass += 1) {
+    const bundle = await runPass(project, externals, options)
+    const bundled = bundle.packages
+    for (const [path, reason] of undiscoverable(project, bundle.imported)) bundle.discovered.set(path, reason)
+    let isStable = true
+    for (const [path, reason] of bundle.discovered) if (externals.add(path, reason)) isStable = false
+    if (isStable || ![...bundled].some((path) => externals.has(path))) {
+      if (isStable) return bundle
+    }
+  }
+  throw bundleFailed(project.dir, 'its packages could not be divided', 'Report this with the package-lock.json')
+}
+
+/** Dependencies no file of the project imports: whatever needs them must load them by a name it computes. */
+function undiscoverable(project: Project, imported: readonly string[]): [string, string][] {
+  const { dependencies, optionalDependencies } = project.packageJson
+  const names = Object.keys({ ...dependencies, ...optionalDependencies })
+  const externals = new Externals(project)
+  return names
+    .filter((name) => !imported.includes(name) && !name.startsWith('@types/'))
+    .map((name) => externals.resolve(name, project.lock.workspace))
+    .filter((path) => path !== undefined)
+    .map((path) => [path, 'declared, and imported by no file: it may be loaded by a computed name'])
+}
+
+interface Pass extends Bundle {
+  /** Packages found in this pass that must become externals. */
+  discovered: Map<string, string>
+  /** Packages that got into the bundle. */
+  packages: ReadonlySet<string>
+}
+
+async function runPass(project: Project, externals: Externals, options: BundleOptions): Promise<Pass> {
+  options.signal?.throwIfAborted()
+  const seen: Seen = {
+    assets: new Set(),
+    notes: [],
+    discovered: new Map(),
+    imported: new Set(),
+    specifiers: new Set(),
+    unresolved: [],
+  }
+  const build = await rolldown({
+    input: { main: project.entry },
+    cwd: project.dir,
+    platform: 'node',
+    tsconfig: true,
+    resolve: { conditionNames: [...project.conditions, 'node'] },
+    transform: { define: defines(options.constants) },
+    plugins: [externalsPlugin(project, externals, seen), locationPlugin(project, seen)],
+    onLog: (_level, log) => {
+      if (log.code === 'UNRESOLVED_IMPORT') seen.unresolved.push({ id: log.id ?? '', message: log.message })
+    },
+  }).catch((error: unknown) => {
+    throw failure(project, error)
+  })
+  try {
+    const { output } = await build.generate({
+      format: project.format,
+      entryFileNames: 'main.js',
+      chunkFileNames: 'chunk-[name]-[hash].js',
+      intro: chunkIntro(project.format),
+      exports: 'auto',
+    })
+    const chunks = output.filter((part) => part.type === 'chunk')
+    checkUnresolved(project, seen)
+    checkImports(project, chunks, seen)
+    const files = output.map((part) => [part.fileName, Buffer.from(part.type === 'chunk' ? part.code : part.source)])
+    return {
+      files: new Map(files as [string, Buffer][]),
+      assets: [...seen.assets].toSorted(),
+      externals,
+      specifiers: [...seen.specifiers].toSorted(),
+      notes: seen.notes,
+      imported: [...seen.imported].toSorted(),
+      discovered: seen.discovered,
+      packages: bundledPackages(project, chunks),
+    }
+  } catch (error) {
+    throw failure(project, error)
+  } finally {
+    await build.close()
+  }
+}
+
+interface Seen {
+  assets: Set<string>
+  notes: string[]
+  discovered: Map<string, string>
+  imported: Set<string>
+  specifiers: Set<string>
+  unresolved: { id: string; message: string }[]
+}
+
+function externalsPlugin(project: Project, externals: Externals, seen: Seen): Plugin {
+  return {
+    name: 'fairlead:externals',
+    resolveId: {
+      filter: { id: /^[@a-zA-Z0-9]/ },
+      handler(specifier, importer) {
+        if (importer === undefined || isBuiltin(specifier)) return null
+        const name = packageName(specifier)
+        if (name === undefined) return null
+        const from = packageOf(project, importer)
+        if (from === undefined) seen.imported.add(name)
+        const path = externals.resolve(name, from ?? workspaceOf(project, importer))
+        if (path === undefined) return null
+        if (!externals.has(path)) {
+          if (!externals.isNative(path)) return null
+          seen.discovered.set(path, 'native addon')
+        }
+        seen.specifiers.add(specifier)
+        checkVisible(project, externals, seen, { name, path, from })
+        return { id: specifier, external: true }
+      },
+    },
+  }
+}
+
+/** An external is found from `/app` by its name; a package that means another version by it goes outside as well. */
+function checkVisible(
+  project: Project,
+  externals: Externals,
+  seen: Seen,
+  { name, path, from }: { name: string; path: string; from: string | undefined },
+): void {
+  if (from === undefined || externals.resolve(name, project.lock.workspace) === path) return
+  seen.discovered.set(from, `needs a version of ${name} of its own`)
+}
+
+function locationPlugin(project: Project, seen: Seen): Plugin {
+  return {
+    name: 'fairlead:locations',
+    transform: {
+      filter: { code: LOCATION_USE, moduleType: ['js', 'jsx', 'ts', 'tsx'] },
+      handler(code, id, meta) {
+        const path = id.replace(/[?#].*$/, '')
+        if (path.startsWith('\0') || !path.startsWith('/')) return null
+        const rewritten = rewriteModule({ project, code, path, lang: meta.moduleType as 'js' | 'jsx' | 'ts' | 'tsx' })
+        if (!rewritten) return null
+        const owner = packageOf(project, path)
+        if (owner !== undefined) {
+          const reason = reasonAgainst(rewritten)
+          if (reason !== undefined) seen.discovered.set(owner, `${path.slice(path.lastIndexOf('/') + 1)} ${reason}`)
+          if (reason !== undefined) return null
+        }
+        for (const asset of rewritten.assets) seen.assets.add(asset)
+        for (const program of rewritten.programs) {
+          this.emitFile({ type: 'chunk', id: program.path, fileName: program.fileName })
+        }
+        const shown = relative(project.dir, path).split(sep).join('/')
+        if (owner === undefined) for (const note of rewritten.unknown) seen.notes.push(`${shown} ${note}`)
+        return { code: rewritten.code }
+      },
+    },
+  }
+}
+
+/** Why a package module cannot live in a bundle. */
+function reasonAgainst(rewritten: Rewritten): string | undefined {
+  if (rewritten.makesRequire) return 'makes a require function of its own'
+  return rewritten.namesPrograms ? 'uses a program file by its path' : rewritten.unknown[0]
+}
+
+function workspaceOf(project: Project, importer: string): string {
+  const below = relative(project.lock.root, importer).split(sep).join('/')
+  const owners = [...project.lock.packages.keys()].filter(
+    (path) => path !== '' && !path.includes('node_modules/') && below.startsWith(`${path}/`),
+  )
+  return owners.toSorted((a, b) => b.length - a.length)[0] ?? project.lock.workspace
+}
+
+function bundledPackages(project: Project, chunks: readonly OutputChunk[]): Set<string> {
+  const paths = chunks.flatMap((chunk) => Object.keys(chunk.modules)).map((id) => packageOf(project, id))
+  return new Set(paths.filter((path) => path !== undefined))
+}
+
+function defines(constants: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(constants).map(([name, text]) => [`process.env.${name}`, JSON.stringify(text)]),
+  )
+}
+
+/** Packages guard imports of what they can do without; code of the project must find all it imports. */
+function checkUnresolved(project: Project, seen: Seen): void {
+  const own = seen.unresolved.find(({ id }) => id !== '' && packageOf(project, id) === undefined)
+  if (!own) return
+  throw bundleFailed(project.dir, own.message, 'Check the import, or install the package and commit the lock file')
+}
+
+/** What the bundle imports on loading must be there, or the program ends before it begins. */
+function checkImports(project: Project, chunks: readonly OutputChunk[], seen: Seen): void {
+  const names = new Set(chunks.map((chunk) => chunk.fileName))
+  for (const specifier of chunks.flatMap((chunk) => chunk.imports)) {
+    if (names.has(specifier) || isBuiltin(specifier) || seen.specifiers.has(specifier)) continue
+    const hint = `Run "npm install ${packageName(specifier) ?? specifier}" and commit the lock file`
+    throw bundleFailed(project.dir, `the bundle imports "${specifier}", which is not installed`, hint)
+  }
+}
+
+function failure(project: Project, error: unknown): Error {
+  if ((error as { code?: string }).code?.startsWith('FAIRLEAD_')) return error as Error
+  const text = error instanceof Error ? error.message : String(error)
+  return bundleFailed(project.dir, text, 'Mend the source at the place shown', error)
+}

@@ -1,0 +1,94 @@
+/** Every code this package throws, made in one place so that the catalogue and the code cannot drift apart. */
+
+interface Details {
+  code: string
+  hint?: string | undefined
+  cause?: unknown
+}
+
+function coded(message: string, details: Details): Error {
+  const { cause, code, hint } = details
+  const error = cause === undefined ? new Error(message) : new Error(message, { cause })
+  return Object.assign(error, hint === undefined ? { code } : { code, hint })
+}
+
+export function sourceInvalid(dir: string, state: string, hint: string, cause?: unknown): Error {
+  return coded(`Cannot build "${dir}": ${state}`, { code: 'FAIRLEAD_BUILD_SOURCE', hint, cause })
+}
+
+export function lockfileMissing(dir: string, state: string, hint: string): Error {
+  return coded(`Cannot build "${dir}": ${state}`, { code: 'FAIRLEAD_BUILD_LOCKFILE', hint })
+}
+
+export function entryMissing(dir: string, state: string): Error {
+  return coded(`Cannot build "${dir}": ${state}`, {
+    code: 'FAIRLEAD_BUILD_ENTRY',
+    hint: 'Add "main" or a "start" script of the form "node FILE" to its package.json, or name the file src/main.ts',
+  })
+}
+
+export function installFailed(dir: string, state: string, cause?: unknown): Error {
+  return coded(`Cannot install the dependencies of "${dir}": ${state}`, {
+    code: 'FAIRLEAD_BUILD_INSTALL',
+    hint: `Run "npm ci" in ${dir} and mend what it reports`,
+    cause,
+  })
+}
+
+export function bundleFailed(dir: string, state: string, hint: string, cause?: unknown): Error {
+  return coded(`Cannot bundle "${dir}": ${state}`, { code: 'FAIRLEAD_BUILD_BUNDLE', hint, cause })
+}
+
+export function nativeUnusable(packageName: string, state: string, hint: string): Error {
+  return coded(`Cannot use native package "${packageName}": ${state}`, { code: 'FAIRLEAD_BUILD_NATIVE', hint })
+}
+
+export function elfInvalid(state: string): Error {
+  return coded(`Cannot read ELF file: ${state}`, { code: 'FAIRLEAD_BUILD_ELF' })
+}
+
+export function baseUnavailable(base: string, state: string, cause?: unknown): Error {
+  return coded(`Cannot assemble base "${base}": ${state}`, {
+    code: 'FAIRLEAD_BUILD_BASE',
+    hint: 'Make a container registry or the Debian archive of this machine (apt-get update) reachable, and build again',
+    cause,
+  })
+}
+
+export function nodeUnavailable(version: string, state: string, cause?: unknown): Error {
+  return coded(`Cannot get Node.js "${version}" from the npm registry: ${state}`, {
+    code: 'FAIRLEAD_BUILD_NODE',
+    hint: 'Check that "npm ping" succeeds and that the version exists for the platform',
+    cause,
+  })
+}
+
+export function platformUnsupported(platform: string): Error {
+  return coded(`Cannot build for platform "${platform}": expected linux/amd64 or linux/arm64`, {
+    code: 'FAIRLEAD_BUILD_PLATFORM',
+    hint: 'Choose linux/amd64 or linux/arm64',
+  })
+}
+
+export function commandFailed(command: string, state: string, output: string, cause?: unknown): Error {
+  const tail = output.trim().split('\n').slice(-8).join('\n')
+  return coded(`Cannot run "${command}": ${state}${tail ? `\n${tail}` : ''}`, {
+    code: isDiskFull(output) ? 'FAIRLEAD_BUILD_DISK_FULL' : 'FAIRLEAD_BUILD_COMMAND',
+    hint: isDiskFull(output) ? DISK_FULL_HINT : undefined,
+    cause,
+  })
+}
+
+export function diskFull(path: string, cause: unknown): Error {
+  return coded(`Cannot write "${path}": no space left on the disk`, {
+    code: 'FAIRLEAD_BUILD_DISK_FULL',
+    hint: DISK_FULL_HINT,
+    cause,
+  })
+}
+
+const DISK_FULL_HINT = 'Free some space on that disk, or set FAIRLEAD_CACHE to a directory on another one'
+
+function isDiskFull(output: string): boolean {
+  return /ENOSPC|No space left on device|enough free space in/i.test(output)
+}

@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+
+import { openCache } from '../layers/cache.ts'
+import { installDependencies } from './install.ts'
+import { loadLockfile } from './lockfile.ts'
+import { createFixture, lockFiles } from './project-fixture.ts'
+import type { ProjectFixture } from './project-fixture.ts'
+
+const LOCKED = { '': { dependencies: { a: '1' } }, 'node_modules/a': { version: '1.0.0', integrity: 'sha512-a' } }
+
+/** A folder whose `npm` is a program of ours that runs `body`. */
+async function install(fixture: ProjectFixture, body: string): Promise<{ isInstalled: boolean; messages: string[] }> {
+  const { chmod } = await import('node:fs/promises')
+  await fixture.write({ 'bin/npm': `#!/bin/sh\n${body}\n` })
+  await chmod(join(fixture.dir, 'bin/npm'), 0o755)
+  const messages: string[] = []
+  const isInstalled = await installDependencies(await loadLockfile(fixture.dir), {
+    cache: await openCache(join(fixture.dir, 'cache')),
+    env: { PATH: `${join(fixture.dir, 'bin')}:/usr/bin:/bin` },
+    onStart: (message) => messages.push(message),
+  })
+  return { isInstalled, messages }
+}
+
+describe('installDependencies', () => {
+  it('does nothing when all is as locked', async () => {
+    await using fixture = await createFixture(lockFiles(LOCKED))
+    assert.deepEqual(await install(fixture, 'exit 1'), { isInstalled: false, messages: [] })
+  })
+
+  const differences = [
+    { name: 'nothing is installed', installed: undefined, reason: /nothing is installed/ },
+    { name: 'a package is missing', installed: {}, reason: /"a" is not installed/ },
+    {
+      name: 'a version differs',
+      installed: { 'node_modules/a': { version: '2.0.0' } },
+      reason: /"a" is 2\.0\.0, locked is 1\.0\.0/,
+    },
+    {
+      name: 'the content differs',
+      installed: { 'node_modules/a': { version: '1.0.0', integrity: 'sha512-b' } },
+      reason: /other content/,
+    },
+  ]
+  for (const { name, installed, reason } of differences) {
+    it(`installs when ${name}`, async () => {
+      const { 'package-lock.json': lock } = lockFiles(LOCKED)
+      const record = installed ? { 'node_modules/.package-lock.json': JSON.stringify({ packages: installed }) } : {}
+      await using fixture = await createFixture({ 'package-lock.json': lock ?? '', ...record })
+      const { isInstalled, messages } = await install(
+        fixture,
+        'mkdir -p node_modules; cp package-lock.json node_modules/.package-lock.json',
+      )
+      assert.ok(isInstalled)
+      assert.match(messages.join(), reason)
+    })
+  }
+
+  it('does without packages for other platforms', async () => {
+    const optional = { 'node_modules/b': { version: '1.0.0', optional: true, os: ['win32'] } }
+    const root = { '': { dependencies: { a: '1' }, optionalDependencies: { b: '1' } } }
+    const { 'package-lock.json': lock } = lockFiles({ ...LOCKED, ...root, ...optional })
+    await using fixture = await createFixture({ ...lockFiles(LOCKED), 'package-lock.json': lock ?? '' })
+    assert.equal((await install(fixture, 'exit 1')).isInstalled, false)
+  })
+
+  it('says what npm said when it fails', async () => {
+    await using fixture = await createFixture({ 'package-lock.json': lockFiles(LOCKED)['package-lock.json'] ?? '' })
+    await assert.rejects(install(fixture, 'echo "npm error gone" >&2; exit 1'), (error: Error & { code?: string }) => {
+      assert.equal(error.code, 'FAIRLEAD_BUILD_INSTALL')
+      assert.match((error.cause as Error).message, /npm error gone/)
+      return true
+    })
+    await assert.rejects(install(fixture, 'echo "npm error ENOSPC" >&2; exit 1'), { code: 'FAIRLEAD_BUILD_DISK_FULL' })
+  })
+})

@@ -1,0 +1,130 @@
+import { existsSync } from 'node:fs'
+import { readdir, readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+
+import { nodeFileTrace } from '@vercel/nft'
+
+import type { TarEntry } from '@fairlead/oci/archive'
+
+import type { Bundle } from '../bundle/bundle.ts'
+import { imagePath, packageOf } from '../bundle/locations.ts'
+import { bundleFailed } from '../errors.ts'
+import { hashKey } from '../layers/cache.ts'
+import type { Project } from '../source/project.ts'
+import { checkNative, findNativeFiles, isNativeFile, reasonAgainst } from './native-files.ts'
+import type { NativeTarget } from './native-files.ts'
+
+/** Changes whenever the layer made from the same packages would differ. */
+const RECIPE = '1'
+
+/** Name for all that decides about the layer of externals: packages as locked, what is imported, local builds. */
+export async function externalsKey(project: Project, bundle: Bundle, target: NativeTarget): Promise<string> {
+  const packages = await Promise.all(
+    bundle.externals.entries().map(async ([path]) => {
+      const entry = project.lock.packages.get(path)
+      return [path, entry?.version, entry?.integrity, await builtAt(join(project.lock.root, path))].join(' ')
+    }),
+  )
+  return `externals-${hashKey(RECIPE, target.architecture, project.lock.root, ...packages, ...entrySpecifiers(project, bundle))}`
+}
+
+/**
+ * The files of the packages outside the bundle that can be reached from it, as entries below `/app/node_modules`. Builds
+ * for other platforms are left out; a package with none for this one is refused with `FAIRLEAD_BUILD_NATIVE`.
+ */
+export async function traceExternals(project: Project, bundle: Bundle, target: NativeTarget): Promise<TarEntry[]> {
+  const paths = new Set(await tracedFiles(project, entrySpecifiers(project, bundle)))
+  for (const [path, reason] of bundle.externals.entries()) {
+    for (const file of await wholeFiles(project, path, target)) paths.add(file)
+    await chooseNative(project, { path, reason, paths, target })
+  }
+  const entries = new Map<string, TarEntry & { source: string }>()
+  for (const source of paths) {
+    const entry = { ...(await fileEntry(source, imagePath(project, source))), source }
+    const other = entries.get(entry.path)
+    if (other) throw twice(project, entry.path, other.source, source)
+    entries.set(entry.path, entry)
+  }
+  return [...entries.values()]
+}
+
+/** What to trace from: imports left in the bundle, and packages that may be loaded by a computed name. */
+function entrySpecifiers(project: Project, bundle: Bundle): string[] {
+  const own = `${project.lock.workspace === '' ? '' : `${project.lock.workspace}/`}node_modules/`
+  const names = bundle.externals
+    .entries()
+    .filter(([, reason]) => !reason.startsWith('needed by '))
+    .map(([path]) => (path.startsWith(own) ? path.slice(own.length) : path.replace(/^node_modules\//, '')))
+    .filter((name) => !name.includes('node_modules/'))
+  return [...new Set([...bundle.specifiers, ...names])].toSorted()
+}
+
+async function tracedFiles(project: Project, specifiers: readonly string[]): Promise<string[]> {
+  if (specifiers.length === 0) return []
+  const { root } = project.lock
+  const esm = join(project.dir, '__externals__.mjs')
+  const cjs = join(project.dir, '__externals__.cjs')
+  const virtual = new Map([
+    [esm, specifiers.map((specifier) => `import ${JSON.stringify(specifier)}`).join('\n')],
+    [cjs, specifiers.map((specifier) => `require(${JSON.stringify(specifier)})`).join('\n')],
+  ])
+  const { fileList } = await nodeFileTrace([esm, cjs], {
+    base: root,
+    processCwd: project.dir,
+    ts: false,
+    readFile: async (path) => virtual.get(path) ?? (await readFile(path).catch(() => null)),
+  })
+  const files = [...fileList].map((path) => join(root, path)).filter((path) => packageOf(project, path) !== undefined)
+  const stats = await Promise.all(files.map(async (path) => (await stat(path)).isFile()))
+  return files.filter((_, index) => stats[index])
+}
+
+/** A package made for one platform is taken whole when it is for ours: who loads it computes the name. */
+async function wholeFiles(project: Project, path: string, target: NativeTarget): Promise<string[]> {
+  const entry = project.lock.packages.get(path)
+  const cpu = target.architecture === 'amd64' ? 'x64' : 'arm64'
+  if (!entry?.cpu?.includes(cpu) || !entry.os?.includes('linux') || entry.libc?.includes('musl')) return []
+  const dir = join(project.lock.root, path)
+  const names = await readdir(dir, { recursive: true, withFileTypes: true }).catch(() => [])
+  return names.filter((name) => name.isFile()).map((name) => join(name.parentPath, name.name))
+}
+
+interface Choice {
+  path: string
+  reason: string
+  paths: Set<string>
+  target: NativeTarget
+}
+
+/** Replaces the traced native files of a package by those of its native files that load on the target. */
+async function chooseNative(project: Project, { path, reason, paths, target }: Choice): Promise<void> {
+  const dir = join(project.lock.root, path)
+  const found = await findNativeFiles(dir)
+  const files = await Promise.all(
+    found.map(async (file) => ({ path: file, reason: await reasonAgainst(file, target) })),
+  )
+  for (const traced of paths) if (isNativeFile(traced) && packageOf(project, traced) === path) paths.delete(traced)
+  for (const file of files) if (file.reason === undefined) paths.add(file.path)
+  const entry = project.lock.packages.get(path)
+  const isOptional = entry?.optional === true || entry?.devOptional === true || entry?.cpu !== undefined
+  const isBuiltOnInstall = reason === 'native addon' && existsSync(join(dir, 'binding.gyp'))
+  const name = path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length)
+  if (!isOptional && (files.length > 0 || isBuiltOnInstall)) checkNative(name, files, target)
+}
+
+async function fileEntry(source: string, path: string): Promise<TarEntry> {
+  const [content, { mode }] = await Promise.all([readFile(source), stat(source)])
+  return { path, type: 'file', mode: mode & 0o111 ? 0o755 : 0o644, content }
+}
+
+/** When the addon was compiled here, which no lock file tells. */
+async function builtAt(dir: string): Promise<string> {
+  const files = await findNativeFiles(join(dir, 'build'))
+  const stats = await Promise.all(files.map((file) => stat(file)))
+  return stats.map(({ mtimeMs, size }) => `${mtimeMs}/${size}`).join(',')
+}
+
+function twice(project: Project, path: string, first: string, second: string): Error {
+  const hint = 'Give the workspace and its root the same version of the package'
+  return bundleFailed(project.dir, `"${first}" and "${second}" would both become "/${path}"`, hint)
+}
