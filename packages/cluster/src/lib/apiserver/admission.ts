@@ -1,0 +1,136 @@
+import type { KubeObject } from '@fairlead/kube/types'
+import type { Pod } from '@fairlead/kube/types/core-v1'
+import type { PriorityClass } from '@fairlead/kube/types/scheduling-v1'
+
+import type { Entry } from '../storage/collection.ts'
+import type { Store, Subscription } from '../storage/store.ts'
+import { knownResource, readObject } from './resource.ts'
+import type { Resource } from './resource.ts'
+import { ServiceAddresses } from './service-addresses.ts'
+import { forbidden, invalid, notFound, qualifiedResource } from './status.ts'
+
+export interface AdmissionOptions {
+  /** Where cluster addresses of services come from. */
+  serviceCidr: string
+  /** First and last node port, `30000-32767`. */
+  nodePortRange: string
+}
+
+/**
+ * What the server decides about an object in view of others: its namespace must be alive, a service gets its
+ * addresses, a pod its account, tolerations and priority. Runs synchronously inside the write.
+ */
+export class Admission {
+  readonly #store: Store
+  readonly #addresses: ServiceAddresses
+  readonly #namespaces: Resource = knownResource('', 'v1', 'namespaces')
+  readonly #services: Resource = knownResource('', 'v1', 'services')
+  readonly #terminating = new WeakMap<Entry, boolean>()
+  readonly #subscription: Subscription
+
+  constructor(store: Store, options: AdmissionOptions) {
+    this.#store = store
+    this.#addresses = new ServiceAddresses(options.serviceCidr, options.nodePortRange)
+    for (const entry of store.list('services')) this.#addresses.take(readObject(this.#services, entry))
+    this.#subscription = store.subscribe('services', undefined, ({ operation, entry, previous }) => {
+      const object = readObject(this.#services, entry)
+      if (previous !== undefined) {
+        this.#addresses.release(readObject(this.#services, previous), operation === 'put' ? object : undefined)
+      }
+      if (operation === 'put') this.#addresses.take(object)
+    })
+  }
+
+  close(): void {
+    this.#subscription.unsubscribe()
+  }
+
+  /** Admits a new object, changing it; throws a `StatusError` otherwise. */
+  create(resource: Resource, object: KubeObject): Reservation {
+    this.#checkNamespace(resource, object)
+    if (resource.info.kind === 'Pod') this.#completePod(object as Pod)
+    return resource.collection === 'services' ? this.#assign(object, undefined) : nothing
+  }
+
+  update(resource: Resource, object: KubeObject, old: KubeObject): Reservation {
+    return resource.collection === 'services' ? this.#assign(object, old) : nothing
+  }
+
+  #assign(object: KubeObject, old: KubeObject | undefined): Reservation {
+    const errors = this.#addresses.assign(object, old)
+    if (errors.length > 0) throw invalid(this.#services.info, object.metadata.name ?? '', errors)
+    // Taken at once: the next create may be decided before this one is on disk.
+    this.#addresses.take(object)
+    return { cancel: () => this.#addresses.release(object, old) }
+  }
+
+  #checkNamespace(resource: Resource, object: KubeObject): void {
+    if (!resource.info.namespaced) return
+    const { namespace = '', name = '' } = object.metadata
+    const entry = this.#store.get('namespaces', namespace)
+    if (entry === undefined) throw notFound(this.#namespaces.info, namespace)
+    if (!this.#isTerminating(entry)) return
+    const why = `unable to create new content in namespace ${namespace} because it is being terminated`
+    const cause = {
+      reason: 'NamespaceTerminating',
+      message: `namespace ${namespace} is being terminated`,
+      field: 'metadata.namespace',
+    }
+    throw forbidden(`${qualifiedResource(resource.info)} "${name}" is forbidden: ${why}`, {
+      name,
+      kind: resource.info.plural,
+      causes: [cause],
+    })
+  }
+
+  /** Known per version of a namespace, as every create in it asks. */
+  #isTerminating(entry: Entry): boolean {
+    let isTerminating = this.#terminating.get(entry)
+    if (isTerminating === undefined) {
+      isTerminating = readObject(this.#namespaces, entry).metadata.deletionTimestamp !== undefined
+      this.#terminating.set(entry, isTerminating)
+    }
+    return isTerminating
+  }
+
+  #completePod(pod: Pod): void {
+    const { spec } = pod
+    if (spec === undefined) return
+    if ((spec.serviceAccountName ?? '') === '') spec.serviceAccountName = 'default'
+    spec.serviceAccount = spec.serviceAccountName
+    const tolerations = spec.tolerations ?? []
+    for (const key of ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable']) {
+      const isTolerated = tolerations.some(
+        (item) =>
+          (item.key === undefined || item.key === '' || item.key === key) &&
+          (item.effect ?? 'NoExecute') === 'NoExecute',
+      )
+      if (!isTolerated) tolerations.push({ key, operator: 'Exists', effect: 'NoExecute', tolerationSeconds: 300 })
+    }
+    spec.tolerations = tolerations
+    this.#completePriority(spec)
+  }
+
+  #completePriority(spec: NonNullable<Pod['spec']>): void {
+    const builtIn = new Map([
+      ['system-node-critical', 2000001000],
+      ['system-cluster-critical', 2000000000],
+    ])
+    const name = spec.priorityClassName ?? ''
+    const classes = knownResource('scheduling.k8s.io', 'v1', 'priorityclasses')
+    const entry = name === '' ? undefined : this.#store.get(classes.collection, name)
+    if (name !== '' && entry === undefined && !builtIn.has(name)) {
+      throw forbidden(`pods is forbidden: no PriorityClass with name ${name} was found`)
+    }
+    const found = entry === undefined ? undefined : (readObject(classes, entry) as unknown as PriorityClass)
+    spec.priority = found?.value ?? builtIn.get(name) ?? 0
+    spec.preemptionPolicy ??= found?.preemptionPolicy ?? 'PreemptLowerPriority'
+  }
+}
+
+/** Something taken for a write that may still fail. */
+export interface Reservation {
+  cancel(): void
+}
+
+const nothing: Reservation = { cancel: () => undefined }

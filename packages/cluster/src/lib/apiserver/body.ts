@@ -1,0 +1,159 @@
+import { decodeProtobuf, parseJson, parseManifests } from '@fairlead/kube/codec'
+import { fieldsOf, findDefinition, validateFields } from '@fairlead/kube/types'
+import type { FieldInfo, KindInfo, KubeObject } from '@fairlead/kube/types'
+
+import type { ApiRequest } from './exchange.ts'
+import { parseMediaType } from './negotiate.ts'
+import { badRequest, unsupportedMediaType } from './status.ts'
+
+/** An object as sent, and what the client should be warned of. */
+export interface Decoded {
+  readonly object: KubeObject
+  readonly warnings: readonly string[]
+}
+
+type Strictness = 'Strict' | 'Warn' | 'Ignore'
+
+const accepted = ['application/json', 'application/yaml', 'application/vnd.kubernetes.protobuf']
+
+/** Reads the object in the body of a create or update and checks it against the definition of its kind. */
+export async function readObjectBody(
+  request: ApiRequest,
+  expected: Pick<KindInfo, 'apiVersion' | 'kind'>,
+): Promise<Decoded> {
+  const bytes = await request.readBody()
+  const { object, duplicates } = decode(request.headers['content-type'], bytes)
+  object.apiVersion ??= expected.apiVersion
+  object.kind ??= expected.kind
+  object.metadata ??= {}
+  checkKind(object, expected)
+  dropNulls(object)
+  return checkFields(object, strictnessOf(request.query), duplicates)
+}
+
+/** The options in the body of a DELETE; undefined when there is no body. */
+export async function readOptions(request: ApiRequest): Promise<Record<string, unknown> | undefined> {
+  const bytes = await request.readBody()
+  return bytes.length === 0 ? undefined : decode(request.headers['content-type'], bytes).object
+}
+
+/**
+ * Checks what a patch produced; errors were the client's, so they are worded the same as for a create. A patch may
+ * repeat the kind of the object but not change it: what is stored would be checked by the rules of another kind.
+ */
+export function checkPatched(
+  object: KubeObject,
+  expected: Pick<KindInfo, 'apiVersion' | 'kind'>,
+  query: URLSearchParams,
+): Decoded {
+  dropNulls(object)
+  object.apiVersion ??= expected.apiVersion
+  object.kind ??= expected.kind
+  checkKind(object, expected)
+  return checkFields(object, strictnessOf(query), [])
+}
+
+function strictnessOf(query: URLSearchParams): Strictness {
+  const asked = query.get('fieldValidation') ?? ''
+  if (asked === '') return 'Warn'
+  if (asked === 'Strict' || asked === 'Warn' || asked === 'Ignore') return asked
+  throw badRequest(`fieldValidation: Unsupported value: "${asked}": supported values: "Ignore", "Strict", "Warn"`)
+}
+
+function decode(contentType: string | undefined, bytes: Buffer): { object: KubeObject; duplicates: readonly string[] } {
+  const { type } = parseMediaType(contentType ?? 'application/json')
+  try {
+    switch (type) {
+      case 'application/json':
+      case '*/*':
+      case '': {
+        const { value, duplicates } = parseJson(bytes)
+        return { object: asObject(value), duplicates }
+      }
+      case 'application/yaml':
+        return { object: asObject(parseManifests(bytes.toString('utf8'))[0]), duplicates: [] }
+      case 'application/vnd.kubernetes.protobuf':
+        return { object: decodeProtobuf(bytes), duplicates: [] }
+    }
+  } catch (error) {
+    throw badRequest(error instanceof Error ? error.message : String(error))
+  }
+  throw unsupportedMediaType(type, accepted)
+}
+
+function asObject(value: unknown): KubeObject {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw badRequest("couldn't get version/kind; json parse error: the body is not an object")
+  }
+  return value as KubeObject
+}
+
+function checkKind(object: KubeObject, expected: Pick<KindInfo, 'apiVersion' | 'kind'>): void {
+  if (object.kind !== expected.kind) {
+    throw badRequest(`${object.kind} in version "${object.apiVersion}" cannot be handled as a ${expected.kind}`)
+  }
+  if (object.apiVersion !== expected.apiVersion) {
+    throw badRequest(
+      `the API version in the data (${object.apiVersion}) does not match the expected API version (${expected.apiVersion})`,
+    )
+  }
+}
+
+function checkFields(object: KubeObject, strictness: Strictness, duplicates: readonly string[]): Decoded {
+  const definition = findDefinition(object.apiVersion, object.kind)
+  if (definition === undefined) return { object, warnings: [] }
+  const { unknown, wrong } = validateFields(definition, object)
+  const prefix = `${object.kind} in version "${versionOf(object.apiVersion)}" cannot be handled as a ${object.kind}`
+  if (wrong.length > 0) throw badRequest(`${prefix}: json: ${wrong[0]}`)
+  const findings = [
+    ...duplicates.map((path) => `duplicate field "${path}"`),
+    ...unknown.map((path) => `unknown field "${path}"`),
+  ]
+  if (unknown.length > 0) prune(definition, object)
+  if (findings.length === 0 || strictness === 'Ignore') return { object, warnings: [] }
+  if (strictness === 'Strict') throw badRequest(`${prefix}: strict decoding error: ${findings.join(', ')}`)
+  return { object, warnings: findings }
+}
+
+function versionOf(apiVersion: string): string {
+  return apiVersion.slice(apiVersion.indexOf('/') + 1)
+}
+
+/** No object of the API comes near; what walks objects is recursive. */
+const maxDepth = 500
+
+/** Go clients write null where they have nothing. */
+function dropNulls(value: unknown, depth = 0): void {
+  if (depth > maxDepth) throw badRequest(`the object is nested more than ${maxDepth} levels deep`)
+  if (Array.isArray(value)) {
+    for (const item of value) dropNulls(item, depth + 1)
+    return
+  }
+  if (!isRecord(value)) return
+  for (const key of Object.keys(value)) {
+    const child = value[key]
+    if (child === null) delete value[key]
+    else if (typeof child === 'object') dropNulls(child, depth + 1)
+  }
+}
+
+/** Removes fields that the definition does not know: what is stored is what the types say. */
+function prune(definition: string, value: unknown): void {
+  if (!isRecord(value)) return
+  const fields = fieldsOf(definition)
+  for (const [key, child] of Object.entries(value)) {
+    const field = fields.get(key)
+    if (field === undefined) delete value[key]
+    else if (field.ref !== undefined) pruneField(field, field.ref, child)
+  }
+}
+
+function pruneField(field: FieldInfo, ref: string, value: unknown): void {
+  if (Array.isArray(value)) for (const item of value) pruneField(field, ref, item)
+  else if (field.map && isRecord(value)) for (const child of Object.values(value)) prune(ref, child)
+  else prune(ref, value)
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

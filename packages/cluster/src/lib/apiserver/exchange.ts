@@ -1,0 +1,58 @@
+/** Who asks. */
+export interface Identity {
+  readonly user: string
+  readonly groups: readonly string[]
+  readonly uid?: string | undefined
+  readonly extra?: Readonly<Record<string, readonly string[]>> | undefined
+}
+
+/** One request, whichever way it came. */
+export interface ApiRequest {
+  readonly method: string
+  /** Decoded path without query. */
+  readonly path: string
+  readonly query: URLSearchParams
+  /** Names in lower case. */
+  readonly headers: Readonly<Record<string, string | undefined>>
+  readonly identity: Identity
+  /** Aborts when the client goes away or the server closes. */
+  readonly signal: AbortSignal
+  /** Reads the body; throws a 413 `StatusError` past the limit. */
+  readBody(): Promise<Buffer>
+}
+
+export interface ApiResponse {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string | readonly string[]>>
+  readonly body: ApiBody
+}
+
+/** Bytes that are there, in pieces that may be shared with other answers, or a stream that writes until it is done. */
+export type ApiBody = { readonly pieces: readonly Buffer[] } | { stream(sink: Sink): Promise<void> }
+
+/** A piece of a stream, once as it is and once with the framing of HTTP/1.1 chunked coding around it. */
+export interface Frame {
+  readonly line: Buffer
+  readonly chunk: Buffer
+}
+
+/** Where a stream goes. */
+export interface Sink {
+  write(bytes: Buffer): void
+  /** Like `write`, for a frame that is shared by many sinks. */
+  writeFrame(frame: Frame): void
+  /** Bytes accepted and not yet handed on. */
+  readonly waitingBytes: number
+  /** Resolves when the receiver has caught up or is gone; one that reads nothing for a minute is cut off. */
+  drained(): Promise<void>
+}
+
+/** Frames one line for {@link Sink.writeFrame}. */
+export function createFrame(line: Buffer): Frame {
+  const head = Buffer.from(`${line.length.toString(16)}\r\n`, 'latin1')
+  const chunk = Buffer.allocUnsafe(head.length + line.length + 2)
+  head.copy(chunk, 0)
+  line.copy(chunk, head.length)
+  chunk.write('\r\n', head.length + line.length, 'latin1')
+  return { line: chunk.subarray(head.length, head.length + line.length), chunk }
+}

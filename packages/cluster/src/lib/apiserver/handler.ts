@@ -1,0 +1,359 @@
+import type { KubeObject } from '@fairlead/kube/types'
+import type { Scale } from '@fairlead/kube/types/autoscaling-v1'
+import type { Pod } from '@fairlead/kube/types/core-v1'
+
+import { codeOf } from '../errors.ts'
+import type { Store } from '../storage/store.ts'
+import type { Authenticator } from './authentication.ts'
+import { checkAccess, checkRead } from './authorization.ts'
+import { checkPatched, readObjectBody, readOptions } from './body.ts'
+import { parseDeletion } from './deletion.ts'
+import { serveDiscovery } from './discovery.ts'
+import type { ApiRequest, ApiResponse } from './exchange.ts'
+import { serveList, parseRevision, reachRevision, selectAll } from './list.ts'
+import { negotiate } from './negotiate.ts'
+import { serveOpenApi } from './openapi.ts'
+import type { OpenApi } from './openapi/document.ts'
+import { readPatch } from './patch.ts'
+import { servePodLog } from './pod-log.ts'
+import type { Kubelet } from './pod-log.ts'
+import { bindPod, evictPod } from './pods.ts'
+import type { Registry, UpdateOptions, Written } from './registry.ts'
+import { renderListFrame, respond, respondObject } from './render.ts'
+import { readObject, resourceOf } from './resource.ts'
+import type { Resource } from './resource.ts'
+import { answerReview } from './reviews.ts'
+import { parseRoute } from './route.ts'
+import type { ResourceRoute } from './route.ts'
+import { applyScale, toScale } from './scale.ts'
+import { parseSelection } from './selection.ts'
+import { badRequest, internalError, methodNotAllowed, pathNotFound, StatusError, success } from './status.ts'
+import { versionInfo } from './version.ts'
+import { serveWatch } from './watch.ts'
+
+/** What the handler stands on. */
+export interface HandlerContext {
+  readonly store: Store
+  readonly registry: Registry
+  readonly authenticator: Authenticator
+  readonly openApi: OpenApi
+  readonly findKubelet: (nodeName: string) => Promise<Kubelet>
+  /** Told of errors that are no answer but a fault of ours. */
+  readonly onError: (error: unknown) => void
+}
+
+/** Answers one request. Whatever goes wrong becomes a `Status`. */
+export async function handle(context: HandlerContext, request: ApiRequest): Promise<ApiResponse> {
+  try {
+    return await dispatch(context, request)
+  } catch (error) {
+    return renderError(error, context.onError)
+  }
+}
+
+/** The `Status` answer for an error. */
+export function renderError(error: unknown, onError: (error: unknown) => void): ApiResponse {
+  const failure = toStatusError(error, onError)
+  const answer = respond(failure.status.code, failure.status)
+  return { ...answer, headers: { ...answer.headers, ...failure.headers } }
+}
+
+function toStatusError(error: unknown, onError: (error: unknown) => void): StatusError {
+  if (error instanceof StatusError) return error
+  const code = codeOf(error) ?? ''
+  const message = error instanceof Error ? error.message : String(error)
+  // Said in full: whoever runs the cluster can do something about it.
+  if (code.startsWith('FAIRLEAD_CLUSTER_STORAGE_')) return internalError(`${message} (${code})`)
+  onError(error)
+  return internalError(message)
+}
+
+async function dispatch(context: HandlerContext, request: ApiRequest): Promise<ApiResponse> {
+  const { method, path, query, identity } = request
+  const route = /^\/apis?\//.test(path) ? parseRoute(method, path, query) : undefined
+  if (route === undefined) return servePath(context, request)
+  checkAccess(identity, route)
+  const resource = resourceOf(route.info)
+  if (!route.info.verbs.includes('watch')) return await serveReview(context, resource, route, request)
+  return route.subresource === ''
+    ? await serveObject(context, resource, route, request)
+    : await serveSubresource(context, resource, route, request)
+}
+
+function servePath(context: HandlerContext, request: ApiRequest): ApiResponse {
+  const { method, path, identity } = request
+  checkRead(identity, method, path)
+  if (method !== 'GET' && method !== 'HEAD') throw methodNotAllowed()
+  if (/^\/apis?(\/|$)/.test(path)) return serveDiscovery(request)
+  if (path === '/version' || path === '/version/')
+    return respond(200, versionInfo, { encoding: 'json', isPretty: true })
+  if (path.startsWith('/openapi/')) return serveOpenApi(context.openApi, request)
+  if (/^\/(healthz|livez|readyz)(\/|$)/.test(path)) return serveHealth(request)
+  if (path === '/')
+    return respond(200, { paths: ['/api', '/apis', '/healthz', '/livez', '/openapi/v3', '/readyz', '/version'] })
+  throw pathNotFound()
+}
+
+/** Whoever gets this answer has reached a server that has recovered its store: both checks have passed. */
+function serveHealth({ path, query }: ApiRequest): ApiResponse {
+  const [, root = '', check] = path.split('/')
+  if (check !== undefined && check !== '' && !checks.includes(check)) throw pathNotFound()
+  const verbose = [...checks.map((name) => `[+]${name} ok`), `${root} check passed`, ''].join('\n')
+  const text = query.has('verbose') ? verbose : 'ok'
+  return {
+    status: 200,
+    headers: { 'content-type': 'text/plain; charset=utf-8' },
+    body: { pieces: [Buffer.from(text)] },
+  }
+}
+
+const checks = ['ping', 'storage']
+
+async function serveObject(
+  context: HandlerContext,
+  resource: Resource,
+  route: ResourceRoute,
+  request: ApiRequest,
+): Promise<ApiResponse> {
+  const { store } = context
+  const format = negotiate(request.headers['accept'], request.query)
+  switch (route.verb) {
+    case 'get': {
+      const wanted = parseRevision(request.query.get('resourceVersion')) ?? 0
+      if (wanted > store.revision) await reachRevision(store, wanted, request.signal)
+      const entry = context.registry.read(resource, route.namespace, route.name)
+      return respondObject(200, resource, entry.bytes, format)
+    }
+    case 'list':
+      return await serveList(store, resource, route, request, format)
+    case 'watch':
+      return await serveWatch(store, resource, route, request, format, context.onError)
+    case 'create':
+      return await serveCreate(context, resource, route, request)
+    case 'update':
+    case 'patch':
+      return await serveWrite(context, resource, route, request, 'object')
+    case 'delete':
+      return await serveDelete(context, resource, route, request)
+    case 'deletecollection':
+      return await serveDeleteCollection(context, resource, route, request)
+  }
+}
+
+async function serveSubresource(
+  context: HandlerContext,
+  resource: Resource,
+  route: ResourceRoute,
+  request: ApiRequest,
+): Promise<ApiResponse> {
+  const { subresource, verb, namespace, name } = route
+  if (subresource === 'scale') return await serveScale(context, resource, route, request)
+  if (subresource === 'log' && verb === 'get') {
+    const pod = readObject(resource, context.registry.read(resource, namespace, name)) as KubeObject & Pod
+    return await servePodLog(pod, request, context.findKubelet)
+  }
+  if (subresource === 'binding' && verb === 'create') return await serveBinding(context, route, request)
+  if (subresource === 'eviction' && verb === 'create') return await serveEviction(context, resource, route, request)
+  if (verb === 'get') {
+    const entry = context.registry.read(resource, namespace, name)
+    return respondObject(200, resource, entry.bytes, negotiate(request.headers['accept'], request.query))
+  }
+  if (verb !== 'update' && verb !== 'patch') throw methodNotAllowed()
+  if (subresource === 'status') return await serveWrite(context, resource, route, request, 'status')
+  if (subresource === 'finalize') return await serveWrite(context, resource, route, request, 'finalize')
+  throw methodNotAllowed()
+}
+
+async function serveCreate(
+  context: HandlerContext,
+  resource: Resource,
+  route: ResourceRoute,
+  request: ApiRequest,
+): Promise<ApiResponse> {
+  const { object, warnings } = await readObjectBody(request, resource.info)
+  const namespace = namespaceOf(resource, route, object)
+  if ((object.metadata.resourceVersion ?? '') !== '') {
+    throw badRequest('resourceVersion should not be set on objects to be created')
+  }
+  const written = await context.registry.create(resource, object, { namespace, isDryRun: isDryRun(request.query) })
+  return respondWritten(201, resource, written, request, warnings)
+}
+
+/** Update and patch of an object or a part of it. */
+async function serveWrite(
+  context: HandlerContext,
+  resource: Resource,
+  route: ResourceRoute,
+  request: ApiRequest,
+  part: UpdateOptions['part'],
+): Promise<ApiResponse> {
+  const { namespace, name } = route
+  const options = { namespace, name, part, isDryRun: isDryRun(request.query) }
+  const warnings: string[] = []
+  if (route.verb === 'update') {
+    const decoded = await readObjectBody(request, resource.info)
+    checkName(resource, route, decoded.object)
+    const written = await context.registry.update(resource, options, () => decoded.object)
+    return respondWritten(200, resource, written, request, decoded.warnings)
+  }
+  const patch = await readPatch(request, resource.info)
+  const written = await context.registry.update(resource, options, (current) => {
+    const checked = checkPatched(patch(current), resource.info, request.query)
+    warnings.push(...checked.warnings)
+    checkName(resource, route, checked.object)
+    return checked.object
+  })
+  return respondWritten(200, resource, written, request, warnings)
+}
+
+async function serveScale(
+  context: HandlerContext,
+  resource: Resource,
+  route: ResourceRoute,
+  request: ApiRequest,
+): Promise<ApiResponse> {
+  const { namespace, name, verb } = route
+  const format = negotiate(request.headers['accept'], request.query)
+  if (verb === 'get')
+    return respond(200, toScale(readObject(resource, context.registry.read(resource, namespace, name))), format)
+  if (verb !== 'update' && verb !== 'patch') throw methodNotAllowed()
+  const expected = { apiVersion: 'autoscaling/v1', kind: 'Scale' }
+  const change = verb === 'update' ? await readScale(request, expected) : await readPatch(request, expected)
+  const options = { namespace, name, part: 'object', isDryRun: isDryRun(request.query) } as const
+  const written = await context.registry.update(resource, options, (current) => {
+    const { object } = checkPatched(change(toScale(current)), expected, request.query)
+    return applyScale(current, object as KubeObject & Scale)
+  })
+  return respond(200, toScale(parse(written.bytes)), format)
+}
+
+async function readScale(
+  request: ApiRequest,
+  expected: { apiVersion: string; kind: string },
+): Promise<(object: KubeObject) => KubeObject> {
+  const { object } = await readObjectBody(request, expected)
+  return () => object
+}
+
+async function serveDelete(
+  context: HandlerContext,
+  resource: Resource,
+  route: ResourceRoute,
+  request: ApiRequest,
+): Promise<ApiResponse> {
+  const { namespace, name } = route
+  const deletion = parseDeletion(await readOptions(request), request.query)
+  const written = await context.registry.delete(resource, namespace, name, deletion)
+  // A graceful deletion answers with the object that is still there.
+  if (!written.isGone) return respondWritten(200, resource, written, request, [])
+  return respond(200, success(resource.info, name, parse(written.bytes).metadata.uid))
+}
+
+async function serveDeleteCollection(
+  context: HandlerContext,
+  resource: Resource,
+  route: ResourceRoute,
+  request: ApiRequest,
+): Promise<ApiResponse> {
+  const format = negotiate(request.headers['accept'], request.query)
+  const deletion = parseDeletion(await readOptions(request), request.query)
+  const entries = await selectAll(context.store, resource, parseSelection(resource, route, request.query))
+  for (const entry of entries) {
+    const { namespace = '', name = '' } = readObject(resource, entry).metadata
+    await ignoreMissing(context.registry.delete(resource, namespace, name, deletion))
+  }
+  const { head, tail } = renderListFrame(
+    resource,
+    { resourceVersion: String(context.store.revision) },
+    { ...format, shape: 'object' },
+  )
+  const items = entries.flatMap((entry, index) => (index === 0 ? [entry.bytes] : [Buffer.from(','), entry.bytes]))
+  return { status: 200, headers: { 'content-type': 'application/json' }, body: { pieces: [head, ...items, tail] } }
+}
+
+async function serveBinding(context: HandlerContext, route: ResourceRoute, request: ApiRequest): Promise<ApiResponse> {
+  const { object } = await readObjectBody(request, { apiVersion: 'v1', kind: 'Binding' })
+  await bindPod(context.registry, route.namespace, route.name, object, isDryRun(request.query))
+  return respond(201, { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 })
+}
+
+async function serveEviction(
+  context: HandlerContext,
+  resource: Resource,
+  route: ResourceRoute,
+  request: ApiRequest,
+): Promise<ApiResponse> {
+  const { object } = await readObjectBody(request, { apiVersion: 'policy/v1', kind: 'Eviction' })
+  const options = (object['deleteOptions'] ?? {}) as Record<string, unknown>
+  const deletion = parseDeletion(options, request.query)
+  await evictPod(context.registry, resource, route, deletion)
+  return respond(201, { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 })
+}
+
+/** Kinds that are created to be answered: reviews, and the collection form of a binding. */
+async function serveReview(
+  context: HandlerContext,
+  resource: Resource,
+  route: ResourceRoute,
+  request: ApiRequest,
+): Promise<ApiResponse> {
+  if (route.verb !== 'create') throw methodNotAllowed()
+  if (resource.info.kind === 'Binding') {
+    const { object } = await readObjectBody(request, resource.info)
+    await bindPod(context.registry, route.namespace, object.metadata.name ?? '', object, isDryRun(request.query))
+    return respond(201, { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 })
+  }
+  const { object } = await readObjectBody(request, resource.info)
+  return respond(201, answerReview(object, request.identity, context.authenticator))
+}
+
+function respondWritten(
+  status: number,
+  resource: Resource,
+  written: Written,
+  request: ApiRequest,
+  warnings: readonly string[],
+): ApiResponse {
+  const format = negotiate(request.headers['accept'], request.query)
+  const headers = warnings.length === 0 ? {} : { warning: warnings.map((text) => `299 - ${JSON.stringify(text)}`) }
+  return respondObject(status, resource, written.bytes, format, headers)
+}
+
+function namespaceOf(resource: Resource, route: ResourceRoute, object: KubeObject): string {
+  const sent = object.metadata.namespace ?? ''
+  if (!resource.info.namespaced) return ''
+  if (route.namespace === '') throw badRequest('an empty namespace may not be set during creation')
+  if (sent !== '' && sent !== route.namespace) {
+    throw badRequest('the namespace of the provided object does not match the namespace sent on the request')
+  }
+  return route.namespace
+}
+
+function checkName(resource: Resource, route: ResourceRoute, object: KubeObject): void {
+  const { name = '', namespace = '' } = object.metadata
+  if (name !== '' && name !== route.name) {
+    throw badRequest(`the name of the object (${name}) does not match the name on the URL (${route.name})`)
+  }
+  if (resource.info.namespaced && namespace !== '' && namespace !== route.namespace) {
+    throw badRequest('the namespace of the provided object does not match the namespace sent on the request')
+  }
+}
+
+function isDryRun(query: URLSearchParams): boolean {
+  const asked = query.getAll('dryRun').filter((value) => value !== '')
+  const unknown = asked.find((value) => value !== 'All')
+  if (unknown !== undefined) throw badRequest(`dryRun: Unsupported value: "${unknown}": supported values: "All"`)
+  return asked.length > 0
+}
+
+async function ignoreMissing(deletion: Promise<unknown>): Promise<void> {
+  try {
+    await deletion
+  } catch (error) {
+    if (!(error instanceof StatusError) || error.status.code !== 404) throw error
+  }
+}
+
+function parse(bytes: Buffer): KubeObject {
+  return JSON.parse(bytes.toString('utf8')) as KubeObject
+}

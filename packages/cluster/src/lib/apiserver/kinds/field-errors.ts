@@ -1,0 +1,52 @@
+import type { FieldError } from '../status.ts'
+
+/** Findings worded as upstream's field errors are; clients and people search for these words. */
+
+export function required(field: string, detail = ''): FieldError {
+  return {
+    field,
+    reason: 'FieldValueRequired',
+    message: detail === '' ? 'Required value' : `Required value: ${detail}`,
+  }
+}
+
+export function invalid(field: string, value: unknown, why: string): FieldError {
+  return { field, reason: 'FieldValueInvalid', message: `Invalid value: ${JSON.stringify(value) ?? 'null'}: ${why}` }
+}
+
+export function duplicate(field: string, value: unknown): FieldError {
+  return { field, reason: 'FieldValueDuplicate', message: `Duplicate value: ${JSON.stringify(value)}` }
+}
+
+export function notFound(field: string, value: string): FieldError {
+  return { field, reason: 'FieldValueNotFound', message: `Not found: ${JSON.stringify(value)}` }
+}
+
+export function forbidden(field: string, why: string): FieldError {
+  return { field, reason: 'FieldValueForbidden', message: `Forbidden: ${why}` }
+}
+
+export function notSupported(field: string, value: unknown, allowed: readonly string[]): FieldError {
+  const list = allowed
+    .toSorted()
+    .map((each) => JSON.stringify(each))
+    .join(', ')
+  return {
+    field,
+    reason: 'FieldValueNotSupported',
+    message: `Unsupported value: ${JSON.stringify(value)}: supported values: ${list}`,
+  }
+}
+
+/** Checks a text of a closed set; absent and empty are fine, defaulting has filled what must be there. */
+export function oneOf(field: string, value: string | undefined, allowed: readonly string[]): FieldError[] {
+  return value === undefined || value === '' || allowed.includes(value) ? [] : [notSupported(field, value, allowed)]
+}
+
+export function nonNegative(field: string, value: number | undefined): FieldError[] {
+  return value !== undefined && value < 0 ? [invalid(field, value, 'must be greater than or equal to 0')] : []
+}
+
+export function immutable(field: string, value: unknown, isSame: boolean): FieldError[] {
+  return isSame ? [] : [invalid(field, value, 'field is immutable')]
+}

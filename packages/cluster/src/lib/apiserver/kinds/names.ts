@@ -1,0 +1,123 @@
+import { invalid, required } from './field-errors.ts'
+import type { FieldError } from '../status.ts'
+
+const label = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/
+const label1035 = /^[a-z]([-a-z0-9]*[a-z0-9])?$/
+const subdomain = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/
+const qualified = /^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$/
+const labelValue = /^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$/
+const portName = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/
+const configKey = /^[-._a-zA-Z0-9]+$/
+const envName = /^[ -<>-~]+$/
+
+/** What is wrong with a DNS label (RFC 1123), in upstream's words. */
+export function dnsLabel(field: string, value: string): FieldError[] {
+  return [
+    ...tooLong(field, value, 63),
+    ...unless(
+      label.test(value),
+      field,
+      value,
+      "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
+    ),
+  ]
+}
+
+/** The older label rule (RFC 1035) services follow: it must begin with a letter. */
+export function dnsLabel1035(field: string, value: string): FieldError[] {
+  return [
+    ...tooLong(field, value, 63),
+    ...unless(
+      label1035.test(value),
+      field,
+      value,
+      "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')",
+    ),
+  ]
+}
+
+export function dnsSubdomain(field: string, value: string): FieldError[] {
+  return [
+    ...tooLong(field, value, 253),
+    ...unless(
+      subdomain.test(value),
+      field,
+      value,
+      "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+    ),
+  ]
+}
+
+/** Names of container and service ports: at most 15 characters with a letter among them. */
+export function ianaServiceName(field: string, value: string): FieldError[] {
+  if (value.length > 15) return [invalid(field, value, 'must be no more than 15 characters')]
+  if (!portName.test(value)) {
+    return [invalid(field, value, 'must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)')]
+  }
+  if (!/[a-z]/.test(value)) return [invalid(field, value, 'must contain at least one letter (a-z)')]
+  return value.includes('--') ? [invalid(field, value, 'must not contain consecutive hyphens')] : []
+}
+
+export function portNumber(field: string, value: number): FieldError[] {
+  return unless(value >= 1 && value <= 65535, field, value, 'must be between 1 and 65535, inclusive')
+}
+
+/** A port by number or by name. */
+export function portReference(field: string, value: number | string): FieldError[] {
+  return typeof value === 'number' ? portNumber(field, value) : ianaServiceName(field, value)
+}
+
+export function configMapKey(field: string, value: string): FieldError[] {
+  if (value.length > 253) return [invalid(field, value, 'must be no more than 253 characters')]
+  return unless(
+    configKey.test(value) && value !== '.' && !value.startsWith('..'),
+    field,
+    value,
+    "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
+  )
+}
+
+export function environmentName(field: string, value: string): FieldError[] {
+  if (value === '') return [required(field)]
+  return unless(
+    envName.test(value),
+    field,
+    value,
+    "a valid environment variable name must consist only of printable ASCII characters other than '='",
+  )
+}
+
+export function labels(field: string, values: Readonly<Record<string, string>> | undefined): FieldError[] {
+  return Object.entries(values ?? {}).flatMap(([key, value]) => [
+    ...labelKey(field, key),
+    ...unless(
+      labelValue.test(value) && value.length <= 63,
+      field,
+      value,
+      "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
+    ),
+  ])
+}
+
+export function labelKey(field: string, key: string): FieldError[] {
+  const [name = '', prefix, ...more] = key.split('/').toReversed()
+  const isGood =
+    more.length === 0 &&
+    name.length <= 63 &&
+    qualified.test(name) &&
+    (prefix === undefined || (prefix.length <= 253 && subdomain.test(prefix)))
+  return unless(
+    isGood,
+    field,
+    key,
+    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
+  )
+}
+
+function tooLong(field: string, value: string, longest: number): FieldError[] {
+  return value.length > longest ? [invalid(field, value, `must be no more than ${longest} characters`)] : []
+}
+
+function unless(isGood: boolean, field: string, value: unknown, why: string): FieldError[] {
+  return isGood ? [] : [invalid(field, value, why)]
+}

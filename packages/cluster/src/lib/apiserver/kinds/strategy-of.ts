@@ -1,0 +1,92 @@
+import type { KindInfo, KubeObject } from '@fairlead/kube/types'
+
+import { clusterRole, clusterRoleBinding, role, roleBinding } from './access.ts'
+import { event, eventsEvent, lease, limitRange, namespace, node, resourceQuota } from './cluster.ts'
+import { endpoints, endpointSlice } from './endpoints.ts'
+import { cronJob, job } from './jobs.ts'
+import { checkQuantities, normalise } from './normalise.ts'
+import { pod } from './pod.ts'
+import { age, ageColumn, nameColumn } from './printing.ts'
+import { horizontalPodAutoscaler, horizontalPodAutoscalerV1, podDisruptionBudget, priorityClass } from './scaling.ts'
+import { service } from './service.ts'
+import { configMap, secret, serviceAccount } from './settings.ts'
+import { ingress, ingressClass, networkPolicy } from './traffic.ts'
+import { persistentVolume, persistentVolumeClaim, storageClass } from './volumes.ts'
+import { daemonSet, deployment, replicaSet, replicationController, statefulSet } from './workloads.ts'
+import type { KindStrategy } from '../strategy.ts'
+
+const plain: KindStrategy = {
+  columns: [nameColumn, ageColumn],
+  row: ({ metadata }, now) => [metadata.name, age(metadata.creationTimestamp, now)],
+}
+
+const strategies: ReadonlyMap<string, KindStrategy> = new Map([
+  ['v1 Pod', pod],
+  ['v1 Service', service],
+  ['v1 Endpoints', endpoints],
+  ['v1 Namespace', namespace],
+  ['v1 Node', node],
+  ['v1 ConfigMap', configMap],
+  ['v1 Secret', secret],
+  ['v1 ServiceAccount', serviceAccount],
+  ['v1 Event', event],
+  ['v1 ReplicationController', replicationController],
+  ['v1 PersistentVolume', persistentVolume],
+  ['v1 PersistentVolumeClaim', persistentVolumeClaim],
+  ['v1 ResourceQuota', resourceQuota],
+  ['v1 LimitRange', limitRange],
+  ['apps/v1 Deployment', deployment],
+  ['apps/v1 ReplicaSet', replicaSet],
+  ['apps/v1 StatefulSet', statefulSet],
+  ['apps/v1 DaemonSet', daemonSet],
+  ['batch/v1 Job', job],
+  ['batch/v1 CronJob', cronJob],
+  ['autoscaling/v1 HorizontalPodAutoscaler', horizontalPodAutoscalerV1],
+  ['autoscaling/v2 HorizontalPodAutoscaler', horizontalPodAutoscaler],
+  ['policy/v1 PodDisruptionBudget', podDisruptionBudget],
+  ['coordination.k8s.io/v1 Lease', lease],
+  ['discovery.k8s.io/v1 EndpointSlice', endpointSlice],
+  ['events.k8s.io/v1 Event', eventsEvent],
+  ['networking.k8s.io/v1 Ingress', ingress],
+  ['networking.k8s.io/v1 IngressClass', ingressClass],
+  ['networking.k8s.io/v1 NetworkPolicy', networkPolicy],
+  ['rbac.authorization.k8s.io/v1 Role', role],
+  ['rbac.authorization.k8s.io/v1 RoleBinding', roleBinding],
+  ['rbac.authorization.k8s.io/v1 ClusterRole', clusterRole],
+  ['rbac.authorization.k8s.io/v1 ClusterRoleBinding', clusterRoleBinding],
+  ['scheduling.k8s.io/v1 PriorityClass', priorityClass],
+  ['storage.k8s.io/v1 StorageClass', storageClass],
+])
+
+/**
+ * What the API server does differently for a kind. Kinds without an entry of their own get what is true for all:
+ * objects normalised before anything else looks at them, quantities that are quantities, a status that only the status subresource changes, and Name and
+ * Age for `kubectl get`.
+ */
+export function strategyOf(kind: KindInfo): KindStrategy {
+  const own = strategies.get(`${kind.apiVersion} ${kind.kind}`) ?? plain
+  const hasStatus = kind.subresources.includes('status')
+  return {
+    ...own,
+    validate(object, old) {
+      const errors = own.validate?.(object, old) ?? []
+      return [...errors, ...checkQuantities(kind.definition, object)]
+    },
+    create(object) {
+      normalise(kind.definition, object)
+      // A node registers itself with its status; everything else starts without.
+      if (hasStatus && own !== node) delete object['status']
+      own.create?.(object)
+    },
+    update(object, old) {
+      normalise(kind.definition, object)
+      if (hasStatus) keepStatus(object, old)
+      own.update?.(object, old)
+    },
+  }
+}
+
+function keepStatus(object: KubeObject, old: KubeObject): void {
+  if (old['status'] === undefined) delete object['status']
+  else object['status'] = old['status']
+}

@@ -1,0 +1,350 @@
+import type { LabelSelector } from '@fairlead/kube/types'
+import type { DaemonSet, Deployment, ReplicaSet, StatefulSet } from '@fairlead/kube/types/apps-v1'
+import type { PodTemplateSpec, ReplicationController } from '@fairlead/kube/types/core-v1'
+
+import { isEqual } from '../metadata.ts'
+import { defineKind } from './define.ts'
+import { forbidden, immutable, invalid, nonNegative, oneOf, required } from './field-errors.ts'
+import { defaultClaimSpec, defaultPodSpec } from './pod-defaults.ts'
+import { validatePodTemplate } from './pod-validation.ts'
+import {
+  age,
+  ageColumn,
+  column,
+  containerCells,
+  containerColumns,
+  formatLabels,
+  formatSelector,
+  nameColumn,
+  wideColumn,
+} from './printing.ts'
+import { validateWorkloadSelector } from './selectors.ts'
+import type { FieldError } from '../status.ts'
+import type { KindStrategy } from '../strategy.ts'
+
+const selectorColumn = wideColumn('Selector')
+
+export const deployment: KindStrategy = defineKind<Deployment>({
+  default(object) {
+    const { spec } = object
+    if (spec === undefined) return
+    spec.replicas ??= 1
+    spec.revisionHistoryLimit ??= 10
+    spec.progressDeadlineSeconds ??= 600
+    const strategy = (spec.strategy ??= {})
+    strategy.type ??= 'RollingUpdate'
+    if (strategy.type === 'RollingUpdate') {
+      const rolling = (strategy.rollingUpdate ??= {})
+      rolling.maxUnavailable ??= '25%'
+      rolling.maxSurge ??= '25%'
+    }
+    defaultTemplate(spec.template)
+  },
+  validate(object, old) {
+    const { spec } = object
+    const before = old?.spec
+    if (spec === undefined) return [required('spec')]
+    const errors = [
+      ...validateWorkload(spec, before, ['Always']),
+      ...nonNegative('spec.minReadySeconds', spec.minReadySeconds),
+      ...nonNegative('spec.revisionHistoryLimit', spec.revisionHistoryLimit),
+      ...oneOf('spec.strategy.type', spec.strategy?.type, ['Recreate', 'RollingUpdate']),
+    ]
+    const { type, rollingUpdate } = spec.strategy ?? {}
+    if (type === 'Recreate' && rollingUpdate !== undefined) {
+      errors.push(forbidden('spec.strategy.rollingUpdate', "may not be specified when strategy `type` is 'Recreate'"))
+    }
+    if (type === 'RollingUpdate') {
+      errors.push(...validateRolling(rollingUpdate ?? {}, 'spec.strategy.rollingUpdate'))
+    }
+    if ((spec.progressDeadlineSeconds ?? 600) <= (spec.minReadySeconds ?? 0)) {
+      errors.push(
+        invalid('spec.progressDeadlineSeconds', spec.progressDeadlineSeconds, 'must be greater than minReadySeconds'),
+      )
+    }
+    return errors
+  },
+  columns: [
+    nameColumn,
+    column('Ready'),
+    column('Up-to-date', 'integer'),
+    column('Available', 'integer'),
+    ageColumn,
+    ...containerColumns,
+    selectorColumn,
+  ],
+  row(object, now) {
+    const { metadata, spec, status } = object
+    return [
+      metadata.name,
+      `${status?.readyReplicas ?? 0}/${spec?.replicas ?? 0}`,
+      status?.updatedReplicas ?? 0,
+      status?.availableReplicas ?? 0,
+      age(metadata.creationTimestamp, now),
+      ...containerCells(spec?.template.spec),
+      formatSelector(spec?.selector),
+    ]
+  },
+})
+
+const replicaColumns = [
+  nameColumn,
+  column('Desired', 'integer'),
+  column('Current', 'integer'),
+  column('Ready', 'integer'),
+  ageColumn,
+  ...containerColumns,
+  selectorColumn,
+]
+
+export const replicaSet: KindStrategy = defineKind<ReplicaSet>({
+  default(object) {
+    const { spec } = object
+    if (spec === undefined) return
+    spec.replicas ??= 1
+    if (spec.template !== undefined) defaultTemplate(spec.template)
+  },
+  create(object) {
+    object.status = { replicas: 0 }
+  },
+  validate(object, old) {
+    const { spec } = object
+    if (spec === undefined) return [required('spec')]
+    return [
+      ...validateWorkload(spec, old?.spec, ['Always']),
+      ...nonNegative('spec.minReadySeconds', spec.minReadySeconds),
+    ]
+  },
+  fields: (object) => ({ 'status.replicas': String(object.status?.replicas ?? 0) }),
+  columns: replicaColumns,
+  row(object, now) {
+    const { metadata, spec, status } = object
+    return [
+      metadata.name,
+      spec?.replicas ?? 0,
+      status?.replicas ?? 0,
+      status?.readyReplicas ?? 0,
+      age(metadata.creationTimestamp, now),
+      ...containerCells(spec?.template?.spec),
+      formatSelector(spec?.selector),
+    ]
+  },
+})
+
+export const replicationController: KindStrategy = defineKind<ReplicationController>({
+  default(object) {
+    const { metadata, spec } = object
+    if (spec === undefined) return
+    const labels = spec.template?.metadata?.labels
+    spec.replicas ??= 1
+    if (labels !== undefined && spec.selector === undefined) spec.selector = { ...labels }
+    if (labels !== undefined && metadata !== undefined) metadata.labels ??= { ...labels }
+    if (spec.template !== undefined) defaultTemplate(spec.template)
+  },
+  create(object) {
+    object.status = { replicas: 0 }
+  },
+  validate(object) {
+    const { spec } = object
+    if (spec === undefined) return [required('spec')]
+    return [
+      ...nonNegative('spec.replicas', spec.replicas),
+      ...(Object.keys(spec.selector ?? {}).length === 0 ? [required('spec.selector')] : []),
+      ...validatePodTemplate(spec.template, 'spec.template', ['Always']),
+    ]
+  },
+  fields: (object) => ({ 'status.replicas': String(object.status?.replicas ?? 0) }),
+  columns: replicaColumns,
+  row(object, now) {
+    const { metadata, spec, status } = object
+    return [
+      metadata.name,
+      spec?.replicas ?? 0,
+      status?.replicas ?? 0,
+      status?.readyReplicas ?? 0,
+      age(metadata.creationTimestamp, now),
+      ...containerCells(spec?.template?.spec),
+      formatLabels(spec?.selector),
+    ]
+  },
+})
+
+const mutableInStatefulSet = new Set([
+  'replicas',
+  'ordinals',
+  'template',
+  'updateStrategy',
+  'revisionHistoryLimit',
+  'persistentVolumeClaimRetentionPolicy',
+  'minReadySeconds',
+])
+
+function fixedPart(spec: object): object {
+  return Object.fromEntries(Object.entries(spec).filter(([key]) => !mutableInStatefulSet.has(key)))
+}
+
+export const statefulSet: KindStrategy = defineKind<StatefulSet>({
+  default(object) {
+    const { spec } = object
+    if (spec === undefined) return
+    spec.replicas ??= 1
+    spec.revisionHistoryLimit ??= 10
+    spec.podManagementPolicy ??= 'OrderedReady'
+    spec.persistentVolumeClaimRetentionPolicy ??= { whenDeleted: 'Retain', whenScaled: 'Retain' }
+    const update = (spec.updateStrategy ??= {})
+    update.type ??= 'RollingUpdate'
+    if (update.type === 'RollingUpdate') {
+      update.rollingUpdate ??= {}
+      update.rollingUpdate.partition ??= 0
+    }
+    for (const claim of spec.volumeClaimTemplates ?? []) {
+      claim.apiVersion ??= 'v1'
+      claim.kind ??= 'PersistentVolumeClaim'
+      if (claim.spec !== undefined) defaultClaimSpec(claim.spec)
+      claim.status ??= { phase: 'Pending' }
+    }
+    defaultTemplate(spec.template)
+  },
+  create(object) {
+    object.status = { replicas: 0, availableReplicas: 0 }
+  },
+  validate(object, old) {
+    const { spec } = object
+    const before = old?.spec
+    if (spec === undefined) return [required('spec')]
+    const errors = [
+      ...nonNegative('spec.replicas', spec.replicas),
+      ...validateWorkloadSelector(spec.selector, spec.template.metadata?.labels, 'spec'),
+      ...validatePodTemplate(spec.template, 'spec.template', ['Always']),
+      ...oneOf('spec.podManagementPolicy', spec.podManagementPolicy, ['OrderedReady', 'Parallel']),
+      ...oneOf('spec.updateStrategy.type', spec.updateStrategy?.type, ['OnDelete', 'RollingUpdate']),
+    ]
+    if (before !== undefined && !isEqual(fixedPart(spec), fixedPart(before))) {
+      const fields =
+        "'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds'"
+      errors.push(forbidden('spec', `updates to statefulset spec for fields other than ${fields} are forbidden`))
+    }
+    return errors
+  },
+  columns: [nameColumn, column('Ready'), ageColumn, ...containerColumns],
+  row(object, now) {
+    const { metadata, spec, status } = object
+    return [
+      metadata.name,
+      `${status?.readyReplicas ?? 0}/${spec?.replicas ?? 0}`,
+      age(metadata.creationTimestamp, now),
+      ...containerCells(spec?.template.spec),
+    ]
+  },
+})
+
+export const daemonSet: KindStrategy = defineKind<DaemonSet>({
+  default(object) {
+    const { spec } = object
+    if (spec === undefined) return
+    spec.revisionHistoryLimit ??= 10
+    const update = (spec.updateStrategy ??= {})
+    update.type ??= 'RollingUpdate'
+    if (update.type === 'RollingUpdate') {
+      update.rollingUpdate ??= {}
+      update.rollingUpdate.maxUnavailable ??= 1
+      update.rollingUpdate.maxSurge ??= 0
+    }
+    defaultTemplate(spec.template)
+  },
+  create(object) {
+    object.status = { currentNumberScheduled: 0, numberMisscheduled: 0, desiredNumberScheduled: 0, numberReady: 0 }
+  },
+  validate(object, old) {
+    const { spec } = object
+    if (spec === undefined) return [required('spec')]
+    return [
+      ...validateWorkload(spec, old?.spec, ['Always']),
+      ...oneOf('spec.updateStrategy.type', spec.updateStrategy?.type, ['OnDelete', 'RollingUpdate']),
+    ]
+  },
+  columns: [
+    nameColumn,
+    column('Desired', 'integer'),
+    column('Current', 'integer'),
+    column('Ready', 'integer'),
+    column('Up-to-date', 'integer'),
+    column('Available', 'integer'),
+    column('Node Selector'),
+    ageColumn,
+    ...containerColumns,
+    selectorColumn,
+  ],
+  row(object, now) {
+    const { metadata, spec, status } = object
+    return [
+      metadata.name,
+      status?.desiredNumberScheduled ?? 0,
+      status?.currentNumberScheduled ?? 0,
+      status?.numberReady ?? 0,
+      status?.updatedNumberScheduled ?? 0,
+      status?.numberAvailable ?? 0,
+      formatLabels(spec?.template.spec?.nodeSelector),
+      age(metadata.creationTimestamp, now),
+      ...containerCells(spec?.template.spec),
+      formatSelector(spec?.selector),
+    ]
+  },
+})
+
+/** Fills in a pod template as far as its spec is given. */
+export function defaultTemplate(template: PodTemplateSpec | undefined): void {
+  if (template?.spec !== undefined) defaultPodSpec(template.spec)
+}
+
+interface WorkloadSpec {
+  replicas?: number | undefined
+  selector: LabelSelector
+  template?: PodTemplateSpec | undefined
+}
+
+function validateWorkload(
+  spec: WorkloadSpec,
+  before: WorkloadSpec | undefined,
+  restartPolicies: readonly string[],
+): FieldError[] {
+  const labels = spec.template?.metadata?.labels
+  return [
+    ...nonNegative('spec.replicas', spec.replicas),
+    ...validateWorkloadSelector(spec.selector, labels, 'spec'),
+    ...(before === undefined ? [] : immutable('spec.selector', spec.selector, isEqual(spec.selector, before.selector))),
+    ...validatePodTemplate(spec.template, 'spec.template', restartPolicies),
+  ]
+}
+
+interface RollingUpdate {
+  maxUnavailable?: number | string | undefined
+  maxSurge?: number | string | undefined
+}
+
+function validateRolling({ maxUnavailable, maxSurge }: RollingUpdate, path: string): FieldError[] {
+  const errors = [
+    ...validateShare(`${path}.maxUnavailable`, maxUnavailable),
+    ...validateShare(`${path}.maxSurge`, maxSurge),
+  ]
+  if (
+    errors.length === 0 &&
+    Number.parseInt(String(maxUnavailable), 10) === 0 &&
+    Number.parseInt(String(maxSurge), 10) === 0
+  ) {
+    errors.push(invalid(`${path}.maxUnavailable`, maxUnavailable, 'may not be 0 when `maxSurge` is 0'))
+  }
+  if (typeof maxUnavailable === 'string' && Number.parseInt(maxUnavailable, 10) > 100) {
+    errors.push(invalid(`${path}.maxUnavailable`, maxUnavailable, 'must not be greater than 100%'))
+  }
+  return errors
+}
+
+/** A count or a percentage. */
+export function validateShare(field: string, value: number | string | undefined): FieldError[] {
+  if (typeof value === 'number') return nonNegative(field, value)
+  if (value === undefined || /^\d+%$/.test(value)) return []
+  const why =
+    "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')"
+  return [invalid(field, value, why)]
+}

@@ -1,0 +1,116 @@
+import type { KubeObject } from '@fairlead/kube/types'
+import type { Pod } from '@fairlead/kube/types/core-v1'
+
+import type { ApiRequest, ApiResponse, Sink } from './exchange.ts'
+import { badRequest, unavailable } from './status.ts'
+
+/** How the API server reaches the agent of a node. */
+export interface Kubelet {
+  fetch(request: KubeletRequest): Promise<KubeletResponse>
+}
+
+export interface KubeletRequest {
+  readonly method: string
+  /** Path with query, such as `/containerLogs/<namespace>/<pod>/<container>?follow=true`. */
+  readonly path: string
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  readonly body?: Uint8Array | undefined
+  /** Aborts when the client went away. */
+  readonly signal: AbortSignal
+}
+
+export interface KubeletResponse {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: AsyncIterable<Uint8Array>
+}
+
+const parameters = [
+  'follow',
+  'previous',
+  'timestamps',
+  'sinceSeconds',
+  'sinceTime',
+  'tailLines',
+  'limitBytes',
+  'stream',
+]
+
+/** Serves `pods/log`: what the node's agent answers, as it arrives. */
+export async function servePodLog(
+  pod: KubeObject & Pod,
+  request: ApiRequest,
+  findKubelet: (nodeName: string) => Promise<Kubelet>,
+): Promise<ApiResponse> {
+  const { name = '', namespace = '' } = pod.metadata
+  const container = chooseContainer(pod, request.query.get('container') ?? '')
+  const nodeName = pod.spec?.nodeName ?? ''
+  // Not scheduled yet: there is nothing to read, and that is no error upstream either.
+  if (nodeName === '') return textAnswer(200, [])
+  const query = new URLSearchParams()
+  for (const key of parameters) {
+    const value = request.query.get(key)
+    if (value !== null) query.set(key, value)
+  }
+  const path = `/containerLogs/${namespace}/${name}/${container}?${query.toString()}`
+  const answer = await reach(nodeName, findKubelet, { method: 'GET', path, signal: request.signal })
+  if (answer.status !== 200) throw badRequest(await readText(answer.body))
+  return {
+    status: 200,
+    headers: { 'content-type': 'text/plain', 'cache-control': 'no-cache, private' },
+    body: { stream: (sink) => copy(answer.body, sink, request.signal) },
+  }
+}
+
+function chooseContainer(pod: KubeObject & Pod, asked: string): string {
+  const all = [
+    ...(pod.spec?.containers ?? []),
+    ...(pod.spec?.initContainers ?? []),
+    ...(pod.spec?.ephemeralContainers ?? []),
+  ].map((container) => container.name)
+  const { name = '' } = pod.metadata
+  const chosen = asked === '' ? (pod.metadata.annotations?.['kubectl.kubernetes.io/default-container'] ?? '') : asked
+  if (chosen !== '' && all.includes(chosen)) return chosen
+  if (chosen !== '') throw badRequest(`container ${chosen} is not valid for pod ${name}`)
+  const [only = '', ...others] = all
+  if (others.length === 0) return only
+  const initial = (pod.spec?.initContainers ?? []).map((container) => container.name)
+  const among = initial.length === 0 ? '' : ` or one of the init containers: [${initial.join(' ')}]`
+  const main = (pod.spec?.containers ?? []).map((container) => container.name)
+  throw badRequest(`a container name must be specified for pod ${name}, choose one of: [${main.join(' ')}]${among}`)
+}
+
+async function reach(
+  nodeName: string,
+  findKubelet: (nodeName: string) => Promise<Kubelet>,
+  request: KubeletRequest,
+): Promise<KubeletResponse> {
+  try {
+    const kubelet = await findKubelet(nodeName)
+    return await kubelet.fetch(request)
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error)
+    throw unavailable(`Cannot reach node "${nodeName}": ${why}`)
+  }
+}
+
+async function readText(body: AsyncIterable<Uint8Array>): Promise<string> {
+  let text = ''
+  for await (const chunk of body) {
+    text += Buffer.from(chunk).toString('utf8')
+    if (text.length > 10_000) break
+  }
+  return text.trim()
+}
+
+async function copy(body: AsyncIterable<Uint8Array>, sink: Sink, signal: AbortSignal): Promise<void> {
+  for await (const chunk of body) {
+    if (signal.aborted) return
+    sink.write(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength))
+    if (sink.waitingBytes > 0) await sink.drained()
+  }
+}
+
+function textAnswer(status: number, pieces: Buffer[]): ApiResponse {
+  return { status, headers: { 'content-type': 'text/plain' }, body: { pieces } }
+}

@@ -1,0 +1,277 @@
+import type { KubeObject } from '@fairlead/kube/types'
+import type { Namespace } from '@fairlead/kube/types/core-v1'
+
+import type { Entry } from '../storage/collection.ts'
+import type { Change, Store } from '../storage/store.ts'
+import type { Admission, Reservation } from './admission.ts'
+import { planDeletion } from './deletion.ts'
+import type { Deletion } from './deletion.ts'
+import { desiresChange, generateNameFrom, isEqual, keepIdentity, stampNew, validateMetadata } from './metadata.ts'
+import { idOf, readObject, resourceOf, selectAttributes, serialise, stampRevision } from './resource.ts'
+import type { Resource } from './resource.ts'
+import { alreadyExists, conflict, invalid, notFound } from './status.ts'
+import { convert } from './versions.ts'
+
+export interface RegistryOptions {
+  store: Store
+  admission: Admission
+  /** Milliseconds since 1970. */
+  now: () => number
+}
+
+export interface WriteOptions {
+  namespace: string
+  /** Decide everything, store nothing. */
+  isDryRun: boolean
+}
+
+export interface UpdateOptions extends WriteOptions {
+  name: string
+  /** Which part of the object the write may change: the object itself, or a subresource. */
+  part: 'object' | 'status' | 'finalize' | 'binding'
+}
+
+/** What a write left behind: the object as stored (or as it would be), and whether it is gone now. */
+export interface Written {
+  readonly bytes: Buffer
+  readonly isGone: boolean
+}
+
+const nameAttempts = 8
+
+/** The rules every write goes through, whatever the verb; nothing here knows of HTTP. */
+export class Registry {
+  readonly store: Store
+  readonly #admission: Admission
+  readonly #now: () => number
+
+  constructor(options: RegistryOptions) {
+    this.store = options.store
+    this.#admission = options.admission
+    this.#now = options.now
+  }
+
+  /** The current version of an object; throws 404. */
+  read(resource: Resource, namespace: string, name: string): Entry {
+    const entry = this.store.get(resource.collection, idOf(namespace, name))
+    if (entry === undefined) throw notFound(resource.info, name)
+    return entry
+  }
+
+  async create(resource: Resource, object: KubeObject, options: WriteOptions): Promise<Written> {
+    const stored = resourceOf(resource.stored)
+    convert(object, stored.info)
+    const isNamed = (object.metadata.name ?? '') !== ''
+    stampNew(stored, object, options.namespace, this.#now())
+    const { generateName } = object.metadata
+    // Only a name the server made up may be replaced by another one.
+    if (isNamed || generateName === undefined) return await this.#createNamed(stored, object, options)
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.#createNamed(stored, structuredCopy(object), options)
+      } catch (error) {
+        const isTaken = error instanceof Error && 'status' in error && isAlreadyExists(error.status)
+        if (!isTaken || attempt === nameAttempts) throw error
+        object.metadata.name = generateNameFrom(generateName)
+      }
+    }
+  }
+
+  /**
+   * Replaces an object by what `transform` makes of its current version, which it must not change. A `resourceVersion`
+   * in the result is a condition. Nothing is written when nothing changed.
+   */
+  async update(
+    resource: Resource,
+    options: UpdateOptions,
+    transform: (current: KubeObject) => KubeObject,
+  ): Promise<Written> {
+    const { namespace, name } = options
+    return await this.#write(resource, namespace, name, options.isDryRun, (entry) => {
+      const current = readObject(resource, entry)
+      const asked = transform(readObject(resource, entry))
+      const version = asked.metadata.resourceVersion ?? ''
+      if (version !== '' && version !== current.metadata.resourceVersion) throw conflict(resource.info, name)
+      const uid = asked.metadata.uid ?? ''
+      if (uid !== '' && uid !== current.metadata.uid) {
+        throw conflict(resource.info, name, uidMismatch(uid, current.metadata.uid ?? ''))
+      }
+      return this.#planUpdate(resource, options, asked, current)
+    })
+  }
+
+  /** Deletes at once, or marks for deletion when there is a grace period or a finalizer. */
+  async delete(resource: Resource, namespace: string, name: string, deletion: Deletion): Promise<Written> {
+    const stored = resourceOf(resource.stored)
+    return await this.#write(resource, namespace, name, deletion.isDryRun, (entry) => {
+      const object = readObject(stored, entry)
+      const next = planDeletion(stored, object, deletion, this.#now())
+      if (next === 'gone') return { operation: 'delete', object, reservation: undefined }
+      return next === undefined ? undefined : { operation: 'put', object: next, reservation: undefined }
+    })
+  }
+
+  async #createNamed(stored: Resource, object: KubeObject, options: WriteOptions): Promise<Written> {
+    const { name = '' } = object.metadata
+    const { info, strategy } = stored
+    const errors = validateMetadata(info, object)
+    if (errors.length > 0) throw invalid(info, name, errors)
+    let written: Buffer | undefined
+    let reservation: Reservation | undefined
+    try {
+      const entry = await this.store.transact(stored.collection, idOf(options.namespace, name), (current) => {
+        if (current !== undefined) throw alreadyExists(info, name)
+        strategy.create?.(object)
+        if (info.kind === 'Namespace') startNamespace(object)
+        strategy.default?.(object)
+        reservation = this.#admission.create(stored, object)
+        const found = strategy.validate?.(object, undefined) ?? []
+        if (found.length > 0) throw invalid(info, name, found)
+        if (!options.isDryRun) return putOf(stored, object)
+        written = serialise(object)
+        return undefined
+      })
+      const bytes = entry?.bytes ?? written
+      if (options.isDryRun) reservation?.cancel()
+      return { bytes: bytes ?? serialise(object), isGone: false }
+    } catch (error) {
+      reservation?.cancel()
+      throw error
+    }
+  }
+
+  #planUpdate(resource: Resource, options: UpdateOptions, asked: KubeObject, before: KubeObject): Plan | undefined {
+    const stored = resourceOf(resource.stored)
+    const object = convert(asked, stored.info)
+    const current = convert(before, stored.info)
+    const { info, strategy } = stored
+    if (options.part === 'object') this.#replaceObject(stored, object, current)
+    else replacePart(stored, options.part, object, current)
+    const reservation = options.part === 'object' ? this.#admission.update(stored, object, current) : undefined
+    try {
+      const errors = [...validateMetadata(info, object, current), ...(strategy.validate?.(object, current) ?? [])]
+      if (errors.length > 0) throw invalid(info, options.name, errors)
+    } catch (error) {
+      reservation?.cancel()
+      throw error
+    }
+    if (isFinished(object)) return { operation: 'delete', object, reservation }
+    if (isEqual(object, current)) return undefined
+    if (stored.hasGeneration && desiresChange(object, current)) {
+      object.metadata.generation = (current.metadata.generation ?? 0) + 1
+    }
+    return { operation: 'put', object, reservation }
+  }
+
+  #replaceObject(stored: Resource, object: KubeObject, current: KubeObject): void {
+    keepIdentity(object, current)
+    if (stored.info.kind === 'Namespace') keepNamespace(object, current)
+    stored.strategy.update?.(object, current)
+    stored.strategy.default?.(object)
+  }
+
+  async #write(
+    resource: Resource,
+    namespace: string,
+    name: string,
+    isDryRun: boolean,
+    plan: (entry: Entry) => Plan | undefined,
+  ): Promise<Written> {
+    const stored = resourceOf(resource.stored)
+    let planned: Plan | undefined
+    let unchanged: Buffer | undefined
+    try {
+      const entry = await this.store.transact(stored.collection, idOf(namespace, name), (current) => {
+        if (current === undefined) throw notFound(resource.info, name)
+        unchanged = current.bytes
+        planned = plan(current)
+        if (planned === undefined || isDryRun) return undefined
+        return planned.operation === 'put' ? putOf(stored, planned.object) : deleteOf(stored, planned.object)
+      })
+      if (isDryRun) planned?.reservation?.cancel()
+      const bytes = entry?.bytes ?? (planned === undefined ? unchanged : serialise(planned.object))
+      return { bytes: bytes ?? Buffer.alloc(0), isGone: planned?.operation === 'delete' }
+    } catch (error) {
+      planned?.reservation?.cancel()
+      throw error
+    }
+  }
+}
+
+interface Plan {
+  readonly operation: 'put' | 'delete'
+  readonly object: KubeObject
+  readonly reservation: Reservation | undefined
+}
+
+function putOf(stored: Resource, object: KubeObject): Change {
+  return {
+    operation: 'put',
+    encode: (revision) => stampRevision(object, revision),
+    cache: selectAttributes(stored, object),
+  }
+}
+
+function deleteOf(stored: Resource, object: KubeObject): Change {
+  return { ...putOf(stored, object), operation: 'delete' }
+}
+
+/** A write to a subresource changes its part of the object and nothing else. */
+function replacePart(stored: Resource, part: UpdateOptions['part'], object: KubeObject, current: KubeObject): void {
+  const asked = { ...object }
+  for (const key of Object.keys(object)) delete object[key]
+  Object.assign(object, structuredCopy(current))
+  if (part === 'binding') {
+    object['spec'] = asked['spec']
+    object['status'] = asked['status']
+  }
+  if (part === 'status') {
+    if (asked['status'] === undefined) delete object['status']
+    else object['status'] = asked['status']
+    stored.strategy.updateStatus?.(object, current)
+  }
+  if (part === 'finalize') {
+    const namespace = object as KubeObject & Namespace
+    namespace.spec = { ...namespace.spec, finalizers: (asked as KubeObject & Namespace).spec?.finalizers ?? [] }
+  }
+}
+
+function startNamespace(object: KubeObject): void {
+  const namespace = object as KubeObject & Namespace
+  const finalizers = namespace.spec?.finalizers ?? []
+  namespace.spec = {
+    ...namespace.spec,
+    finalizers: finalizers.includes('kubernetes') ? finalizers : [...finalizers, 'kubernetes'],
+  }
+  namespace.status = { phase: 'Active' }
+  // The label that lets selectors name a namespace; upstream's defaulting adds it.
+  namespace.metadata.labels = {
+    ...namespace.metadata.labels,
+    'kubernetes.io/metadata.name': namespace.metadata.name ?? '',
+  }
+}
+
+function keepNamespace(object: KubeObject, current: KubeObject): void {
+  object['spec'] = current['spec']
+  object.metadata.labels = { ...object.metadata.labels, 'kubernetes.io/metadata.name': object.metadata.name ?? '' }
+}
+
+/** Whether an object that is being deleted has nothing left to wait for. */
+function isFinished(object: KubeObject): boolean {
+  const { deletionTimestamp, deletionGracePeriodSeconds = 0, finalizers = [] } = object.metadata
+  if (deletionTimestamp === undefined || deletionGracePeriodSeconds > 0 || finalizers.length > 0) return false
+  if (object.kind !== 'Namespace') return true
+  return ((object as KubeObject & Namespace).spec?.finalizers ?? []).length === 0
+}
+
+function uidMismatch(asked: string, found: string): string {
+  return `Precondition failed: UID in precondition: ${asked}, UID in object meta: ${found}`
+}
+
+function isAlreadyExists(status: unknown): boolean {
+  return typeof status === 'object' && status !== null && 'reason' in status && status.reason === 'AlreadyExists'
+}
+
+function structuredCopy(object: KubeObject): KubeObject {
+  return JSON.parse(JSON.stringify(object)) as KubeObject
+}

@@ -1,0 +1,127 @@
+import { findResource } from '@fairlead/kube/types'
+import type { KindInfo, KubeObject } from '@fairlead/kube/types'
+
+import type { Entry } from '../storage/collection.ts'
+import { strategyOf } from './kinds/strategy-of.ts'
+import type { KindStrategy } from './strategy.ts'
+import { convert, storageKind } from './versions.ts'
+
+/** A resource of the API with everything the verbs need to know of it. */
+export interface Resource {
+  readonly info: KindInfo
+  readonly strategy: KindStrategy
+  /** The version its objects are stored in. */
+  readonly stored: KindInfo
+  /** Name of the collection in the store. */
+  readonly collection: string
+  /** Whether `metadata.generation` counts changes of what is desired. */
+  readonly hasGeneration: boolean
+  /** Field selectors beyond name and namespace. */
+  readonly selectableFields: ReadonlySet<string>
+}
+
+/** What a version of an object is selected by; kept with the version. */
+export interface Attributes {
+  readonly labels: Readonly<Record<string, string>>
+  readonly fields: Readonly<Record<string, string>>
+}
+
+const resources = new Map<KindInfo, Resource>()
+
+/** Facts about a resource, made at first use. */
+export function resourceOf(info: KindInfo): Resource {
+  let resource = resources.get(info)
+  if (resource === undefined) {
+    const stored = storageKind(info)
+    const strategy = strategyOf(info)
+    resource = {
+      info,
+      strategy,
+      stored,
+      collection: stored.group === '' ? stored.plural : `${stored.group}/${stored.plural}`,
+      hasGeneration: counted.has(info.kind),
+      selectableFields: new Set([...Object.keys(fieldsOfEmpty(info, strategy)), ...nameFields]),
+    }
+    resources.set(info, resource)
+  }
+  return resource
+}
+
+/** A resource by its place in the table; for code that needs one particular resource. */
+export function knownResource(group: string, version: string, plural: string): Resource {
+  const info = findResource(group, version, plural)
+  if (info === undefined) throw new TypeError(`Cannot find resource "${plural}" of "${group}/${version}" in the table`)
+  return resourceOf(info)
+}
+
+export function idOf(namespace: string, name: string): string {
+  return namespace === '' ? name : `${namespace}/${name}`
+}
+
+/** The object of an entry, fresh: the caller may change it. */
+export function readObject(resource: Resource, entry: Entry): KubeObject {
+  const object = JSON.parse(entry.bytes.toString('utf8')) as KubeObject
+  return resource.info === resource.stored ? object : convert(object, resource.info)
+}
+
+/** Selectable attributes of an entry, parsed once per version. */
+export function attributesOf(resource: Resource, entry: Entry): Attributes {
+  const kept = entry.cache as Attributes | undefined
+  if (kept !== undefined) return kept
+  const stored = resourceOf(resource.stored)
+  const attributes = selectAttributes(stored, readObject(stored, entry))
+  entry.cache = attributes
+  return attributes
+}
+
+export function selectAttributes(resource: Resource, object: KubeObject): Attributes {
+  const { name = '', namespace = '', labels = {} } = object.metadata
+  const fields: Record<string, string> = { ...resource.strategy.fields?.(object), 'metadata.name': name }
+  if (resource.info.namespaced) fields['metadata.namespace'] = namespace
+  return { labels, fields }
+}
+
+/** The stored form: identifying fields first, as people read them. */
+export function serialise(object: KubeObject): Buffer {
+  const { apiVersion, kind, metadata, ...rest } = object
+  const text = JSON.stringify({ apiVersion, kind, metadata, ...rest })
+  // Kept as long as the version lives: a slice of Node's pool would keep 8 KiB of passing buffers with it.
+  const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(text))
+  bytes.write(text)
+  return bytes
+}
+
+/** The stored form of `object` at `revision`. */
+export function stampRevision(object: KubeObject, revision: number): Buffer {
+  object.metadata.resourceVersion = String(revision)
+  return serialise(object)
+}
+
+const nameFields = ['metadata.name', 'metadata.namespace']
+
+const counted = new Set([
+  'Pod',
+  'Deployment',
+  'ReplicaSet',
+  'StatefulSet',
+  'DaemonSet',
+  'ReplicationController',
+  'Job',
+  'CronJob',
+  'Ingress',
+  'NetworkPolicy',
+  'PodDisruptionBudget',
+  'EndpointSlice',
+  'FlowSchema',
+  'PriorityLevelConfiguration',
+  'MutatingWebhookConfiguration',
+  'ValidatingWebhookConfiguration',
+  'ValidatingAdmissionPolicy',
+  'IngressClass',
+  'ResourceSlice',
+])
+
+function fieldsOfEmpty(info: KindInfo, strategy: KindStrategy): Record<string, string> {
+  const empty = { apiVersion: info.apiVersion, kind: info.kind, metadata: {}, spec: {}, status: {} }
+  return strategy.fields?.(empty) ?? {}
+}

@@ -1,0 +1,44 @@
+import type { Entry } from '../storage/collection.ts'
+import { attributesOf, idOf } from './resource.ts'
+import type { Resource } from './resource.ts'
+import type { ResourceRoute } from './route.ts'
+import { exactValue, matches, parseFieldSelector, parseLabelSelector } from './selectors.ts'
+import { badRequest } from './status.ts'
+
+/** Which objects of a resource a request is about. */
+export interface Selection {
+  /** Ids of the selection start with this. */
+  readonly prefix: string
+  /** The one object it can be, when a selector says so. */
+  readonly id: string | undefined
+  /** Whether every object under the prefix belongs to it. */
+  readonly isEverything: boolean
+  matches(entry: Entry): boolean
+}
+
+/** Reads namespace and selectors of a list or watch. */
+export function parseSelection(resource: Resource, route: ResourceRoute, query: URLSearchParams): Selection {
+  const labels = parseLabelSelector(query.get('labelSelector') ?? '')
+  const fields = parseFieldSelector(query.get('fieldSelector') ?? '')
+  for (const { key } of fields) {
+    if (!resource.selectableFields.has(key)) throw badRequest(`field label not supported: ${key}`)
+  }
+  const { namespace } = route
+  const name = route.name === '' ? exactValue(fields, 'metadata.name') : route.name
+  const prefix = namespace === '' ? '' : `${namespace}/`
+  const hasPlace = namespace !== '' || !resource.info.namespaced
+  const id = name !== undefined && hasPlace ? idOf(namespace, name) : undefined
+  const isEverything = labels.length === 0 && fields.length === 0 && id === undefined
+  return {
+    prefix,
+    id,
+    isEverything,
+    matches(entry) {
+      if (!entry.id.startsWith(prefix)) return false
+      if (isEverything) return true
+      if (id !== undefined && entry.id !== id) return false
+      const attributes = attributesOf(resource, entry)
+      return matches(labels, attributes.labels) && matches(fields, attributes.fields)
+    },
+  }
+}

@@ -1,0 +1,225 @@
+import { mkdir } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { createKubeClient, createKubeconfig, renderKubeconfig } from '@fairlead/kube'
+import type { KubeClient } from '@fairlead/kube'
+import { openLayout } from '@fairlead/oci/layout'
+import { pullImage } from '@fairlead/oci/registry'
+import { requireOciRuntime } from '@fairlead/oci/runtime'
+import { createApiServer } from './apiserver/server.ts'
+import type { ApiServer } from './apiserver/server.ts'
+import { runControllers } from './controllers/run-controllers.ts'
+import { openPodNetwork } from './network/pod-network.ts'
+import type { NetworkPlan } from './network/plan.ts'
+import type { PodNetwork, PodNetworkOptions } from './network/pod-network.ts'
+import { openServiceNetwork } from './network/service-network.ts'
+import { runNode } from './node/node.ts'
+import type { NodeAgent } from './node/node.ts'
+import { loadPki } from './pki.ts'
+import type { ClusterPki } from './pki.ts'
+import { runScheduler } from './scheduler/run-scheduler.ts'
+import { openStore } from './storage/store.ts'
+import type { Durability } from './storage/store.ts'
+
+/** `auto`: containers where this machine can have them, else plain processes. `runc` insists on containers. */
+export type RuntimeChoice = 'auto' | 'runc' | 'process'
+
+/** Options of {@link startCluster}. */
+export interface ClusterOptions {
+  /** Directory of the cluster; made when missing. One process at a time may use it. */
+  readonly dir: string
+  /** The image store (an OCI layout) that pods' images come from. */
+  readonly imagesDir: string
+  /** Port of the API server on 127.0.0.1. Default 0: any free one. */
+  readonly port?: number | undefined
+  /** Default `strict`: an acknowledged write is on disk. */
+  readonly durability?: Durability | undefined
+  /** Default `auto`. */
+  readonly runtime?: RuntimeChoice | undefined
+  /** Name of the node and prefix of nothing else. Default: the host's name. */
+  readonly nodeName?: string | undefined
+  /** Aborts the start; a cluster that runs is stopped by {@link Cluster.close}. */
+  readonly signal?: AbortSignal | undefined
+  /** Told of events worth a log line: a constant message with fields. Default: nobody. */
+  readonly onLog?: ((entry: ClusterLogEntry) => void) | undefined
+}
+
+/** One line of the cluster's log. */
+export interface ClusterLogEntry {
+  readonly level: 'info' | 'warn' | 'error'
+  readonly msg: string
+  readonly err?: unknown
+  readonly [field: string]: unknown
+}
+
+/** How pods run. */
+export interface ClusterRuntime {
+  readonly kind: 'containers' | 'processes'
+  /** Name and version, and why it is not the isolating one when that was not to be had. */
+  readonly detail: string
+}
+
+/** A running cluster. */
+export interface Cluster {
+  /** Of the API server, such as `https://127.0.0.1:6443`. */
+  readonly url: string
+  /** A kubeconfig for its administrator, as text. It holds a private key: write it with mode 0600. */
+  readonly kubeconfig: string
+  readonly runtime: ClusterRuntime
+  /** A client in this process, as administrator. */
+  readonly client: KubeClient
+  /**
+   * Stops the cluster. With `stopPods` their containers end and the network is taken away; without, they go on
+   * running and the next start of the same directory takes them over.
+   */
+  close(options?: { readonly stopPods?: boolean | undefined }): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/**
+ * Starts the cluster kept in `dir`, or a new one. Resolves when the API answers and this machine is its node; what was
+ * running before is taken over.
+ */
+export async function startCluster(options: ClusterOptions): Promise<Cluster> {
+  const { dir, imagesDir, signal, nodeName = hostname().toLowerCase() } = options
+  const log = options.onLog ?? (() => {})
+  const fault = (component: string) => (err: unknown) => log({ level: 'warn', msg: 'component failed', component, err })
+  await mkdir(dir, { recursive: true, mode: 0o700 })
+  await using opened = new AsyncDisposableStack()
+
+  const store = await openStore({
+    dir: join(dir, 'storage'),
+    durability: options.durability,
+    onError: fault('storage'),
+  })
+  opened.defer(() => store.close())
+  const layout = await openLayout(imagesDir)
+  // The API can answer while the network is still being made: it only has to know the addresses of Services.
+  const planned = Promise.withResolvers<NetworkPlan>()
+  const opening = openNetwork(options, { onError: fault('network'), onPlan: planned.resolve })
+  opening.catch(planned.reject)
+  opened.defer(async () => (await opening.catch(() => undefined))?.close())
+  const [pki, plan] = await Promise.all([loadPki(dir), planned.promise])
+  signal?.throwIfAborted()
+
+  const { promise: whenNode, resolve: nodeOpened } = Promise.withResolvers<NodeAgent>()
+  const server = createApiServer({
+    store,
+    serviceCidr: plan.serviceCidr,
+    kubelet: async () => (await whenNode).kubelet,
+    onError: fault('apiserver'),
+  })
+  opened.defer(() => server.close())
+  const { port } = await server.listen({
+    port: options.port,
+    tls: { key: pki.server.key, cert: pki.server.certificate, ca: pki.ca },
+  })
+  const url = `https://127.0.0.1:${port}`
+
+  const network = await opening
+  if (network.plan.serviceCidr !== plan.serviceCidr) {
+    // Namespaces were planned and could not be made: plain processes have other addresses.
+    await opened.disposeAsync()
+    const fallen = await startCluster({ ...options, runtime: 'process' })
+    const { kind, detail } = fallen.runtime
+    return { ...fallen, runtime: { kind, detail: `${detail} (${network.reason})` } }
+  }
+
+  const components = new AbortController()
+  const controllers = runControllers({
+    client: clientOf(server, 'system:kube-controller-manager'),
+    caCertificate: pki.ca,
+    signal: components.signal,
+    onError: fault('controllers'),
+  })
+  const scheduler = runScheduler({
+    client: clientOf(server, 'system:kube-scheduler'),
+    signal: components.signal,
+    onError: fault('scheduler'),
+  })
+  opened.defer(async () => {
+    components.abort()
+    await Promise.all([controllers, scheduler])
+  })
+  const services = await openServiceNetwork({
+    client: clientOf(server, 'system:kube-proxy'),
+    network,
+    dir,
+    onError: fault('services'),
+  })
+  opened.defer(() => services.close())
+  const node = await runNode({
+    client: createKubeClient({
+      transport: server.transport({
+        user: `system:node:${nodeName}`,
+        groups: ['system:nodes', 'system:authenticated'],
+      }),
+    }),
+    nodeName,
+    dir: join(dir, 'node'),
+    images: imagesDir,
+    runtime: network.plan.mode === 'namespaces' ? 'runc' : 'process',
+    network,
+    pull: async (reference, { signal: pulling }) => void (await pullImage(reference, { layout, signal: pulling })),
+    clusterDns: network.plan.mode === 'namespaces' ? services.nameServer : '',
+    onError: fault('node'),
+  })
+  nodeOpened(node)
+  signal?.throwIfAborted()
+
+  const held = opened.move()
+  const close = closeOnce(async (stopPods: boolean) => {
+    await node.stop({ stopPods })
+    if (stopPods) await network.close({ remove: true })
+    await held.disposeAsync()
+  })
+  return {
+    url,
+    kubeconfig: renderAdminKubeconfig(url, pki),
+    runtime: { kind: node.kind, detail: describe(node, network) },
+    client: createKubeClient({ transport: server.transport({ user: 'fairlead-admin', groups: ['system:masters'] }) }),
+    close: ({ stopPods = false } = {}) => close(stopPods),
+    [Symbol.asyncDispose]: () => close(true),
+  }
+}
+
+/** Containers and network namespaces go together: where one is missing, pods are plain processes on loopback. */
+async function openNetwork(
+  options: ClusterOptions,
+  hooks: Pick<PodNetworkOptions, 'onError' | 'onPlan'>,
+): Promise<PodNetwork> {
+  const { dir, runtime = 'auto' } = options
+  const obstacle = runtime === 'process' ? undefined : await requireOciRuntime().catch((error: unknown) => error)
+  if (runtime === 'runc' && obstacle !== undefined) throw obstacle
+  const mode = runtime === 'runc' ? 'namespaces' : runtime === 'process' || obstacle ? 'processes' : 'auto'
+  const network = await openPodNetwork({ dir, mode, ...hooks })
+  return obstacle instanceof Error ? { ...network, reason: obstacle.message } : network
+}
+
+function describe(node: NodeAgent, network: PodNetwork): string {
+  const reason = node.reason ?? network.reason
+  return reason === undefined ? node.runtimeVersion : `${node.runtimeVersion} (${reason})`
+}
+
+function clientOf(server: ApiServer, user: string): KubeClient {
+  return createKubeClient({ transport: server.transport({ user, groups: ['system:authenticated'] }) })
+}
+
+function renderAdminKubeconfig(url: string, pki: ClusterPki): string {
+  const { certificate, key } = pki.admin
+  return renderKubeconfig(
+    createKubeconfig({
+      name: 'fairlead',
+      server: url,
+      certificateAuthority: pki.ca,
+      clientCertificate: certificate,
+      clientKey: key,
+    }),
+  )
+}
+
+/** The first call decides how; later ones wait for it. */
+function closeOnce<Options>(close: (options: Options) => Promise<void>): (options: Options) => Promise<void> {
+  let closed: Promise<void> | undefined
+  return (options) => (closed ??= close(options))
+}

@@ -1,0 +1,82 @@
+import type { KubeClient } from '@fairlead/kube'
+import { createInformer } from '@fairlead/kube/cache'
+import type { Informer } from '@fairlead/kube/cache'
+import { createEventRecorder } from '@fairlead/kube/controller'
+import type { Clock, EventRecorder } from '@fairlead/kube/controller'
+import type { Deployment, ReplicaSet } from '@fairlead/kube/types/apps-v1'
+import type { ConfigMap, Endpoints, Namespace, Pod, Service, ServiceAccount } from '@fairlead/kube/types/core-v1'
+import type { EndpointSlice } from '@fairlead/kube/types/discovery-v1'
+
+import { controllerIndex } from './ownership.ts'
+
+/** The copies of the API's objects that all controllers share. */
+interface Informers {
+  readonly namespaces: Informer<Namespace>
+  readonly serviceAccounts: Informer<ServiceAccount>
+  readonly rootCertificates: Informer<ConfigMap>
+  readonly pods: Informer<Pod>
+  readonly services: Informer<Service>
+  readonly endpoints: Informer<Endpoints>
+  readonly endpointSlices: Informer<EndpointSlice>
+  readonly replicaSets: Informer<ReplicaSet>
+  readonly deployments: Informer<Deployment>
+}
+
+/** What every controller is given. */
+export interface ControllerContext {
+  readonly client: KubeClient
+  readonly informers: Informers
+  readonly clock: Clock
+  readonly signal: AbortSignal
+  /** Told of failures that are being retried. */
+  readonly onError: (error: unknown, context: { readonly controller: string; readonly key?: string }) => void
+  /** A recorder of events as `component`. */
+  recorder(component: string): EventRecorder
+}
+
+export type ContextOptions = Pick<ControllerContext, 'client' | 'clock' | 'signal' | 'onError'>
+
+/** Name of the ConfigMap that carries the cluster's CA into every namespace. */
+export const rootCertificateName = 'kube-root-ca.crt'
+
+/** The index of pods and replica sets by their controller. */
+export const byController = 'controller'
+/** The index of endpoint slices by their service. */
+export const byService = 'service'
+export const serviceNameLabel = 'kubernetes.io/service-name'
+
+export function createContext(options: ContextOptions): ControllerContext {
+  const { client, clock, signal, onError } = options
+  const common = { signal, clock, onError: (error: unknown) => onError(error, { controller: 'informer' }) }
+  const informers: Informers = {
+    namespaces: createInformer(client.resource('v1/Namespace'), common),
+    serviceAccounts: createInformer(client.resource('v1/ServiceAccount'), {
+      ...common,
+      fieldSelector: 'metadata.name=default',
+    }),
+    rootCertificates: createInformer(client.resource('v1/ConfigMap'), {
+      ...common,
+      fieldSelector: `metadata.name=${rootCertificateName}`,
+    }),
+    pods: createInformer(client.resource('v1/Pod'), common),
+    services: createInformer(client.resource('v1/Service'), common),
+    endpoints: createInformer(client.resource('v1/Endpoints'), common),
+    endpointSlices: createInformer(client.resource('discovery.k8s.io/v1/EndpointSlice'), common),
+    replicaSets: createInformer(client.resource('apps/v1/ReplicaSet'), common),
+    deployments: createInformer(client.resource('apps/v1/Deployment'), common),
+  }
+  informers.pods.index(byController, controllerIndex)
+  informers.replicaSets.index(byController, controllerIndex)
+  informers.endpointSlices.index(byService, ({ metadata }) => [
+    `${metadata?.namespace ?? ''}/${metadata?.labels?.[serviceNameLabel] ?? ''}`,
+  ])
+  return {
+    client,
+    informers,
+    clock,
+    signal,
+    onError,
+    recorder: (component) =>
+      createEventRecorder(client, component, { clock, onError: (error) => onError(error, { controller: component }) }),
+  }
+}

@@ -1,0 +1,175 @@
+import { isDeepStrictEqual } from 'node:util'
+
+import { KubeError } from '@fairlead/kube'
+import { fromInformer, keyOf, parseKey, runController } from '@fairlead/kube/controller'
+import type { ReplicaSet } from '@fairlead/kube/types/apps-v1'
+import type { Pod } from '@fairlead/kube/types/core-v1'
+
+import { byController } from './context.ts'
+import type { ControllerContext } from './context.ts'
+import { createExpectations } from './expectations.ts'
+import { isEmptySelector, matchesSelector } from './label-selector.ts'
+import { claimObjects, controllerOf, decideClaim, orphansOf } from './ownership.ts'
+import { isPodActive } from './pod-state.ts'
+import { decideReplicas, describeReplicaSet, nextAvailabilityMs, renderPod } from './replica-set-plan.ts'
+import type { ReplicaSetPlan } from './replica-set-plan.ts'
+import { ignoreNotFound, patchStatus } from './write.ts'
+
+interface Failure {
+  readonly reason: string
+  readonly message: string
+  readonly error: unknown
+}
+
+/** Keeps as many pods running as each ReplicaSet asks for. */
+export function runReplicaSetController(context: ControllerContext): Promise<void> {
+  const { client, informers, clock, signal, onError } = context
+  const pods = client.resource('v1/Pod')
+  const replicaSets = client.resource('apps/v1/ReplicaSet')
+  const recorder = context.recorder('replicaset-controller')
+  const expectations = createExpectations(clock)
+
+  async function createPod(key: string, replicaSet: ReplicaSet): Promise<void> {
+    const pod = await pods.create(renderPod(replicaSet))
+    const { uid = '', name = '', namespace } = pod.metadata ?? {}
+    // The watch may have been faster than the answer.
+    if (informers.pods.get(namespace, name)?.metadata?.uid !== uid) {
+      expectations.expect(key, uid)
+    }
+    recorder.record(replicaSet, { type: 'Normal', reason: 'SuccessfulCreate', message: `Created pod: ${name}` })
+  }
+
+  /** In growing batches, so a template the server refuses costs one request instead of hundreds. */
+  async function createPods(key: string, replicaSet: ReplicaSet, count: number): Promise<Failure | undefined> {
+    let done = 0
+    for (let batch = 1; done < count; batch *= 2) {
+      const size = Math.min(batch, count - done)
+      const outcomes = await Promise.allSettled(Array.from({ length: size }, () => createPod(key, replicaSet)))
+      const failed = outcomes.find((outcome) => outcome.status === 'rejected')
+      if (failed !== undefined) {
+        return describeFailure('FailedCreate', failed.reason)
+      }
+      done += size
+    }
+    return undefined
+  }
+
+  async function deletePod(key: string, replicaSet: ReplicaSet, { metadata }: Pod): Promise<void> {
+    const { name = '', namespace, uid = '' } = metadata ?? {}
+    expectations.expect(key, uid)
+    try {
+      await ignoreNotFound(pods.delete(name, { namespace, uid }))
+    } catch (error) {
+      expectations.observe(key, uid)
+      throw error
+    }
+    recorder.record(replicaSet, { type: 'Normal', reason: 'SuccessfulDelete', message: `Deleted pod: ${name}` })
+  }
+
+  async function carryOut(key: string, replicaSet: ReplicaSet, plan: ReplicaSetPlan): Promise<Failure | undefined> {
+    switch (plan.act) {
+      case 'none':
+        return undefined
+      case 'create':
+        return createPods(key, replicaSet, plan.count)
+      case 'delete': {
+        const outcomes = await Promise.allSettled(plan.pods.map((pod) => deletePod(key, replicaSet, pod)))
+        const failed = outcomes.find((outcome) => outcome.status === 'rejected')
+        return failed === undefined ? undefined : describeFailure('FailedDelete', failed.reason)
+      }
+    }
+  }
+
+  async function claimPods(replicaSet: ReplicaSet): Promise<Pod[]> {
+    const { uid = '', namespace } = replicaSet.metadata ?? {}
+    const candidates = [
+      ...informers.pods.byIndex(byController, uid),
+      ...informers.pods.byIndex(byController, orphansOf(namespace)).filter(isPodActive),
+    ]
+    const claim = decideClaim(replicaSet, replicaSet.spec?.selector ?? {}, candidates)
+    return claimObjects({ objects: pods, owners: replicaSets }, replicaSet, claim)
+  }
+
+  async function reconcile(key: string): Promise<{ requeueAfterMs: number | undefined } | undefined> {
+    const { namespace, name } = parseKey(key)
+    const replicaSet = informers.replicaSets.get(namespace, name)
+    if (replicaSet?.spec === undefined || isEmptySelector(replicaSet.spec.selector)) {
+      expectations.forget(key)
+      return undefined
+    }
+    // Asked before the pods are read: what is seen from now on is counted next time.
+    const waitMs = expectations.leftMs(key)
+    const mayAct = waitMs === undefined && replicaSet.metadata?.deletionTimestamp === undefined
+    const owned = await claimPods(replicaSet)
+    const plan = decideReplicas(replicaSet.spec.replicas ?? 1, owned.filter(isPodActive))
+    const failure = mayAct ? await carryOut(key, replicaSet, plan) : undefined
+    if (failure !== undefined && !isNamespaceGone(failure.error)) {
+      recorder.record(replicaSet, { type: 'Warning', reason: failure.reason, message: failure.message })
+    }
+    const now = clock.now()
+    const status = describeReplicaSet(replicaSet, owned, { now, failure })
+    if (!hasStatus(replicaSet, status)) {
+      await patchStatus(replicaSets, replicaSet, status)
+    }
+    if (failure !== undefined && !isNamespaceGone(failure.error)) {
+      throw failure.error
+    }
+    const availableMs = nextAvailabilityMs(owned, replicaSet.spec.minReadySeconds ?? 0, now)
+    // What the cache never shows ends no wait: a pod that came and went between two looks.
+    return { requeueAfterMs: waitMs === undefined ? availableMs : Math.min(waitMs, availableMs ?? waitMs) }
+  }
+
+  function keysOfPod(pod: Pod, event: 'add' | 'update' | 'delete', old?: Pod): string[] {
+    const keys = [keyOfController(pod), old && keyOfController(old)].filter((key) => key !== undefined)
+    for (const key of keys) {
+      if (event !== 'update' || pod.metadata?.deletionTimestamp !== undefined) {
+        expectations.observe(key, pod.metadata?.uid ?? '')
+      }
+    }
+    return keys.length > 0 ? keys : keysOfOrphan(pod)
+  }
+
+  function keysOfOrphan(pod: Pod): string[] {
+    if (controllerOf(pod) !== undefined) {
+      return []
+    }
+    return informers.replicaSets
+      .list(pod.metadata?.namespace)
+      .filter(({ spec }) => matchesSelector(spec?.selector, pod.metadata?.labels))
+      .map(keyOf)
+  }
+
+  return runController({
+    name: 'replica-set',
+    sources: [
+      fromInformer(informers.replicaSets, (replicaSet) => [keyOf(replicaSet)]),
+      fromInformer(informers.pods, keysOfPod),
+    ],
+    reconcile,
+    concurrency: 8,
+    signal,
+    onError,
+    clock,
+  })
+}
+
+function keyOfController(pod: Pod): string | undefined {
+  const controller = controllerOf(pod)
+  return controller?.kind === 'ReplicaSet' ? `${pod.metadata?.namespace ?? ''}/${controller.name}` : undefined
+}
+
+function describeFailure(reason: 'FailedCreate' | 'FailedDelete', error: unknown): Failure {
+  const act = reason === 'FailedCreate' ? 'creating' : 'deleting'
+  return { reason, message: `Error ${act}: ${error instanceof Error ? error.message : String(error)}`, error }
+}
+
+/** Nothing can be created in a namespace that is being deleted, and nothing needs to. */
+function isNamespaceGone(error: unknown): boolean {
+  const causes = error instanceof KubeError ? (error.status.details?.causes ?? []) : []
+  return causes.some(({ reason }) => reason === 'NamespaceTerminating')
+}
+
+function hasStatus({ status }: ReplicaSet, wanted: object): boolean {
+  const fields = Object.entries(wanted).filter(([, value]) => value !== undefined)
+  return isDeepStrictEqual(Object.fromEntries(fields), { ...status })
+}

@@ -1,0 +1,198 @@
+import { createEventRecorder } from '@fairlead/kube/controller'
+import type { KubeClient } from '@fairlead/kube'
+import type { Service } from '@fairlead/kube/types/core-v1'
+import { decideStatus, isSameStatus, wantedListeners } from './load-balancer-plan.ts'
+import type { PortOutcome, WantedListener } from './load-balancer-plan.ts'
+import type { Backend } from './service-ports.ts'
+import type { ServiceTable } from './service-table.ts'
+import { openTcpProxy } from './tcp-proxy.ts'
+import type { TcpProxy } from './tcp-proxy.ts'
+import { codeOf } from '../errors.ts'
+
+/** Serves LoadBalancer and NodePort Services on loopback addresses of the host. */
+export interface LoadBalancer {
+  /** Stops listening; connections still open get `graceMs` (default 0). */
+  close(options?: { readonly graceMs?: number | undefined }): Promise<void>
+}
+
+/** Options of {@link openLoadBalancer}. */
+export interface LoadBalancerOptions {
+  readonly client: KubeClient
+  readonly table: ServiceTable
+  /** Where LoadBalancer Services listen unless they name a loopback address themselves. Default 127.0.0.1. */
+  readonly listenAddress?: string | undefined
+  readonly onError?: ((error: unknown) => void) | undefined
+}
+
+interface Listener {
+  wanted: WantedListener
+  proxy?: TcpProxy | undefined
+  problem?: string | undefined
+  timer?: NodeJS.Timeout | undefined
+  attempts: number
+  isGone: boolean
+}
+
+/** How long connections to a Service that is gone may go on. */
+const drainMs = 30_000
+const firstRetryMs = 100
+const lastRetryMs = 2_000
+
+/**
+ * Opens a listener per port, and writes to each LoadBalancer Service whether its address works. A port that another
+ * program holds is an Event on the Service and is tried again until it is free.
+ */
+export function openLoadBalancer(options: LoadBalancerOptions): LoadBalancer {
+  const { client, table, listenAddress = '127.0.0.1', onError } = options
+  const events = createEventRecorder(client, 'fairlead-load-balancer', { onError })
+  const listeners = new Map<string, Listener>()
+  const unwritten = new Set<string>()
+  let writing: Promise<void> | undefined
+  let closed = false
+
+  table.onChange(update)
+  update([...table.entries.keys()])
+
+  function update(changed: readonly string[]): void {
+    if (closed) return
+    const wanted = wantedListeners(table.entries, listenAddress)
+    for (const [address, listener] of listeners) {
+      if (!wanted.has(address)) drop(address, listener)
+    }
+    for (const [address, want] of wanted) {
+      const listener = listeners.get(address)
+      if (listener === undefined) add(address, want)
+      else listener.wanted = want
+    }
+    writeStatuses(changed)
+  }
+
+  function add(address: string, wanted: WantedListener): void {
+    const listener: Listener = { wanted, attempts: 0, isGone: false }
+    listeners.set(address, listener)
+    void open(listener)
+  }
+
+  function drop(address: string, listener: Listener): void {
+    listeners.delete(address)
+    listener.isGone = true
+    clearTimeout(listener.timer)
+    void listener.proxy?.close({ graceMs: drainMs })
+  }
+
+  async function open(listener: Listener): Promise<void> {
+    const { host, port } = listener.wanted
+    try {
+      const proxy = await openTcpProxy({ host, port, backends: () => backendsOf(listener.wanted) })
+      if (listener.isGone) return await proxy.close()
+      listener.proxy = proxy
+      listener.problem = undefined
+    } catch (error) {
+      if (listener.isGone) return
+      report(listener, error)
+      const delayMs = Math.min(firstRetryMs * 2 ** listener.attempts++, lastRetryMs)
+      listener.timer = setTimeout(() => void open(listener), delayMs)
+    }
+    writeStatuses([listener.wanted.service])
+  }
+
+  function backendsOf({ service, key }: WantedListener): readonly Backend[] {
+    return table.entries.get(service)?.ports.find((port) => port.key === key)?.backends ?? []
+  }
+
+  function report(listener: Listener, error: unknown): void {
+    const problem = explain(listener.wanted, error)
+    const isNew = listener.problem !== problem
+    listener.problem = problem
+    const service = table.entries.get(listener.wanted.service)?.service
+    if (!isNew || service === undefined) return
+    const reason = listener.wanted.kind === 'LoadBalancer' ? 'SyncLoadBalancerFailed' : 'NodePortUnavailable'
+    events.record(withKind(service), { type: 'Warning', reason, message: problem })
+  }
+
+  function writeStatuses(services: readonly string[]): void {
+    for (const key of services) unwritten.add(key)
+    writing ??= writeAll().finally(() => {
+      writing = undefined
+      if (unwritten.size > 0) writeStatuses([])
+    })
+  }
+
+  async function writeAll(): Promise<void> {
+    for (const key of unwritten) {
+      unwritten.delete(key)
+      const service = table.entries.get(key)?.service
+      if (service === undefined || closed) continue
+      try {
+        await writeStatus(key, service)
+      } catch (error) {
+        onError?.(error)
+      }
+    }
+  }
+
+  async function writeStatus(key: string, service: Service): Promise<void> {
+    const status = decideStatus(service, outcomesOf(key, service), addressOf(key))
+    if (status === undefined || isSameStatus(service.status, status)) return
+    const { name = '', namespace = '' } = service.metadata ?? {}
+    const body = { status: { loadBalancer: status.loadBalancer, conditions: status.conditions } }
+    await client.resource('v1/Service').patch(name, { type: 'merge', body }, { namespace, subresource: 'status' })
+  }
+
+  /** The listeners of one LoadBalancer Service, or undefined while one is still being opened. */
+  function outcomesOf(key: string, service: Service): PortOutcome[] | undefined {
+    const outcomes: PortOutcome[] = []
+    for (const { port, protocol = 'TCP' } of service.spec?.ports ?? []) {
+      const own = [...listeners.values()].find(
+        ({ wanted }) => wanted.service === key && wanted.kind === 'LoadBalancer' && wanted.port === port,
+      )
+      const problem = own === undefined ? refusalOf(key, port, protocol) : own.problem
+      if (own !== undefined && own.proxy === undefined && problem === undefined) return undefined
+      outcomes.push({ port, protocol, problem })
+    }
+    return outcomes
+  }
+
+  function refusalOf(key: string, port: number, protocol: string): string {
+    if (protocol !== 'TCP') return `Cannot serve ${protocol} port ${port}: only TCP is passed on from the host`
+    const holder = [...listeners.values()].find(({ wanted }) => wanted.port === port && wanted.service !== key)
+    const other = holder === undefined ? 'another Service' : `Service ${holder.wanted.service}`
+    return `Cannot listen on port ${port}: ${other} has it; change spec.ports[].port of one of them`
+  }
+
+  function addressOf(key: string): string {
+    const own = [...listeners.values()].find(({ wanted }) => wanted.service === key && wanted.kind === 'LoadBalancer')
+    return own?.wanted.host ?? listenAddress
+  }
+
+  return {
+    async close(closing = {}) {
+      closed = true
+      await Promise.all(
+        [...listeners.values()].map(async (listener) => {
+          listener.isGone = true
+          clearTimeout(listener.timer)
+          await listener.proxy?.close(closing)
+        }),
+      )
+      await writing
+      await events.flush()
+    },
+  }
+}
+
+/** Objects of a list carry no kind of their own; an Event needs one to refer to. */
+function withKind(service: Service): Service {
+  return { ...service, apiVersion: 'v1', kind: 'Service' }
+}
+
+function explain({ host, port }: WantedListener, error: unknown): string {
+  const code = codeOf(error)
+  if (code === 'EADDRINUSE') {
+    return `Cannot listen on ${host}:${port}: another program uses the port; stop it, or change the port of the Service (trying again every 2 s)`
+  }
+  if (code === 'EACCES') {
+    return `Cannot listen on ${host}:${port}: ports below 1024 need privileges; use a higher port, or lower net.ipv4.ip_unprivileged_port_start`
+  }
+  return `Cannot listen on ${host}:${port}: ${error instanceof Error ? error.message : String(error)}`
+}

@@ -1,0 +1,186 @@
+import { join } from 'node:path'
+import { createAddressPool } from './addresses.ts'
+import { openAttachments } from './attachments.ts'
+import { networkClosed } from '../errors.ts'
+import { createLanes, laneAt, listLaneNames, prepareHost, removeHost, removeLanes } from './lanes.ts'
+import type { Lane } from './lanes.ts'
+import { gatewayOf } from './plan.ts'
+import type { NetworkPlan } from './plan.ts'
+import type { PodAttachment, PodIdentity, PodNetwork, PodNetworkOptions } from './pod-network.ts'
+
+/** How many namespaces one round of tools makes: more would keep the first of a burst waiting. */
+const batchSize = 8
+
+/**
+ * Opens the pod network made of network namespaces: one per pod, joined to a bridge by a veth pair. A few namespaces are
+ * made ahead of demand, so that attaching a pod is usually one small file write.
+ */
+export async function openNamespaces(
+  dir: string,
+  plan: NetworkPlan,
+  options: Pick<PodNetworkOptions, 'ready' | 'onError'>,
+): Promise<PodNetwork> {
+  await prepareHost(plan)
+  const files = await openAttachments(join(dir, 'pods'))
+  const addresses = createAddressPool(plan.podCidr)
+  const wantedReady = options.ready ?? 3
+  const ready: Lane[] = []
+  const waiting: PromiseWithResolvers<Lane>[] = []
+  const busy = new Map<string, Promise<unknown>>()
+  const leaving: Lane[] = []
+  let filling: Promise<void> | undefined
+  let sweeping: Promise<void> | undefined
+  let closed = false
+
+  await adopt()
+  startFilling()
+
+  /** Keeps what an earlier run attached and still exists; sweeps everything else that carries the cluster's id. */
+  async function adopt(): Promise<void> {
+    const existing = new Set(await listLaneNames(plan))
+    for (const attachment of files.all.values()) {
+      const lane = laneAt(plan, attachment.ip)
+      if (lane !== undefined && existing.delete(lane.netns) && addresses.claim(attachment.ip)) continue
+      // The machine was restarted, or the range has changed: the pod gets a new place when it is attached again.
+      await files.remove(attachment.uid)
+    }
+    const orphans = [...existing].map((netns) => orphanOf(netns))
+    if (orphans.length > 0) await removeLanes(plan, orphans)
+  }
+
+  function startFilling(): void {
+    filling ??= fill().finally(() => {
+      filling = undefined
+      if (waiting.length > 0) startFilling()
+    })
+  }
+
+  async function fill(): Promise<void> {
+    for (;;) {
+      const missing = closed ? 0 : waiting.length + wantedReady - ready.length
+      if (missing <= 0) return
+      const lanes: Lane[] = []
+      try {
+        for (let i = 0; i < Math.min(missing, batchSize); i++) lanes.push(takeLane())
+        await createLanes(plan, lanes)
+      } catch (error) {
+        // Only those who wait now learn of it; the next attach tries again.
+        for (const waiter of waiting.splice(0)) waiter.reject(error)
+        if (lanes.length > 0) await discard(lanes)
+        options.onError?.(error)
+        return
+      }
+      for (const lane of lanes) {
+        const waiter = waiting.shift()
+        if (waiter === undefined) ready.push(lane)
+        else waiter.resolve(lane)
+      }
+    }
+  }
+
+  function takeLane(): Lane {
+    const lane = laneAt(plan, addresses.take())
+    if (lane === undefined) throw new RangeError(`Cannot place a pod: "${plan.podCidr}" does not hold its own address`)
+    return lane
+  }
+
+  /** Takes lanes away; those that come while a round is under way share the next one. */
+  function discard(lanes: readonly Lane[]): Promise<void> {
+    leaving.push(...lanes)
+    return (sweeping ??= sweep())
+  }
+
+  async function sweep(): Promise<void> {
+    try {
+      while (leaving.length > 0) {
+        const lanes = leaving.splice(0)
+        await removeLanes(plan, lanes)
+        for (const lane of lanes) addresses.release(lane.ip)
+      }
+    } finally {
+      // Here and not in a callback: a lane that leaves in between would be waited for by nobody.
+      sweeping = undefined
+    }
+  }
+
+  /** Runs the work for one uid after whatever is under way for it: an attach never overtakes a detach. */
+  function inTurn<T>(uid: string, work: () => Promise<T>): Promise<T> {
+    const previous = busy.get(uid) ?? Promise.resolve()
+    const turn = previous.then(work, work)
+    const settled = turn
+      .catch(() => {})
+      .finally(() => {
+        if (busy.get(uid) === settled) busy.delete(uid)
+      })
+    busy.set(uid, settled)
+    return turn
+  }
+
+  async function attach(pod: PodIdentity): Promise<PodAttachment> {
+    const known = files.all.get(pod.uid)
+    if (known !== undefined) return { ip: known.ip, netnsPath: netnsPath(plan, known.ip) }
+    if (closed) throw networkClosed('attach pod', `${pod.namespace}/${pod.name}`)
+    const lane = await nextLane()
+    try {
+      await files.write({ uid: pod.uid, namespace: pod.namespace, name: pod.name, ip: lane.ip })
+    } catch (error) {
+      await files.remove(pod.uid).catch(() => {})
+      await discard([lane])
+      throw error
+    }
+    // Later: starting a process now would hold up this pod for the sake of the next one.
+    setImmediate(startFilling)
+    return { ip: lane.ip, netnsPath: netnsPath(plan, lane.ip) }
+  }
+
+  async function nextLane(): Promise<Lane> {
+    const lane = ready.shift()
+    if (lane !== undefined) return lane
+    const waiter = Promise.withResolvers<Lane>()
+    waiting.push(waiter)
+    startFilling()
+    return waiter.promise
+  }
+
+  async function detach(uid: string): Promise<void> {
+    const attachment = files.all.get(uid)
+    if (attachment === undefined) return
+    const lane = laneAt(plan, attachment.ip)
+    if (lane !== undefined) await discard([lane])
+    // Last, so that a crash in between leaves the record and the node agent detaches again.
+    await files.remove(uid)
+  }
+
+  return {
+    plan,
+    gateway: gatewayOf(plan),
+    attach: (pod) => inTurn(pod.uid, () => attach(pod)),
+    detach: (uid) => inTurn(uid, () => detach(uid)),
+    attached: () => [...files.all.values()].map(({ uid, namespace, name }) => ({ uid, namespace, name })),
+    async close(closing) {
+      if (closed) return
+      closed = true
+      await filling
+      for (const waiter of waiting.splice(0)) waiter.reject(networkClosed('attach a pod to', plan.podCidr))
+      await Promise.all(busy.values())
+      const remove = closing?.remove === true
+      const owned = remove
+        ? [...files.all.values()].map(({ ip }) => laneAt(plan, ip)).filter((x) => x !== undefined)
+        : []
+      const lanes = [...ready.splice(0), ...owned]
+      if (lanes.length > 0) await removeLanes(plan, lanes)
+      if (!remove) return
+      for (const uid of files.all.keys()) await files.remove(uid)
+      await removeHost(plan)
+    },
+  }
+}
+
+function netnsPath(plan: NetworkPlan, ip: string): string | undefined {
+  const lane = laneAt(plan, ip)
+  return lane === undefined ? undefined : `/run/netns/${lane.netns}`
+}
+
+function orphanOf(netns: string): Lane {
+  return { netns, veth: netns.replace('-', 'v'), ip: '' }
+}

@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict'
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import type { Service } from '@fairlead/kube/types/core-v1'
+import type { EndpointSlice } from '@fairlead/kube/types/discovery-v1'
+import { openPodNetwork } from './pod-network.ts'
+import type { PodAttachment, PodNetwork } from './pod-network.ts'
+import { serviceTablePath } from './preload-environment.ts'
+import { openProcessTable } from './process-table.ts'
+import { createServiceTable } from './service-table.ts'
+import { createMemorySource, eventually, makeService, makeSlice, startNode } from './testing.ts'
+import type { Program } from './testing.ts'
+
+const skip = process.platform === 'linux' ? false : 'pods have addresses of their own on Linux only'
+if (skip !== false && process.env['CI'] === 'true') throw new Error(`Cannot run the process mode tests: ${skip}`)
+
+// As root, the pods run as nobody: this mode exists for those who are not root.
+const uid = process.getuid?.() === 0 ? 65_534 : undefined
+
+const server = (name: string, listen: string): string => `
+  import { createServer } from 'node:http'
+  const server = createServer((request, response) => response.end('${name} ' + request.socket.remoteAddress))
+  server.listen(${listen}, () => console.log('listening', server.address().address))`
+
+const port = 18_080
+
+void describe('pod network of processes', { skip }, () => {
+  const dir = mkdtempSync(join(tmpdir(), 'fairlead-processes-'))
+  const programs: Program[] = []
+  const services = createMemorySource<Service>()
+  const slices = createMemorySource<EndpointSlice>()
+  const table = createServiceTable(services, slices)
+  let network: PodNetwork
+  let served: Awaited<ReturnType<typeof openProcessTable>>
+  let [a, b, c]: PodAttachment[] = []
+
+  before(async () => {
+    chmodSync(dir, 0o755)
+    network = await openPodNetwork({ dir, mode: 'processes' })
+    served = await openProcessTable({ path: serviceTablePath(join(dir, 'network')), table, domain: 'cluster.local' })
+    ;[a, b, c] = await Promise.all(
+      ['a', 'b', 'c'].map((name) => network.attach({ uid: name, namespace: 'shop', name })),
+    )
+    const listens = [`${port}`, `{ port: ${port}, host: '0.0.0.0' }`, `${port}, '::'`]
+    for (const [i, pod] of [a, b, c].entries()) {
+      programs.push(startNode(server('abc'[i] ?? '', listens[i] ?? ''), { env: { ...pod?.env }, uid }))
+    }
+    for (const program of programs) await eventually(() => program.output.includes('listening'))
+  })
+
+  after(async () => {
+    for (const program of programs) await program[Symbol.asyncDispose]()
+    table.close()
+    await served?.close()
+    await network?.close({ remove: true })
+    rmSync(dir, { recursive: true })
+  })
+
+  const http = [{ name: 'http', port, protocol: 'TCP' }]
+  const run = (code: string): Promise<string> => startNode(code, { env: { ...a?.env }, uid }).ended
+
+  void it('gives every pod a loopback address on which its servers listen, on the same port', () => {
+    assert.deepEqual(
+      programs.map(({ output }) => output.trim()),
+      [a, b, c].map((pod) => `listening ${pod?.ip}`),
+    )
+    assert.equal(new Set([a?.ip, b?.ip, c?.ip]).size, 3)
+  })
+
+  void it('leads Service names to endpoints, for http, fetch and net, with the pod as source', async () => {
+    services.put(makeService('cart', { clusterIP: '10.96.0.20', ports: [{ name: 'http', port: 80 }] }))
+    slices.put(makeSlice('cart', http, [b?.ip ?? '']))
+    await served.settled()
+    const output = await run(`
+      import { get } from 'node:http'
+      import { connect } from 'node:net'
+      import { text } from 'node:stream/consumers'
+      console.log(await (await fetch('http://cart/')).text())
+      console.log(await (await fetch('http://cart.shop.svc.cluster.local')).text())
+      console.log(await new Promise((done) => get('http://cart.shop:80/', async (response) => done(await text(response)))))
+      const socket = connect(80, '10.96.0.20').end('GET / HTTP/1.0\\r\\n\\r\\n')
+      console.log((await text(socket)).split('\\n').at(-1))`)
+    assert.equal(output, `b ${a?.ip}\n`.repeat(4))
+  })
+
+  void it('spreads connections, follows changes and refuses without endpoints', async () => {
+    services.put(makeService('both', { clusterIP: '10.96.0.21', ports: [{ name: 'http', port: 80 }] }))
+    slices.put(makeSlice('both', http, [b?.ip ?? '', c?.ip ?? '']))
+    await served.settled()
+    const many = `
+      import { get } from 'node:http'
+      import { text } from 'node:stream/consumers'
+      for (let i = 0; i < 24; i++) {
+        const answer = await new Promise((done) => get('http://both', { agent: false }, (response) => done(text(response)))
+          .on('error', (error) => done(error.code)))
+        console.log(answer.split(' ')[0])
+      }`
+    assert.deepEqual([...new Set((await run(many)).trim().split('\n'))].toSorted(), ['b', 'c'])
+    slices.put(makeSlice('both', http, [c?.ip ?? '']))
+    await served.settled()
+    assert.deepEqual([...new Set((await run(many)).trim().split('\n'))], ['c'])
+    slices.put(makeSlice('both', http, []))
+    await served.settled()
+    assert.deepEqual([...new Set((await run(many)).trim().split('\n'))], ['ECONNREFUSED'])
+  })
+
+  void it('resolves names of the cluster, and leaves others to the host', async () => {
+    services.put(makeService('db', { clusterIP: 'None', ports: [{ name: 'http', port }] }))
+    slices.put(makeSlice('db', http, [{ addresses: [b?.ip ?? ''], hostname: 'db-0' }, c?.ip ?? '']))
+    await served.settled()
+    const output = await run(`
+      import { lookup, promises as dns, resolve4 } from 'node:dns'
+      console.log((await dns.resolve4('db')).toSorted().join())
+      console.log((await dns.lookup('db-0.db.shop.svc')).address)
+      console.log(await (await fetch('http://db-0.db:${port}')).text())
+      console.log((await dns.lookup('localhost', { family: 4 })).address)
+      lookup('cart', (error, address) => console.log(address))
+      resolve4('cart', (error, addresses) => console.log(addresses.join()))`)
+    const expected = `${b?.ip},${c?.ip}\n${b?.ip}\nb ${a?.ip}\n127.0.0.1\n10.96.0.20\n10.96.0.20\n`
+    assert.equal(output, expected)
+  })
+
+  void it('keeps loopback private to a pod: what it listens on there, it reaches there', async () => {
+    const output = await run(`
+      import { createServer } from 'node:http'
+      const server = createServer((request, response) => response.end('self')).listen(0, 'localhost', async () => {
+        const { port, address } = server.address()
+        console.log(address, await (await fetch('http://127.0.0.1:' + port)).text())
+        server.close()
+        server.closeAllConnections()
+      })`)
+    assert.equal(output, `${a?.ip} self\n`)
+  })
+
+  void it('leaves pipes and files alone', async () => {
+    const output = await run(`
+      import { createServer, connect } from 'node:net'
+      const path = '/tmp/fairlead-preload-' + process.pid + '.sock'
+      const server = createServer((socket) => socket.end('pipe')).listen(path, () => {
+        connect(path).on('data', (data) => { console.log(String(data)); server.close() })
+      })`)
+    assert.equal(output, 'pipe\n')
+  })
+
+  void it('keeps addresses over a restart', async () => {
+    const again = await openPodNetwork({ dir, mode: 'processes' })
+    assert.deepEqual(await again.attach({ uid: 'a', namespace: 'shop', name: 'a' }), a)
+    const next = await again.attach({ uid: 'd', namespace: 'shop', name: 'd' })
+    assert.ok(![a?.ip, b?.ip, c?.ip].includes(next.ip))
+    await again.detach('d')
+    await again.close()
+  })
+})

@@ -1,0 +1,123 @@
+import { createHash } from 'node:crypto'
+import { bridgeName, tableName } from './plan.ts'
+import type { NetworkPlan } from './plan.ts'
+import type { ServedPort } from './service-ports.ts'
+
+/**
+ * The rules every cluster has, Services apart: translation of Service addresses from host and pods, masquerading, and
+ * the filter. Safe to load again over a table in use: maps keep their elements.
+ */
+export function renderBaseRules(plan: NetworkPlan): string {
+  const table = `ip ${tableName(plan)}`
+  const bridge = bridgeName(plan)
+  const toService = 'ip daddr . meta l4proto . th dport vmap @services'
+  return `add table ${table}
+add map ${table} services { type ipv4_addr . inet_proto . inet_service : verdict; }
+add set ${table} hairpin { type ipv4_addr . ipv4_addr; }
+add chain ${table} from-pods { type nat hook prerouting priority -100; }
+add chain ${table} from-host { type nat hook output priority -100; }
+add chain ${table} sources { type nat hook postrouting priority 100; }
+add chain ${table} forwarded { type filter hook forward priority 0; }
+add chain ${table} outgoing { type filter hook output priority 0; }
+add chain ${table} unserved
+flush chain ${table} from-pods
+flush chain ${table} from-host
+flush chain ${table} sources
+flush chain ${table} forwarded
+flush chain ${table} outgoing
+flush chain ${table} unserved
+add rule ${table} from-pods iifname ${bridge} ${toService}
+add rule ${table} from-host ${toService}
+add rule ${table} sources ct status dnat ip saddr . ip daddr @hairpin masquerade
+add rule ${table} sources ip saddr ${plan.podCidr} oifname != ${bridge} ip daddr != { ${plan.podCidr}, ${plan.serviceCidr} } masquerade
+add rule ${table} forwarded ip daddr ${plan.serviceCidr} jump unserved
+add rule ${table} forwarded ct state established,related accept
+add rule ${table} forwarded iifname != ${bridge} oifname ${bridge} drop
+add rule ${table} outgoing ip daddr ${plan.serviceCidr} jump unserved
+add rule ${table} unserved meta l4proto tcp reject with tcp reset
+add rule ${table} unserved reject
+`
+}
+
+/** The packet filter's view of one Service port. */
+export interface PortRules {
+  /** Keys of the `services` map, such as `10.80.0.1 . tcp . 80`. */
+  readonly keys: readonly string[]
+  /** The chain those keys lead to. */
+  readonly chain: string
+  /** Chains and sets of single endpoints, for sticky Services. */
+  readonly parts: readonly string[]
+  /** Endpoint addresses: each may reach itself through the Service. */
+  readonly addresses: readonly string[]
+  /** Commands that create or refill chain and parts; they need nothing to exist but the base table. */
+  readonly commands: readonly string[]
+}
+
+/** Rules for a port; undefined when nobody serves it: a connection is then refused by the `unserved` chain. */
+export function renderPort(plan: NetworkPlan, port: ServedPort): PortRules | undefined {
+  const { addresses, backends, protocol } = port
+  if (addresses.length === 0 || backends.length === 0) return undefined
+  const chain = `service-${shortHash(port.key)}`
+  const rules = port.affinitySeconds === undefined ? spread(plan, chain, port) : stick(plan, chain, port)
+  return {
+    keys: addresses.map((address) => `${address} . ${protocol} . ${port.port}`),
+    chain,
+    parts: rules.parts,
+    addresses: backends.map(({ ip }) => ip),
+    commands: rules.commands,
+  }
+}
+
+interface Rules {
+  parts: string[]
+  commands: string[]
+}
+
+function spread(plan: NetworkPlan, chain: string, { backends, protocol }: ServedPort): Rules {
+  const table = `ip ${tableName(plan)}`
+  const [only] = backends
+  const target =
+    backends.length === 1 && only !== undefined
+      ? `${only.ip}:${only.port}`
+      : `numgen random mod ${backends.length} map { ${backends.map(({ ip, port }, i) => `${i} : ${ip} . ${port}`).join(', ')} }`
+  return {
+    parts: [],
+    commands: [
+      `add chain ${table} ${chain}`,
+      `flush chain ${table} ${chain}`,
+      `add rule ${table} ${chain} meta l4proto ${protocol} dnat ip to ${target}`,
+    ],
+  }
+}
+
+/** As kube-proxy does: per endpoint a set of the clients that chose it, consulted before the choice. */
+function stick(plan: NetworkPlan, chain: string, { backends, protocol, affinitySeconds }: ServedPort): Rules {
+  const table = `ip ${tableName(plan)}`
+  // The timeout is part of the name: a set's own cannot be changed while it is in use.
+  const ends = backends.map(({ ip, port }) => ({
+    ip,
+    port,
+    part: `${chain}-${shortHash(`${ip}:${port}`)}-${affinitySeconds}`,
+  }))
+  const choice = ends.map(({ part }, i) => `${i} : goto ${part}`).join(', ')
+  return {
+    parts: ends.map(({ part }) => part),
+    commands: [
+      ...ends.flatMap(({ ip, port, part }) => [
+        `add set ${table} ${part} { type ipv4_addr; flags dynamic, timeout; timeout ${affinitySeconds}s; }`,
+        `add chain ${table} ${part}`,
+        `flush chain ${table} ${part}`,
+        `add rule ${table} ${part} update @${part} { ip saddr }`,
+        `add rule ${table} ${part} meta l4proto ${protocol} dnat ip to ${ip}:${port}`,
+      ]),
+      `add chain ${table} ${chain}`,
+      `flush chain ${table} ${chain}`,
+      ...ends.map(({ part }) => `add rule ${table} ${chain} ip saddr @${part} goto ${part}`),
+      `add rule ${table} ${chain} numgen random mod ${ends.length} vmap { ${choice} }`,
+    ],
+  }
+}
+
+function shortHash(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 12)
+}

@@ -1,0 +1,114 @@
+import { join } from 'node:path'
+import { createInformer } from '@fairlead/kube/cache'
+import type { KubeClient } from '@fairlead/kube'
+import { addressAt, parseCidr } from './cidr.ts'
+import { createForwarder, loadNameServers } from './dns-forwarder.ts'
+import type { NameServer } from './dns-forwarder.ts'
+import { publishDns } from './dns-service.ts'
+import { openDnsServer } from './dns-server.ts'
+import { openLoadBalancer } from './load-balancer.ts'
+import { dnsAddressOf } from './plan.ts'
+import type { PodNetwork } from './pod-network.ts'
+import { serviceTablePath } from './preload-environment.ts'
+import { openProcessTable } from './process-table.ts'
+import { renderResolvConf } from './resolv-conf.ts'
+import type { ServedPort } from './service-ports.ts'
+import { openServiceProxy } from './service-proxy.ts'
+import { createServiceTable } from './service-table.ts'
+
+/** The Services of a cluster, reachable: virtual addresses, names, and listeners on the host. */
+export interface ServiceNetwork {
+  /** The name server pods are given: the DNS Service where there are rules for it, else the server itself. */
+  readonly nameServer: string
+  /** Where the name server itself listens. */
+  readonly dns: { readonly host: string; readonly port: number }
+  /** A pod's `/etc/resolv.conf` for `dnsPolicy: ClusterFirst`; of use where pods have network namespaces. */
+  resolvConf(namespace: string): string
+  /** Resolves when every Service and endpoint change seen so far is in force. */
+  settled(): Promise<void>
+  /** Ends the work of this process. What pods need to reach each other stays until the pod network is removed. */
+  close(options?: { readonly graceMs?: number | undefined }): Promise<void>
+}
+
+/** Options of {@link openServiceNetwork}. */
+export interface ServiceNetworkOptions {
+  readonly client: KubeClient
+  readonly network: PodNetwork
+  /** Directory of the cluster, as given to the pod network. */
+  readonly dir: string
+  /** Where LoadBalancer Services listen. Default 127.0.0.1. */
+  readonly listenAddress?: string | undefined
+  /** Default `cluster.local`. */
+  readonly domain?: string | undefined
+  /** Name servers for everything outside the cluster. Default: those of the host. */
+  readonly nameServers?: readonly NameServer[] | undefined
+  /** Told of background work that failed and is tried again. */
+  readonly onError?: ((error: unknown) => void) | undefined
+}
+
+/** Reads the cluster's Services and makes them reachable; resolves when those there are now work. */
+export async function openServiceNetwork(options: ServiceNetworkOptions): Promise<ServiceNetwork> {
+  const { client, network, domain = 'cluster.local', onError } = options
+  const { plan } = network
+  const stop = new AbortController()
+  const watching = { signal: stop.signal, onError }
+  const services = createInformer(client.resource('v1/Service'), watching)
+  const slices = createInformer(client.resource('discovery.k8s.io/v1/EndpointSlice'), watching)
+  const table = createServiceTable(services, slices)
+  await using opened = new AsyncDisposableStack()
+  opened.defer(() => {
+    stop.abort()
+    table.close()
+  })
+  await Promise.all([services.start(), slices.start()])
+
+  const ownHost = plan.mode === 'namespaces' ? network.gateway : ownLoopback(plan.podCidr)
+  const nameServers = options.nameServers ?? (await loadNameServers([ownHost, dnsAddressOf(plan)]))
+  const dns = await openDnsServer({
+    host: ownHost,
+    preferredPort: 10_053,
+    entries: table.entries,
+    forwarder: createForwarder(nameServers),
+    ranges: [plan.podCidr, plan.serviceCidr],
+    domain,
+  })
+  opened.defer(() => dns.close())
+  const path = serviceTablePath(join(options.dir, 'network'))
+  const proxy =
+    plan.mode === 'namespaces'
+      ? await openServiceProxy({ plan, table, fixed: dnsPorts(dnsAddressOf(plan), dns), onError })
+      : await openProcessTable({ path, table, domain, onError })
+  opened.defer(() => proxy.close())
+  const balancer = openLoadBalancer({ client, table, listenAddress: options.listenAddress, onError })
+  if (plan.mode === 'namespaces') void publishDns({ client, address: dnsAddressOf(plan), dns, ...watching })
+
+  const held = opened.move()
+  const nameServer = plan.mode === 'namespaces' ? dnsAddressOf(plan) : dns.host
+  return {
+    nameServer,
+    dns: { host: dns.host, port: dns.port },
+    resolvConf: (namespace) => renderResolvConf(nameServer, namespace, domain),
+    settled: () => proxy.settled(),
+    async close(closing) {
+      await balancer.close(closing)
+      await held.disposeAsync()
+    },
+  }
+}
+
+/** The rules for the DNS Service hold whether or not its object is there: pods must not lose their names to a mistake. */
+function dnsPorts(address: string, { host, port }: { host: string; port: number }): ServedPort[] {
+  return (['udp', 'tcp'] as const).map((protocol) => ({
+    key: `kube-system/kube-dns/${protocol === 'udp' ? 'dns' : 'dns-tcp'}/${protocol}`,
+    addresses: [address],
+    protocol,
+    port: 53,
+    backends: [{ ip: host, port }],
+  }))
+}
+
+/** Linux answers on all of 127/8, so each cluster can have its own; elsewhere there is one loopback address. */
+function ownLoopback(podCidr: string): string {
+  const range = parseCidr(podCidr)
+  return process.platform === 'linux' && range !== undefined ? addressAt(range, 1) : '127.0.0.1'
+}

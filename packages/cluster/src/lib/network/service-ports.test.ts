@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { EndpointSlice } from '@fairlead/kube/types/discovery-v1'
+import { servedPorts } from './service-ports.ts'
+import { createServiceTable } from './service-table.ts'
+import { createMemorySource, makeService, makeSlice } from './testing.ts'
+
+const http = [{ name: 'http', port: 80, protocol: 'TCP' }]
+const service = makeService('web', { clusterIP: '10.80.0.2', ports: [{ name: 'http', port: 8080, protocol: 'TCP' }] })
+
+function addresses(...slices: EndpointSlice[]): string[] {
+  return (servedPorts(service, slices)[0]?.backends ?? []).map(({ ip, port }) => `${ip}:${port}`)
+}
+
+void describe('servedPorts', () => {
+  void it('joins slices, sorts by address and drops repetitions', () => {
+    const first = makeSlice('web', http, ['10.64.0.10', '10.64.0.9'])
+    const second = makeSlice('web', [{ name: 'http', port: 81, protocol: 'TCP' }], ['10.64.0.10'])
+    assert.deepEqual(addresses(first, first, second), ['10.64.0.9:80', '10.64.0.10:80', '10.64.0.10:81'])
+  })
+
+  void it('matches ports by name and protocol', () => {
+    assert.deepEqual(addresses(makeSlice('web', [{ name: 'grpc', port: 80 }], ['10.64.0.9'])), [])
+    assert.deepEqual(addresses(makeSlice('web', [{ name: 'http', port: 80, protocol: 'UDP' }], ['10.64.0.9'])), [])
+    assert.deepEqual(addresses({ ...makeSlice('web', http, ['fd00::1']), addressType: 'IPv6' }), [])
+  })
+
+  const ready = { addresses: ['10.64.0.1'], conditions: { ready: true, serving: true, terminating: false } }
+  const leaving = { addresses: ['10.64.0.2'], conditions: { ready: false, serving: true, terminating: true } }
+  const broken = { addresses: ['10.64.0.3'], conditions: { ready: false, serving: false, terminating: true } }
+  const starting = { addresses: ['10.64.0.4'], conditions: { ready: false, serving: false, terminating: false } }
+  const unknown = { addresses: ['10.64.0.5'] }
+  const cases = [
+    { name: 'ready endpoints alone', endpoints: [ready, leaving, broken, starting], expected: ['10.64.0.1:80'] },
+    {
+      name: 'terminating ones that serve when none is ready',
+      endpoints: [leaving, broken, starting],
+      expected: ['10.64.0.2:80'],
+    },
+    { name: 'nobody when none serves', endpoints: [broken, starting], expected: [] },
+    { name: 'an endpoint without conditions as ready', endpoints: [unknown, leaving], expected: ['10.64.0.5:80'] },
+  ]
+  for (const { name, endpoints, expected } of cases) {
+    void it(`uses ${name}`, () => assert.deepEqual(addresses(makeSlice('web', http, endpoints)), expected))
+  }
+
+  void it('knows no ports of an ExternalName Service', () => {
+    assert.deepEqual(servedPorts(makeService('x', { type: 'ExternalName', ports: [{ port: 80 }] }), []), [])
+  })
+})
+
+void describe('createServiceTable', () => {
+  void it('tells of a burst of changes once', async () => {
+    const services = createMemorySource([service])
+    const slices = createMemorySource<EndpointSlice>()
+    const table = createServiceTable(services, slices)
+    await table.settled()
+    const notices: (readonly string[])[] = []
+    table.onChange((keys) => notices.push(keys))
+    for (const ip of ['10.64.0.1', '10.64.0.2', '10.64.0.3']) slices.put(makeSlice('web', http, [ip]))
+    await table.settled()
+    assert.deepEqual(notices, [['shop/web']])
+    assert.deepEqual(table.entries.get('shop/web')?.ports[0]?.backends, [{ ip: '10.64.0.3', port: 80 }])
+  })
+
+  void it('follows a slice that is given to another Service', async () => {
+    const slices = createMemorySource<EndpointSlice>([makeSlice('web', http, ['10.64.0.1'])])
+    const other = makeService('other', { clusterIP: '10.80.0.3', ports: [{ name: 'http', port: 80 }] })
+    const table = createServiceTable(createMemorySource([service, other]), slices)
+    const moved = makeSlice('other', http, ['10.64.0.1'])
+    slices.put({ ...moved, metadata: { ...moved.metadata, name: 'web-1' } })
+    await table.settled()
+    assert.equal(table.entries.get('shop/web')?.slices.length, 0)
+    assert.equal(table.entries.get('shop/other')?.slices.length, 1)
+  })
+})

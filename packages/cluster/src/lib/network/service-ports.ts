@@ -1,0 +1,91 @@
+import type { Service } from '@fairlead/kube/types/core-v1'
+import type { Endpoint, EndpointSlice } from '@fairlead/kube/types/discovery-v1'
+import { parseIpv4 } from './cidr.ts'
+
+/** Where a connection to a Service port may go. */
+export interface Backend {
+  readonly ip: string
+  readonly port: number
+}
+
+/** Transport protocols Services name, in the spelling of the packet filter. */
+type Protocol = 'tcp' | 'udp' | 'sctp'
+
+/** One port of one Service with the endpoints that serve it now. */
+export interface ServedPort {
+  /** `namespace/service/port name or number/protocol`, unique in the cluster. */
+  readonly key: string
+  /** Virtual addresses; none for a headless Service. */
+  readonly addresses: readonly string[]
+  readonly protocol: Protocol
+  readonly port: number
+  readonly nodePort?: number | undefined
+  /** Sorted by address, without repetition. */
+  readonly backends: readonly Backend[]
+  /** Seconds a client sticks to its endpoint (`sessionAffinity: ClientIP`). */
+  readonly affinitySeconds?: number | undefined
+}
+
+/** The label by which an EndpointSlice names its Service. */
+export const serviceNameLabel = 'kubernetes.io/service-name'
+
+const defaultAffinitySeconds = 10_800
+
+/** The ports of `service`, resolved against its slices. Pure; IPv4 only. */
+export function servedPorts(service: Service, slices: readonly EndpointSlice[]): ServedPort[] {
+  const { spec, metadata } = service
+  if (spec === undefined || spec.type === 'ExternalName') return []
+  const addresses = [...new Set([...(spec.clusterIPs ?? []), spec.clusterIP ?? ''])].filter(
+    (address) => parseIpv4(address) !== undefined,
+  )
+  const affinitySeconds =
+    spec.sessionAffinity === 'ClientIP'
+      ? (spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? defaultAffinitySeconds)
+      : undefined
+  return (spec.ports ?? []).map((port) => {
+    const protocol = toProtocol(port.protocol)
+    return {
+      key: `${metadata?.namespace ?? ''}/${metadata?.name ?? ''}/${port.name ?? port.port}/${protocol}`,
+      addresses,
+      protocol,
+      port: port.port,
+      nodePort: port.nodePort === 0 ? undefined : port.nodePort,
+      backends: backendsOf(slices, port.name ?? '', protocol),
+      affinitySeconds,
+    }
+  })
+}
+
+/**
+ * The endpoints that take new connections: the ready ones, or, when there is none, those that terminate but still serve
+ * (KEP-1669), so that the last replica of a rolling update answers until its successor is ready.
+ */
+export function usableEndpoints(endpoints: readonly Endpoint[]): readonly Endpoint[] {
+  // An absent condition means ready (discovery/v1 EndpointConditions).
+  const ready = endpoints.filter(({ conditions }) => conditions?.ready !== false && conditions?.terminating !== true)
+  if (ready.length > 0) return ready
+  return endpoints.filter(({ conditions }) => conditions?.terminating === true && conditions.serving !== false)
+}
+
+function backendsOf(slices: readonly EndpointSlice[], portName: string, protocol: Protocol): Backend[] {
+  const placed = slices.flatMap((slice) => {
+    const port = slice.ports?.find(
+      (candidate) => (candidate.name ?? '') === portName && toProtocol(candidate.protocol) === protocol,
+    )?.port
+    if (port === undefined || slice.addressType !== 'IPv4') return []
+    return (slice.endpoints ?? []).map((endpoint) => ({ endpoint, port }))
+  })
+  const usable = new Set(usableEndpoints(placed.map(({ endpoint }) => endpoint)))
+  const backends = new Map<string, Backend>()
+  for (const { endpoint, port } of placed) {
+    // Addresses of one endpoint are interchangeable: clients use the first (discovery/v1 Endpoint).
+    const ip = endpoint.addresses[0]
+    if (ip !== undefined && parseIpv4(ip) !== undefined && usable.has(endpoint))
+      backends.set(`${ip}:${port}`, { ip, port })
+  }
+  return [...backends.values()].toSorted((a, b) => (parseIpv4(a.ip) ?? 0) - (parseIpv4(b.ip) ?? 0) || a.port - b.port)
+}
+
+function toProtocol(text: string | undefined): Protocol {
+  return text === 'UDP' ? 'udp' : text === 'SCTP' ? 'sctp' : 'tcp'
+}

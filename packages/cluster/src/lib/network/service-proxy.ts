@@ -1,0 +1,193 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { tableName } from './plan.ts'
+import type { NetworkPlan } from './plan.ts'
+import { openRuleWriter } from './rule-writer.ts'
+import { renderBaseRules, renderPort } from './rules.ts'
+import type { PortRules } from './rules.ts'
+import type { ServedPort } from './service-ports.ts'
+import type { ServiceTable } from './service-table.ts'
+
+/** Keeps the packet filter in step with the Services. */
+export interface ServiceProxy {
+  /** Resolves when every change seen so far is in force. */
+  settled(): Promise<void>
+  /** Stops updating; the rules stay in force for the pods. */
+  close(): Promise<void>
+}
+
+/** Options of {@link openServiceProxy}. */
+export interface ServiceProxyOptions {
+  readonly plan: NetworkPlan
+  readonly table: ServiceTable
+  /** Ports served besides those of Service objects. */
+  readonly fixed?: readonly ServedPort[] | undefined
+  /** Told when a transaction was refused; the whole table is then loaded anew until it is accepted. */
+  readonly onError?: ((error: unknown) => void) | undefined
+}
+
+/** Loads all Services in one transaction, replacing what an earlier run left, and follows their changes from then on. */
+export async function openServiceProxy(options: ServiceProxyOptions): Promise<ServiceProxy> {
+  const { plan, table, fixed = [] } = options
+  const writer = openRuleWriter(tableName(plan))
+  const closing = new AbortController()
+  let loaded = new Map<string, PortRules>()
+  let pending = new Set<string>()
+  let working: Promise<void> | undefined
+
+  table.onChange((keys) => {
+    for (const key of keys) pending.add(key)
+    start()
+  })
+  const all = portsOf(table.entries.keys(), table, fixed)
+  loaded = rulesOf(plan, all)
+  await writer.apply(renderReload(plan, loaded))
+
+  function start(): void {
+    if (closing.signal.aborted) return
+    working ??= work().finally(() => {
+      working = undefined
+      if (pending.size > 0) start()
+    })
+  }
+
+  async function work(): Promise<void> {
+    while (pending.size > 0 && !closing.signal.aborted) {
+      const keys = pending
+      pending = new Set()
+      const next = changed(keys)
+      try {
+        await writer.apply(renderChange(plan, loaded, next))
+        const unused = without(partsOf(loaded), partsOf(next))
+        loaded = next
+        await removeParts(unused)
+      } catch (error) {
+        options.onError?.(error)
+        await reload()
+      }
+    }
+  }
+
+  function changed(keys: ReadonlySet<string>): Map<string, PortRules> {
+    const next = new Map(loaded)
+    for (const key of next.keys()) if (keys.has(serviceKeyOf(key))) next.delete(key)
+    for (const [key, rules] of rulesOf(plan, portsOf(keys, table, fixed))) next.set(key, rules)
+    return next
+  }
+
+  /** Loads everything anew until the kernel takes it: the state of the table is unknown after a refusal. */
+  async function reload(): Promise<void> {
+    for (let delayMs = 10; !closing.signal.aborted; delayMs = Math.min(delayMs * 2, 5_000)) {
+      await sleep(delayMs, undefined, { signal: closing.signal }).catch(() => {})
+      pending.clear()
+      const next = rulesOf(plan, portsOf(table.entries.keys(), table, fixed))
+      try {
+        await writer.apply(renderReload(plan, next))
+        loaded = next
+        return
+      } catch (error) {
+        options.onError?.(error)
+      }
+    }
+  }
+
+  /** Its own transaction: kernels refuse to delete a chain together with the last map element that led to it. */
+  async function removeParts(names: ReadonlySet<string>): Promise<void> {
+    if (names.size === 0) return
+    const where = `ip ${tableName(plan)}`
+    await writer.apply([...names].map((name) => `delete ${name.replace(' ', ` ${where} `)}`))
+  }
+
+  return {
+    async settled() {
+      await table.settled()
+      await working
+    },
+    async close() {
+      closing.abort()
+      await working
+      writer.close()
+    },
+  }
+}
+
+function serviceKeyOf(portKey: string): string {
+  const [namespace, name] = portKey.split('/')
+  return `${namespace}/${name}`
+}
+
+/** The ports of the named Services; a fixed port stands for the Service of its name. */
+function portsOf(keys: Iterable<string>, table: ServiceTable, fixed: readonly ServedPort[]): ServedPort[] {
+  const reserved = new Set(fixed.map(({ key }) => key))
+  const ports = [...keys].flatMap((key) => table.entries.get(key)?.ports ?? [])
+  return [...fixed, ...ports.filter(({ key }) => !reserved.has(key))]
+}
+
+function rulesOf(plan: NetworkPlan, ports: readonly ServedPort[]): Map<string, PortRules> {
+  const rules = new Map<string, PortRules>()
+  for (const port of ports) {
+    const rendered = renderPort(plan, port)
+    if (rendered !== undefined) rules.set(port.key, rendered)
+  }
+  return rules
+}
+
+/** Commands that replace the whole table by one with these ports. */
+function renderReload(plan: NetworkPlan, rules: ReadonlyMap<string, PortRules>): string[] {
+  const table = `ip ${tableName(plan)}`
+  return [
+    `add table ${table}`,
+    `delete table ${table}`,
+    ...renderBaseRules(plan).trim().split('\n'),
+    ...renderChange(plan, new Map(), rules),
+  ]
+}
+
+/** Commands that lead from one set of ports to another, deletions of map elements first: an address may change hands. */
+export function renderChange(
+  plan: NetworkPlan,
+  before: ReadonlyMap<string, PortRules>,
+  after: ReadonlyMap<string, PortRules>,
+): string[] {
+  const table = `ip ${tableName(plan)}`
+  const [oldKeys, newKeys] = [elementsOf(before), elementsOf(after)]
+  const [oldSelves, newSelves] = [selvesOf(before), selvesOf(after)]
+  const commands: string[] = []
+  for (const [key, chain] of oldKeys) {
+    if (newKeys.get(key) !== chain) commands.push(`delete element ${table} services { ${key} }`)
+  }
+  for (const self of without(oldSelves, newSelves)) commands.push(`delete element ${table} hairpin { ${self} }`)
+  for (const [key, rules] of after) {
+    if (!isSame(before.get(key), rules)) commands.push(...rules.commands)
+  }
+  for (const self of without(newSelves, oldSelves)) commands.push(`add element ${table} hairpin { ${self} }`)
+  for (const [key, chain] of newKeys) {
+    if (oldKeys.get(key) !== chain) commands.push(`add element ${table} services { ${key} : goto ${chain} }`)
+  }
+  return commands
+}
+
+function isSame(a: PortRules | undefined, b: PortRules): boolean {
+  return a === b || a?.commands.join('\n') === b.commands.join('\n')
+}
+
+function elementsOf(rules: ReadonlyMap<string, PortRules>): Map<string, string> {
+  return new Map([...rules.values()].flatMap(({ keys, chain }) => keys.map((key) => [key, chain] as const)))
+}
+
+function selvesOf(rules: ReadonlyMap<string, PortRules>): Set<string> {
+  return new Set([...rules.values()].flatMap(({ addresses }) => addresses.map((ip) => `${ip} . ${ip}`)))
+}
+
+/** Everything with a name of its own, in the order in which it can be deleted. */
+function partsOf(rules: ReadonlyMap<string, PortRules>): Set<string> {
+  const all = [...rules.values()]
+  return new Set([
+    ...all.map(({ chain }) => `chain ${chain}`),
+    ...all.flatMap(({ parts }) => parts.map((part) => `chain ${part}`)),
+    ...all.flatMap(({ parts }) => parts.map((part) => `set ${part}`)),
+  ])
+}
+
+function without(names: ReadonlySet<string>, others: ReadonlySet<string>): Set<string> {
+  return new Set([...names].filter((name) => !others.has(name)))
+}

@@ -1,0 +1,65 @@
+import { randomBytes } from 'node:crypto'
+import { chmod, lchown, mkdir, readdir, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import { dirname, join, normalize } from 'node:path'
+
+import { configInvalid } from '../errors.ts'
+
+/** A file of a projected volume. */
+export interface ProjectedFile {
+  readonly content: Buffer
+  readonly mode: number
+}
+
+/** Whose a projected volume is. */
+export interface Ownership {
+  readonly gid?: number | undefined
+}
+
+/**
+ * Replaces the content of a volume so that a reader sees all of the old or all of the new: files lie in a new folder
+ * named by time, `..data` is a link to it that is renamed over the old one, and each name is a link through `..data`.
+ */
+export async function writeAtomically(
+  dir: string,
+  files: ReadonlyMap<string, ProjectedFile>,
+  ownership: Ownership = {},
+): Promise<void> {
+  await mkdir(dir, { recursive: true, mode: 0o755 })
+  const version = `..${new Date().toISOString().replaceAll(/[-:.TZ]/g, '_')}${randomBytes(4).toString('hex')}`
+  const previous = await readlink(join(dir, '..data')).catch(() => undefined)
+  for (const [path, file] of files) await writeOne(join(dir, version, checkPath(path)), file, ownership)
+  await mkdir(join(dir, version), { recursive: true })
+  await give(join(dir, version), 0o755, ownership)
+  await rm(join(dir, '..data_tmp'), { force: true })
+  await symlink(version, join(dir, '..data_tmp'))
+  await rename(join(dir, '..data_tmp'), join(dir, '..data'))
+  await linkNames(dir, files)
+  if (previous !== undefined && previous !== version) await rm(join(dir, previous), { recursive: true, force: true })
+}
+
+async function writeOne(path: string, file: ProjectedFile, ownership: Ownership): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o755 })
+  await writeFile(path, file.content)
+  // Group members must be able to read what is theirs.
+  await give(path, ownership.gid === undefined ? file.mode : file.mode | ((file.mode & 0o400) >> 3), ownership)
+}
+
+async function give(path: string, mode: number, { gid }: Ownership): Promise<void> {
+  await chmod(path, mode)
+  if (gid !== undefined && process.getuid?.() === 0) await lchown(path, 0, gid)
+}
+
+/** Links for new names after the switch, so that they never point at nothing; stale ones go last. */
+async function linkNames(dir: string, files: ReadonlyMap<string, ProjectedFile>): Promise<void> {
+  const names = new Set([...files.keys()].map((path) => checkPath(path).split('/')[0] ?? ''))
+  const present = new Set(await readdir(dir))
+  for (const name of names) if (!present.has(name)) await symlink(join('..data', name), join(dir, name))
+  for (const name of present) if (!name.startsWith('..') && !names.has(name)) await rm(join(dir, name), { force: true })
+}
+
+function checkPath(path: string): string {
+  const clean = normalize(path)
+  const isBad = clean.startsWith('/') || clean.split('/').some((part) => part === '..') || clean.startsWith('..')
+  if (isBad || clean === '.') throw configInvalid(`volume path "${path}"`, 'it must stay inside of the volume')
+  return clean
+}

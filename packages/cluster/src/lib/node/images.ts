@@ -1,0 +1,80 @@
+import { parseReference, renderReference } from '@fairlead/oci'
+import type { Layout, ResolvedImage } from '@fairlead/oci/layout'
+import type { Container } from '@fairlead/kube/types/core-v1'
+
+import { imageMissing } from '../errors.ts'
+
+/** Brings an image into the local content store. */
+export type PullImage = (reference: string, options: { readonly signal: AbortSignal }) => Promise<void>
+
+/** An image of the content store, ready to run. */
+export interface FoundImage {
+  readonly image: ResolvedImage
+  /** `repository@digest`, what `imageID` shows. */
+  readonly imageId: string
+  readonly wasPresent: boolean
+}
+
+/** Why a container has no image yet; `reason` is what its status shows. */
+export interface ImageTrouble {
+  readonly reason: 'ErrImagePull' | 'ErrImageNeverPull' | 'InvalidImageName'
+  readonly error: Error
+  /** A registry was asked: it is to be left in peace for longer than the local store. */
+  readonly wasAsked?: boolean | undefined
+}
+
+/**
+ * Finds the image of a container: in the local content store, else by `pull` where the policy allows. Images under
+ * `localhost/` are never pulled: they exist on this machine or not at all.
+ */
+export async function findImage(
+  container: Container,
+  layout: Layout,
+  pull: PullImage | undefined,
+  signal: AbortSignal,
+): Promise<FoundImage | ImageTrouble> {
+  const reference = container.image ?? ''
+  const name = readName(reference)
+  if (name instanceof Error) return { reason: 'InvalidImageName', error: name }
+  const policy = container.imagePullPolicy ?? 'IfNotPresent'
+  const isLocal = name.registry === 'localhost'
+  try {
+    const present = await layout.resolve(reference)
+    // "Always" asks the registry first; without one that answers, what is here is better than nothing.
+    if (present) return found(reference, present, true)
+    if (policy === 'Never')
+      return { reason: 'ErrImageNeverPull', error: missing(reference, 'and its pull policy is Never') }
+    if (isLocal || !pull) return { reason: 'ErrImagePull', error: missing(reference, '') }
+  } catch (error) {
+    return { reason: 'ErrImagePull', error: error instanceof Error ? error : new Error(String(error)) }
+  }
+  try {
+    await pull(reference, { signal })
+    const pulled = await layout.resolve(reference)
+    if (pulled) return found(reference, pulled, false)
+    throw new Error('the pull ended without it')
+  } catch (error) {
+    const state = `and pulling it failed: ${error instanceof Error ? error.message : String(error)}`
+    return { reason: 'ErrImagePull', error: missing(reference, state, error), wasAsked: true }
+  }
+}
+
+function readName(reference: string): { registry: string } | Error {
+  try {
+    return parseReference(reference)
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error))
+  }
+}
+
+function found(reference: string, image: ResolvedImage, wasPresent: boolean): FoundImage {
+  const { registry, repository } = parseReference(reference)
+  const { digest } = image.descriptor
+  return { image, imageId: renderReference({ registry, repository, digest }), wasPresent }
+}
+
+function missing(reference: string, state: string, cause?: unknown): Error {
+  const hint = 'Build it with "fairlead build", or correct the name.'
+  const whole = `it is not in the local image store${state === '' ? '' : `, ${state}`}. ${hint}`
+  return imageMissing(reference, whole, hint, cause)
+}

@@ -1,0 +1,390 @@
+import { createHash } from 'node:crypto'
+import { cpus, totalmem } from 'node:os'
+import { join } from 'node:path'
+import type { KubeClient } from '@fairlead/kube'
+import { createInformer } from '@fairlead/kube/cache'
+import type { Informer } from '@fairlead/kube/cache'
+import { createEventRecorder, systemClock } from '@fairlead/kube/controller'
+import type { Clock, EventRecorder } from '@fairlead/kube/controller'
+import type { ConfigMap, Node, Pod, Secret } from '@fairlead/kube/types/core-v1'
+import { openLayout } from '@fairlead/oci/layout'
+import type { Layout } from '@fairlead/oci/layout'
+import { pullImage } from '@fairlead/oci/registry'
+import { openRuntime } from '@fairlead/oci/runtime'
+import type { ContainerRuntime } from '@fairlead/oci/runtime'
+
+import type { PodNetwork } from '../network/pod-network.ts'
+import type { PullImage } from './images.ts'
+import { createKubelet } from './kubelet.ts'
+import type { Kubelet } from './kubelet.ts'
+import { rotateLog } from './log-rotation.ts'
+import type { RotationOptions } from './log-rotation.ts'
+import { readHostResolvConf } from './name-files.ts'
+import { nameOf, sourcesOf, uidOf } from './pod.ts'
+import { openPodRecords } from './pod-records.ts'
+import type { KeptPod } from './pod-records.ts'
+import { PodWorker } from './pod-worker.ts'
+import type { NodeContext } from './pod-worker.ts'
+import { RENEW_MS, registerNode, renewLease, reportStopped } from './registration.ts'
+import { createSources, readServiceEnv } from './sources.ts'
+import { unmountVolumes } from './volumes.ts'
+
+/** Options of {@link runNode}. */
+export interface NodeOptions {
+  readonly client: KubeClient
+  readonly nodeName: string
+  /** Own directory: pods, logs, containers, unpacked layers. */
+  readonly dir: string
+  /** Directory of the OCI layout images are run from. */
+  readonly images: string
+  /** Default `auto`: containers where the network has namespaces and the machine allows, else processes. */
+  readonly runtime?: 'auto' | 'runc' | 'process' | undefined
+  readonly network: PodNetwork
+  /** Address of the cluster's name server; empty: pods get the machine's. */
+  readonly clusterDns: string
+  /** Default `cluster.local`. */
+  readonly clusterDomain?: string | undefined
+  /** Brings images that are not in the layout. Default: from their registry, anonymously. */
+  readonly pull?: PullImage | undefined
+  /** Stops the agent, as {@link NodeAgent.stop} with `stopPods` as given here does. */
+  readonly signal?: AbortSignal | undefined
+  /** What becomes of the pods when `signal` aborts. Default false: they go on and are adopted by the next agent. */
+  readonly stopPods?: boolean | undefined
+  readonly maxPods?: number | undefined
+  readonly logRotation?: RotationOptions | undefined
+  /** Told of failures that are retried. */
+  readonly onError?: ((error: unknown) => void) | undefined
+  readonly clock?: Clock | undefined
+}
+
+/** A running node agent. */
+export interface NodeAgent {
+  readonly kubelet: Kubelet
+  /** Name and version of the runtime, `runc://1.1.5` or `process://24.1.0`. */
+  readonly runtimeVersion: string
+  /** Whether pods are isolated, or plain processes; `reason` says why the latter when not asked for. */
+  readonly kind: 'containers' | 'processes'
+  readonly reason?: string | undefined
+  /** Resolves when the agent has stopped. */
+  readonly done: Promise<void>
+  /** Stops the agent: with its pods, each given `graceMs` (default 10,000) at most, or without. */
+  stop(options?: { readonly stopPods?: boolean | undefined; readonly graceMs?: number | undefined }): Promise<void>
+}
+
+const ROTATE_MS = 10_000
+const PRUNE_MS = 3_600_000
+/** Layers stay for so long after their last use. */
+const UNUSED_LAYER_MS = 24 * 3_600_000
+
+/**
+ * Runs the pods that are bound to a node, as the kubelet does: registers the Node and keeps its Lease, adopts what an
+ * earlier agent left running, starts, probes, restarts and stops containers, and writes pod status. Resolves when the
+ * agent works; it goes on until stopped.
+ */
+export async function runNode(options: NodeOptions): Promise<NodeAgent> {
+  const agent = await Agent.open(options)
+  await agent.start()
+  return agent
+}
+
+class Agent implements NodeAgent {
+  readonly kubelet: Kubelet
+  readonly reason: string | undefined
+  readonly done: Promise<void>
+  readonly #options: NodeOptions
+  readonly #context: NodeContext
+  readonly #clock: Clock
+  readonly #events: EventRecorder
+  readonly #layout: Layout
+  readonly #workers = new Map<string, PodWorker>()
+  /** Pods whose worker is being made. */
+  readonly #opening = new Map<string, Promise<void>>()
+  readonly #kept: Map<string, KeptPod>
+  readonly #stopping = new AbortController()
+  readonly #finished = Promise.withResolvers<void>()
+  readonly #timers: (() => void)[] = []
+  #stopped: Promise<void> | undefined
+  #node: Node | undefined
+
+  private constructor(
+    options: NodeOptions,
+    parts: {
+      context: NodeContext
+      layout: Layout
+      events: EventRecorder
+      kept: readonly KeptPod[]
+      reason: string | undefined
+    },
+  ) {
+    this.#options = options
+    this.#context = parts.context
+    this.#clock = parts.context.clock
+    this.#events = parts.events
+    this.#layout = parts.layout
+    this.#kept = new Map(parts.kept.map((pod) => [pod.uid, pod]))
+    this.reason = parts.reason
+    this.done = this.#finished.promise
+    const find = (namespace: string, name: string): PodWorker | undefined =>
+      [...this.#workers.values()].find(({ pod }) => nameOf(pod) === `${namespace}/${name}`)
+    this.kubelet = createKubelet(find, () => [...this.#workers.values()])
+  }
+
+  static async open(options: NodeOptions): Promise<Agent> {
+    const { client, network, dir, nodeName, clock = systemClock } = options
+    const onError = options.onError ?? (() => {})
+    const layout = await openLayout(options.images)
+    const opened = await openRuntime(runtimeMode(options), runtimeDirs(options, layout))
+    const { runtime } = opened
+    const records = await openPodRecords(dir)
+    const events = createEventRecorder(client, 'kubelet', { host: nodeName, onError, clock })
+    let serviceEnv: Record<string, string> = {}
+    const context: NodeContext = {
+      nodeName,
+      clock,
+      runtime,
+      layout,
+      network,
+      records,
+      events,
+      onError,
+      pull: options.pull ?? (async (reference, { signal }) => void (await pullImage(reference, { layout, signal }))),
+      pods: client.resource('v1/Pod'),
+      sources: createSources(client),
+      hostIp: network.gateway,
+      cpus: cpus().length,
+      memoryBytes: totalmem(),
+      clusterDns: options.clusterDns,
+      clusterDomain: options.clusterDomain ?? 'cluster.local',
+      hostResolvConf: await readHostResolvConf(),
+      cgroupParent: `/fairlead-${createHash('sha256').update(dir).digest('hex').slice(0, 8)}`,
+      async serviceEnv() {
+        if (Object.keys(serviceEnv).length === 0) serviceEnv = await readServiceEnv(client)
+        return serviceEnv
+      },
+    }
+    const reason = opened.reason ?? (runtime.kind === 'processes' ? network.reason : undefined)
+    return new Agent(options, { context, layout, events, kept: await records.readAll(), reason })
+  }
+
+  get runtimeVersion(): string {
+    return this.#context.runtime.version
+  }
+
+  get kind(): ContainerRuntime['kind'] {
+    return this.#context.runtime.kind
+  }
+
+  async start(): Promise<void> {
+    const { client, signal } = this.#options
+    const { runtime } = this.#context
+    signal?.addEventListener(
+      'abort',
+      () => void this.stop({ stopPods: this.#options.stopPods }).catch(this.#context.onError),
+      { once: true },
+    )
+    const node = await registerNode(client, this.#facts(), this.#clock)
+    this.#node = node
+    await renewLease(client, node, this.#clock)
+    runtime.onExit((id) => {
+      for (const worker of this.#workers.values()) if (worker.containerIds.includes(id)) worker.noticed(id)
+    })
+    await this.#followPods()
+    await this.#sweep()
+    await this.#followSources()
+    // Whoever looks from now on sees the pods as they are, not as they were when the last agent went.
+    await Promise.all([...this.#workers.values()].map((worker) => worker.told()))
+    this.#every(RENEW_MS, () => this.#renew())
+    this.#every(ROTATE_MS, () => this.#rotateLogs())
+    this.#every(PRUNE_MS, () => this.#prune())
+  }
+
+  stop(options: { stopPods?: boolean | undefined; graceMs?: number | undefined } = {}): Promise<void> {
+    this.#stopped ??= this.#stop(options.stopPods ?? false, options.graceMs ?? 10_000).finally(() =>
+      this.#finished.resolve(),
+    )
+    return this.#stopped
+  }
+
+  async #stop(stopPods: boolean, graceMs: number): Promise<void> {
+    for (const cancel of this.#timers) cancel()
+    this.#stopping.abort()
+    await Promise.allSettled(this.#opening.values())
+    const workers = [...this.#workers.values()]
+    await Promise.allSettled(workers.map((worker) => (stopPods ? worker.leave(graceMs) : worker.detach())))
+    await this.#events.flush()
+    if (stopPods) {
+      await this.#context.runtime.removeCgroup(this.#context.cgroupParent)
+      await reportStopped(this.#options.client, this.#options.nodeName, this.#clock).catch(this.#context.onError)
+    }
+    await this.#context.runtime.close()
+  }
+
+  // ---- pods
+
+  async #followPods(): Promise<void> {
+    const { client, nodeName } = this.#options
+    const pods = createInformer(client.resource('v1/Pod'), {
+      fieldSelector: `spec.nodeName=${nodeName}`,
+      signal: this.#stopping.signal,
+      onError: this.#context.onError,
+      clock: this.#clock,
+    })
+    pods.on((event, pod) => this.#changed(event, pod))
+    await pods.start()
+    // What is adopted must be known before leftovers are swept.
+    await Promise.all(this.#opening.values())
+  }
+
+  #changed(event: 'add' | 'update' | 'delete', pod: Pod): void {
+    const uid = uidOf(pod)
+    const opening = this.#opening.get(uid)
+    if (opening) {
+      // The newest is told again once there is somebody to tell.
+      void opening.then(() => this.#tell(event, pod))
+      return
+    }
+    if (this.#workers.has(uid)) this.#tell(event, pod)
+    else if (event !== 'delete') this.#open(pod)
+  }
+
+  #tell(event: 'add' | 'update' | 'delete', pod: Pod): void {
+    const worker = this.#workers.get(uidOf(pod))
+    if (event === 'delete') worker?.forgotten()
+    else worker?.update(pod)
+  }
+
+  #open(pod: Pod): void {
+    const uid = uidOf(pod)
+    const kept = this.#kept.get(uid)
+    this.#kept.delete(uid)
+    // One without a record, already ended, has nothing to do with this node any more.
+    const open = async (): Promise<void> => {
+      const worker = await PodWorker.open(pod, kept ?? recordOfEnded(pod), this.#context)
+      this.#workers.set(uid, worker)
+      void worker.gone.then(() => this.#workers.delete(uid))
+    }
+    const work = open()
+      .catch((error: unknown) => this.#context.onError(error))
+      .finally(() => this.#opening.delete(uid))
+    this.#opening.set(uid, work)
+  }
+
+  /** Removes what belongs to no pod of this node: pods deleted while nobody was here, half-made containers. */
+  async #sweep(): Promise<void> {
+    const { runtime, network, records } = this.#context
+    const owned = new Set([...this.#workers.values()].flatMap(({ containerIds }) => containerIds))
+    for (const id of await runtime.list()) if (!owned.has(id)) await runtime.delete(id)
+    for (const pod of this.#kept.values()) {
+      await unmountVolumes(undefined, join(records.dirOf(pod.uid), 'volumes'))
+      await runtime.removeCgroup(`${this.#context.cgroupParent}/pod${pod.uid}`)
+      await records.remove(pod)
+    }
+    this.#kept.clear()
+    for (const { uid } of network.attached())
+      if (!this.#workers.has(uid) && !this.#opening.has(uid)) await network.detach(uid)
+  }
+
+  // ---- ConfigMaps and Secrets
+
+  async #followSources(): Promise<void> {
+    const { client } = this.#options
+    const signal = this.#stopping.signal
+    const options = { signal, onError: this.#context.onError, clock: this.#clock }
+    const configMaps = createInformer(client.resource('v1/ConfigMap'), options)
+    const secrets = createInformer(client.resource('v1/Secret'), options)
+    await Promise.all([configMaps.start(), secrets.start()])
+    this.#refreshOn(configMaps, 'configMaps')
+    this.#refreshOn(secrets, 'secrets')
+  }
+
+  #refreshOn(informer: Informer<ConfigMap> | Informer<Secret>, kind: 'configMaps' | 'secrets'): void {
+    // Everything there is is told once, as added: volumes are fresh from their making then.
+    let isReplay = true
+    informer.on((_event: string, object: ConfigMap | Secret) => {
+      if (isReplay) return
+      const { namespace, name = '' } = object.metadata ?? {}
+      for (const worker of this.#workers.values()) {
+        if (worker.pod.metadata?.namespace !== namespace) continue
+        if (sourcesOf(worker.pod)[kind].has(name)) worker.refresh()
+      }
+    })
+    isReplay = false
+  }
+
+  // ---- what is done again and again
+
+  #every(ms: number, work: () => Promise<void>): void {
+    let cancel: () => void
+    const again = (): void => {
+      cancel = this.#clock.schedule(ms, () => {
+        void work()
+          .catch((error: unknown) => this.#context.onError(error))
+          .finally(() => {
+            if (!this.#stopping.signal.aborted) again()
+          })
+      })
+    }
+    again()
+    this.#timers.push(() => cancel())
+  }
+
+  async #renew(): Promise<void> {
+    if (this.#node) await renewLease(this.#options.client, this.#node, this.#clock)
+  }
+
+  async #rotateLogs(): Promise<void> {
+    for (const worker of this.#workers.values()) {
+      for (const { id, path } of worker.openLogs) {
+        await rotateLog(path, () => this.#context.runtime.reopenLog(id), this.#options.logRotation)
+      }
+    }
+  }
+
+  async #prune(): Promise<void> {
+    const images = []
+    for (const { reference } of await this.#layout.list()) {
+      const image = await this.#layout.resolve(reference).catch(() => undefined)
+      if (image) images.push(image)
+    }
+    await this.#context.runtime.prune(images, UNUSED_LAYER_MS)
+  }
+
+  #facts(): Parameters<typeof registerNode>[1] {
+    const { nodeName, maxPods = 110 } = this.#options
+    const { runtime, hostIp } = this.#context
+    return {
+      nodeName,
+      address: hostIp,
+      runtimeVersion: runtime.version,
+      kind: runtime.kind,
+      reason: this.reason,
+      maxPods,
+    }
+  }
+}
+
+/** Containers need a network of namespaces, plain processes the network made for them. */
+function runtimeMode({ runtime = 'auto', network }: NodeOptions): 'auto' | 'containers' | 'processes' {
+  if (runtime === 'runc') return 'containers'
+  if (runtime === 'process' || network.plan.mode === 'processes') return 'processes'
+  return 'auto'
+}
+
+function runtimeDirs({ dir, network, runtime }: NodeOptions, layout: Layout): Parameters<typeof openRuntime>[1] {
+  const isProcess = runtime === 'process' || network.plan.mode === 'processes'
+  return { dir: join(dir, 'runtime'), layersDir: join(dir, isProcess ? 'layers-process' : 'layers'), layout }
+}
+
+function recordOfEnded(pod: Pod): KeptPod | undefined {
+  const phase = pod.status?.phase
+  if (phase !== 'Succeeded' && phase !== 'Failed') return undefined
+  const { uid = '', namespace = '', name = '' } = pod.metadata ?? {}
+  return {
+    uid,
+    namespace,
+    name,
+    startTime: Date.parse(pod.status?.startTime ?? '') || Date.now(),
+    finished: phase,
+    containers: {},
+  }
+}

@@ -1,0 +1,99 @@
+import { createHash } from 'node:crypto'
+import type { Container, ContainerStatus, Pod, Volume } from '@fairlead/kube/types/core-v1'
+
+/**
+ * What a container is to its pod: `init` runs to its end before the next starts, `sidecar` is an init container that
+ * stays (restartPolicy Always), `main` is what the pod is for.
+ */
+export type ContainerRole = 'init' | 'sidecar' | 'main'
+
+export type RestartPolicy = 'Always' | 'OnFailure' | 'Never'
+
+/** A container of a pod with its place in it. */
+export interface PodContainer {
+  readonly container: Container
+  readonly role: ContainerRole
+  readonly restartPolicy: RestartPolicy
+}
+
+/** The containers of a pod in the order they start. */
+export function containersOf(pod: Pod): readonly PodContainer[] {
+  const policy = restartPolicyOf(pod)
+  const first = (pod.spec?.initContainers ?? []).map((container): PodContainer => {
+    if (container.restartPolicy === 'Always') return { container, role: 'sidecar', restartPolicy: 'Always' }
+    // An init container that has succeeded is done, whatever the pod says.
+    return { container, role: 'init', restartPolicy: policy === 'Never' ? 'Never' : 'OnFailure' }
+  })
+  const main = (pod.spec?.containers ?? []).map((container): PodContainer => ({
+    container,
+    role: 'main',
+    restartPolicy: policy,
+  }))
+  return [...first, ...main]
+}
+
+function restartPolicyOf(pod: Pod): RestartPolicy {
+  const policy = pod.spec?.restartPolicy
+  return policy === 'Never' || policy === 'OnFailure' ? policy : 'Always'
+}
+
+/** `namespace/name`, for messages. */
+export function nameOf(pod: Pod): string {
+  return `${pod.metadata?.namespace ?? 'default'}/${pod.metadata?.name ?? ''}`
+}
+
+export function uidOf(pod: Pod): string {
+  return pod.metadata?.uid ?? ''
+}
+
+/** Changes when a running container no longer is what the pod asks for: only the image of a pod can change. */
+export function fingerprintOf(container: Container): string {
+  return createHash('sha256')
+    .update(`${container.name}\0${container.image ?? ''}`)
+    .digest('hex')
+    .slice(0, 16)
+}
+
+/** The quality of service class by requests and limits of all containers (Kubernetes, "Pod Quality of Service Classes"). */
+export function qosClassOf(pod: Pod): 'Guaranteed' | 'Burstable' | 'BestEffort' {
+  const all = containersOf(pod).map(({ container }) => container.resources ?? {})
+  const isBare = all.every(({ requests, limits }) => !has(requests, 'cpu', 'memory') && !has(limits, 'cpu', 'memory'))
+  if (isBare) return 'BestEffort'
+  const isGuaranteed = all.every(({ requests, limits }) =>
+    ['cpu', 'memory'].every((name) => {
+      const limit = limits?.[name]
+      return limit !== undefined && (requests?.[name] ?? limit) === limit
+    }),
+  )
+  return isGuaranteed ? 'Guaranteed' : 'Burstable'
+}
+
+function has(amounts: Readonly<Record<string, string>> | undefined, ...names: string[]): boolean {
+  return names.some((name) => amounts?.[name] !== undefined)
+}
+
+/** The names of objects a pod's volumes and environment come from. */
+export function sourcesOf(pod: Pod): {
+  readonly configMaps: ReadonlySet<string>
+  readonly secrets: ReadonlySet<string>
+} {
+  const configMaps = new Set<string>()
+  const secrets = new Set<string>()
+  const add = (set: Set<string>, name: string | undefined): void => void (name && set.add(name))
+  const visit = ({ configMap, secret, projected }: Volume): void => {
+    add(configMaps, configMap?.name)
+    add(secrets, secret?.secretName)
+    for (const source of projected?.sources ?? []) {
+      add(configMaps, source.configMap?.name)
+      add(secrets, source.secret?.name)
+    }
+  }
+  for (const volume of pod.spec?.volumes ?? []) visit(volume)
+  return { configMaps, secrets }
+}
+
+/** The status the API holds for a container, if any. */
+export function knownStatus(pod: Pod, name: string): ContainerStatus | undefined {
+  const { containerStatuses = [], initContainerStatuses = [] } = pod.status ?? {}
+  return [...containerStatuses, ...initContainerStatuses].find((status) => status.name === name)
+}

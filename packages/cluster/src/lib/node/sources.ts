@@ -1,0 +1,43 @@
+import { isNotFound, readJson } from '@fairlead/kube'
+import type { KubeClient } from '@fairlead/kube'
+
+import type { VolumeSources } from './volumes.ts'
+
+/** What pods refer to, read from the API at the moment it is needed. */
+export function createSources(client: KubeClient): VolumeSources {
+  return {
+    configMap: (namespace, name) => orNothing(client.resource('v1/ConfigMap').get(name, { namespace })),
+    secret: (namespace, name) => orNothing(client.resource('v1/Secret').get(name, { namespace })),
+    claim: (namespace, name) => orNothing(client.resource('v1/PersistentVolumeClaim').get(name, { namespace })),
+    persistentVolume: (name) => orNothing(client.resource('v1/PersistentVolume').get(name)),
+    async token(namespace, serviceAccount, audience, expirationSeconds) {
+      const spec = { audiences: audience === undefined ? [] : [audience], expirationSeconds }
+      const response = await client.request({
+        method: 'POST',
+        path: `/api/v1/namespaces/${encodeURIComponent(namespace)}/serviceaccounts/${encodeURIComponent(serviceAccount)}/token`,
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec }),
+      })
+      const answer = (await readJson(response.body)) as { status?: { token?: string } }
+      return answer.status?.token ?? ''
+    },
+  }
+}
+
+/** The environment by which programs in pods find the API (Kubernetes, "Accessing the API from a Pod"). */
+export async function readServiceEnv(client: KubeClient): Promise<Record<string, string>> {
+  const service = await orNothing(client.resource('v1/Service').get('kubernetes', { namespace: 'default' }))
+  const host = service?.spec?.clusterIP
+  if (!host || host === 'None') return {}
+  const port = String(service.spec?.ports?.[0]?.port ?? 443)
+  return { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port, KUBERNETES_SERVICE_PORT_HTTPS: port }
+}
+
+async function orNothing<T>(found: Promise<T>): Promise<T | undefined> {
+  try {
+    return await found
+  } catch (error) {
+    if (isNotFound(error)) return undefined
+    throw error
+  }
+}

@@ -1,0 +1,140 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import type { Pod, PodStatus } from '@fairlead/kube/types/core-v1'
+
+import type { ContainerPhase, ContainerView, PodView } from './decide.ts'
+import { qosClassOf } from './pod.ts'
+import { phaseOf, renderStatus, renderStatusPatch } from './status.ts'
+
+const running: ContainerPhase = { phase: 'running', id: 'b', startedAt: 5000, started: true, ready: true }
+
+function exited(exitCode: number): ContainerPhase {
+  return { phase: 'exited', ending: { id: 'a', exitCode, reason: 'Error', startedAt: 1000, finishedAt: 2000 } }
+}
+
+function view(state: ContainerPhase, more: Partial<ContainerView> = {}): ContainerView {
+  return { name: 'app', role: 'main', restartPolicy: 'Always', crashes: 0, state, ...more }
+}
+
+function render(containers: ContainerView[], more: Partial<PodView> = {}, pod: Pod = {}): PodStatus {
+  return renderStatus(
+    { sandbox: 'ready', containers, ...more },
+    {
+      pod: { metadata: { name: 'web', namespace: 'shop', uid: 'u' }, ...pod },
+      hostIp: '10.0.0.1',
+      podIp: '10.0.0.2',
+      startTime: 0,
+      runtime: 'runc',
+      containers: new Map([['app', { image: 'i', imageId: 'i@d', containerId: 'b', restarts: 3 }]]),
+    },
+    10_000,
+  )
+}
+
+const condition = (status: PodStatus, type: string): string =>
+  [status.conditions?.find((one) => one.type === type)].map((one) => `${one?.status} ${one?.reason ?? ''}`.trim())[0] ??
+  ''
+
+describe('phaseOf', () => {
+  const cases: readonly { name: string; pod: PodView; phase: string }[] = [
+    {
+      name: 'Pending while a container has never run',
+      pod: { sandbox: 'ready', containers: [view(running), view({ phase: 'starting' })] },
+      phase: 'Pending',
+    },
+    {
+      name: 'Running while one is restarted',
+      pod: { sandbox: 'ready', containers: [view({ phase: 'starting' }, { crashes: 1 })] },
+      phase: 'Running',
+    },
+    {
+      name: 'Running in a crash loop',
+      pod: { sandbox: 'ready', containers: [view(exited(1), { crashes: 4 })] },
+      phase: 'Running',
+    },
+    {
+      name: 'what it ended as',
+      pod: { sandbox: 'absent', containers: [view(exited(0))], finished: 'Succeeded' },
+      phase: 'Succeeded',
+    },
+  ]
+  for (const { name, pod, phase } of cases) it(`is ${name}`, () => assert.equal(phaseOf(pod), phase))
+})
+
+describe('renderStatus', () => {
+  it('shows a running, ready container', () => {
+    const status = render([view(running)])
+    assert.deepEqual(status.containerStatuses, [
+      {
+        name: 'app',
+        image: 'i',
+        imageID: 'i@d',
+        containerID: 'runc://b',
+        restartCount: 3,
+        ready: true,
+        started: true,
+        state: { running: { startedAt: '1970-01-01T00:00:05Z' } },
+        lastState: {},
+      },
+    ])
+    assert.equal(condition(status, 'Ready'), 'True')
+    assert.deepEqual(status.podIPs, [{ ip: '10.0.0.2' }])
+  })
+
+  it('shows a crash loop with its last end', () => {
+    const status = render([view(exited(1), { crashes: 2 })]).containerStatuses?.[0]
+    assert.equal(status?.state?.waiting?.reason, 'CrashLoopBackOff')
+    assert.match(
+      status.state?.waiting?.message ?? '',
+      /^back-off 10s restarting failed container=app pod=web_shop\(u\)$/,
+    )
+    assert.equal(status.lastState?.terminated?.exitCode, 1)
+  })
+
+  it('shows what a pod waits for', () => {
+    const init = view({ phase: 'starting' }, { name: 'init', role: 'init' })
+    const status = render([init, view({ phase: 'waiting' })])
+    assert.equal(status.containerStatuses?.[0]?.state?.waiting?.reason, 'PodInitializing')
+    assert.equal(status.initContainerStatuses?.[0]?.state?.waiting?.reason, 'ContainerCreating')
+    assert.equal(condition(status, 'Initialized'), 'False ContainersNotInitialized')
+    assert.equal(condition(status, 'Ready'), 'False ContainersNotReady')
+  })
+
+  it('is not ready before its readiness gates are open', () => {
+    const spec = { containers: [], readinessGates: [{ conditionType: 'lb' }] }
+    assert.equal(condition(render([view(running)], {}, { spec }), 'Ready'), 'False ReadinessGatesNotReady')
+    const open = { conditions: [{ type: 'lb', status: 'True' }] }
+    assert.equal(condition(render([view(running)], {}, { spec, status: open }), 'Ready'), 'True')
+  })
+})
+
+describe('renderStatusPatch', () => {
+  it('takes words of an earlier state away', () => {
+    const before: PodStatus = { phase: 'Pending', message: 'old' }
+    const patch = renderStatusPatch({ metadata: { uid: 'u' } }, before, {
+      phase: 'Running',
+      conditions: [{ type: 'Ready', status: 'True' }],
+    })
+    assert.deepEqual(patch, {
+      metadata: { uid: 'u' },
+      status: {
+        phase: 'Running',
+        conditions: [{ reason: null, message: null, type: 'Ready', status: 'True' }],
+        message: null,
+      },
+    })
+  })
+})
+
+describe('qosClassOf', () => {
+  const limits = { cpu: '1', memory: '1Gi' }
+  const cases: readonly { name: string; resources: object; qos: string }[] = [
+    { name: 'nothing asked for', resources: {}, qos: 'BestEffort' },
+    { name: 'limits for all', resources: { limits }, qos: 'Guaranteed' },
+    { name: 'less requested than the limit', resources: { limits, requests: { cpu: '500m' } }, qos: 'Burstable' },
+    { name: 'memory only', resources: { requests: { memory: '1Gi' } }, qos: 'Burstable' },
+  ]
+  for (const { name, resources, qos } of cases) {
+    it(`${name} is ${qos}`, () => assert.equal(qosClassOf({ spec: { containers: [{ name: 'a', resources }] } }), qos))
+  }
+})

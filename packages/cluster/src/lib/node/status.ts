@@ -1,0 +1,204 @@
+import { renderTime } from '@fairlead/kube/controller'
+import type { ContainerState, ContainerStatus, Pod, PodCondition, PodStatus } from '@fairlead/kube/types/core-v1'
+
+import { crashBackoffMs, restartAt } from './decide.ts'
+import type { ContainerView, Ending, PodView } from './decide.ts'
+import { qosClassOf, uidOf } from './pod.ts'
+
+/** What the agent knows of a container besides its phase. */
+export interface ContainerFacts {
+  readonly image: string
+  readonly imageId?: string | undefined
+  /** Of the container there is, or was last. */
+  readonly containerId?: string | undefined
+  readonly restarts: number
+  /** How the run before the present one ended. */
+  readonly last?: Ending | undefined
+}
+
+/** What the agent knows of a pod besides its phase. */
+export interface PodFacts {
+  readonly pod: Pod
+  readonly hostIp: string
+  readonly podIp?: string | undefined
+  readonly startTime: number
+  readonly containers: ReadonlyMap<string, ContainerFacts>
+  /** Why the pod ended, when not by its containers. */
+  readonly reason?: string | undefined
+  readonly message?: string | undefined
+  /** The conditions as last told; times of change are kept from them. */
+  readonly conditions?: readonly PodCondition[] | undefined
+  /** Prefix of container ids, `runc` or `process`. */
+  readonly runtime: string
+}
+
+/** Conditions this agent owns; others (scheduler, readiness gates) are left to their owners. */
+type OwnedCondition = 'PodReadyToStartContainers' | 'Initialized' | 'ContainersReady' | 'Ready'
+
+/** The status of a pod as the API shows it (core/v1 PodStatus). Pure. */
+export function renderStatus(view: PodView, facts: PodFacts, now: number): PodStatus {
+  const statuses = new Map(view.containers.map((one) => [one.name, renderContainer(one, view, facts)]))
+  const pick = (isMain: boolean): ContainerStatus[] =>
+    view.containers.filter(({ role }) => (role === 'main') === isMain).flatMap(({ name }) => statuses.get(name) ?? [])
+  const phase = phaseOf(view)
+  const initial = pick(false)
+  return {
+    phase,
+    conditions: renderConditions(view, facts, phase, statuses, now),
+    hostIP: facts.hostIp,
+    hostIPs: [{ ip: facts.hostIp }],
+    ...(facts.podIp ? { podIP: facts.podIp, podIPs: [{ ip: facts.podIp }] } : {}),
+    startTime: renderTime(facts.startTime),
+    qosClass: qosClassOf(facts.pod),
+    containerStatuses: pick(true),
+    ...(initial.length > 0 ? { initContainerStatuses: initial } : {}),
+    ...(facts.reason ? { reason: facts.reason } : {}),
+    ...(facts.message ? { message: facts.message } : {}),
+    ...(facts.pod.metadata?.generation === undefined ? {} : { observedGeneration: facts.pod.metadata.generation }),
+  }
+}
+
+/** The phase by the rules of "Pod Lifecycle": Pending until every main container has started once. */
+export function phaseOf(view: PodView): 'Pending' | 'Running' | 'Succeeded' | 'Failed' {
+  if (view.finished) return view.finished
+  const main = view.containers.filter(({ role }) => role === 'main')
+  const hasStarted = ({ state }: ContainerView): boolean => ['running', 'stopping', 'exited'].includes(state.phase)
+  // A main container that was up before has been counted as a crash, whatever it waits for now.
+  return main.length > 0 && main.every((one) => hasStarted(one) || one.crashes > 0) ? 'Running' : 'Pending'
+}
+
+function renderContainer(one: ContainerView, view: PodView, facts: PodFacts): ContainerStatus {
+  const known = facts.containers.get(one.name)
+  const { state } = one
+  const isUp = state.phase === 'running' || state.phase === 'stopping'
+  const shown = renderState(one, view, facts)
+  // An end that is still the present state is not also the last one.
+  const last = state.phase === 'exited' && shown.terminated === undefined ? state.ending : known?.last
+  return {
+    name: one.name,
+    image: known?.image ?? '',
+    imageID: known?.imageId ?? '',
+    ...(known?.containerId ? { containerID: `${facts.runtime}://${known.containerId}` } : {}),
+    restartCount: known?.restarts ?? 0,
+    ready:
+      one.role === 'init'
+        ? state.phase === 'exited' && state.ending.exitCode === 0
+        : state.phase === 'running' && state.ready,
+    started: isUp && (state.phase === 'stopping' || state.started),
+    state: shown,
+    lastState: last ? renderEnding(last, facts.runtime) : {},
+  }
+}
+
+function renderState(one: ContainerView, view: PodView, facts: PodFacts): ContainerState {
+  const { state } = one
+  if (state.phase === 'running' || state.phase === 'stopping') {
+    return { running: { startedAt: renderTime(state.startedAt) } }
+  }
+  if (state.phase === 'failed') return { waiting: { reason: state.reason, message: state.message } }
+  if (state.phase === 'exited') {
+    const due = view.finished || view.deletion ? undefined : restartAt(one)
+    const waitMs = crashBackoffMs(one.crashes)
+    if (due === undefined || waitMs === 0) return renderEnding(state.ending, facts.runtime)
+    const { metadata } = facts.pod
+    const subject = `container=${one.name} pod=${metadata?.name}_${metadata?.namespace}(${uidOf(facts.pod)})`
+    const message = `back-off ${renderDuration(waitMs)} restarting failed ${subject}`
+    return { waiting: { reason: 'CrashLoopBackOff', message } }
+  }
+  const waitsForInit = one.role === 'main' && !isInitialized(view)
+  return { waiting: { reason: waitsForInit ? 'PodInitializing' : 'ContainerCreating' } }
+}
+
+function renderEnding(ending: Ending, runtime: string): ContainerState {
+  return {
+    terminated: {
+      containerID: `${runtime}://${ending.id}`,
+      exitCode: ending.exitCode,
+      reason: ending.reason,
+      ...(ending.message ? { message: ending.message } : {}),
+      startedAt: renderTime(ending.startedAt),
+      finishedAt: renderTime(ending.finishedAt),
+    },
+  }
+}
+
+function isInitialized({ containers }: PodView): boolean {
+  return containers.every(({ role, state }) => {
+    if (role === 'init') return state.phase === 'exited' && state.ending.exitCode === 0
+    return role === 'main' || (state.phase === 'running' && state.started)
+  })
+}
+
+function renderConditions(
+  view: PodView,
+  facts: PodFacts,
+  phase: string,
+  statuses: ReadonlyMap<string, ContainerStatus>,
+  now: number,
+): PodCondition[] {
+  const relevant = view.containers.filter(({ role }) => role !== 'init')
+  const unready = relevant.filter(({ name }) => statuses.get(name)?.ready !== true).map(({ name }) => name)
+  const gates = facts.pod.spec?.readinessGates ?? []
+  const openGates = gates.filter(({ conditionType }) => conditionOf(facts.pod, conditionType)?.status !== 'True')
+  const isDone = phase === 'Succeeded' || phase === 'Failed'
+  const initialized = isInitialized(view) || phase === 'Succeeded' || phase === 'Running'
+  const pendingInit = view.containers.filter(({ role, state }) => role === 'init' && state.phase !== 'exited')
+  const why = readinessReason(phase, unready)
+  const gateReason = openGates.length > 0 ? { reason: 'ReadinessGatesNotReady' } : undefined
+  const conditions: { type: OwnedCondition; isTrue: boolean; reason?: string; message?: string }[] = [
+    { type: 'PodReadyToStartContainers', isTrue: view.sandbox === 'ready' },
+    {
+      type: 'Initialized',
+      isTrue: initialized,
+      ...(initialized
+        ? phase === 'Succeeded' && { reason: 'PodCompleted' }
+        : {
+            reason: 'ContainersNotInitialized',
+            message: `containers with incomplete status: [${pendingInit.map(({ name }) => name).join(' ')}]`,
+          }),
+    },
+    { type: 'ContainersReady', isTrue: !isDone && unready.length === 0, ...why },
+    { type: 'Ready', isTrue: !isDone && unready.length === 0 && openGates.length === 0, ...(why ?? gateReason) },
+  ]
+  return conditions.map(({ type, isTrue, reason, message }) => {
+    const status = isTrue ? 'True' : 'False'
+    const old = facts.conditions?.find((condition) => condition.type === type) ?? conditionOf(facts.pod, type)
+    const since = old?.status === status ? old.lastTransitionTime : undefined
+    return {
+      type,
+      status,
+      lastTransitionTime: since ?? renderTime(now),
+      ...(reason ? { reason } : {}),
+      ...(message ? { message } : {}),
+    }
+  })
+}
+
+function readinessReason(phase: string, unready: readonly string[]): { reason: string; message?: string } | undefined {
+  if (phase === 'Succeeded') return { reason: 'PodCompleted' }
+  if (phase === 'Failed') return { reason: 'PodFailed' }
+  if (unready.length === 0) return undefined
+  return { reason: 'ContainersNotReady', message: `containers with unready status: [${unready.join(' ')}]` }
+}
+
+function conditionOf(pod: Pod, type: string): PodCondition | undefined {
+  return pod.status?.conditions?.find((condition) => condition.type === type)
+}
+
+function renderDuration(ms: number): string {
+  const seconds = Math.round(ms / 1000)
+  const minutes = Math.floor(seconds / 60)
+  return minutes === 0 ? `${seconds}s` : `${minutes}m${seconds % 60}s`
+}
+
+/** The part of `next` that must be sent to turn `previous` into it, as a strategic merge patch. */
+export function renderStatusPatch(pod: Pod, previous: PodStatus | undefined, next: PodStatus): unknown {
+  const cleared = (['reason', 'message'] as const).filter(
+    (key) => previous?.[key] !== undefined && next[key] === undefined,
+  )
+  // Conditions are merged one by one, so words of an earlier state must be taken away in so many words.
+  const conditions = next.conditions?.map((condition) => ({ reason: null, message: null, ...condition }))
+  const status = { ...next, conditions, ...Object.fromEntries(cleared.map((key) => [key, null])) }
+  // The uid makes the server refuse the status of a pod for a later one of the same name.
+  return { metadata: { uid: uidOf(pod) }, status }
+}

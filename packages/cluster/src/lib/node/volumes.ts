@@ -1,0 +1,212 @@
+import { spawn } from 'node:child_process'
+import { chmod, chown, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { parseQuantity } from '@fairlead/kube/types'
+import type { KeyToPath, PersistentVolume, PersistentVolumeClaim, Pod, Volume } from '@fairlead/kube/types/core-v1'
+
+import { configInvalid } from '../errors.ts'
+import { writeAtomically } from './atomic-directory.ts'
+import type { ProjectedFile } from './atomic-directory.ts'
+import { readConfigMap, readField, readResource, readSecret } from './environment.ts'
+import type { PodPlace, Sources } from './environment.ts'
+
+/** More than plain objects can answer: claims and tokens. */
+export interface VolumeSources extends Sources {
+  claim(namespace: string, name: string): Promise<PersistentVolumeClaim | undefined>
+  persistentVolume(name: string): Promise<PersistentVolume | undefined>
+  /** A token for a service account (TokenRequest). */
+  token(namespace: string, serviceAccount: string, audience: string | undefined, seconds: number): Promise<string>
+}
+
+/** Where a pod's volumes lie: `path` by name of the volume. */
+export type MountedVolumes = ReadonlyMap<string, string>
+
+interface VolumeContext {
+  readonly pod: Pod
+  readonly namespace: string
+  readonly place: PodPlace
+  readonly sources: VolumeSources
+  /** Directory of the pod's volumes. */
+  readonly dir: string
+}
+
+/** Kinds whose content follows their objects. */
+const LIVE_KINDS = ['configMap', 'secret', 'projected', 'downwardAPI'] as const
+
+/** Makes every volume of a pod ready below `dir`. Throws `FAIRLEAD_CLUSTER_POD_CONFIG` for what cannot be had. */
+export async function mountVolumes(
+  pod: Pod,
+  dir: string,
+  place: PodPlace,
+  sources: VolumeSources,
+): Promise<MountedVolumes> {
+  const namespace = pod.metadata?.namespace ?? 'default'
+  const context = { pod, namespace, place, sources, dir }
+  await mkdir(dir, { recursive: true })
+  const entries = (pod.spec?.volumes ?? []).map(async (volume): Promise<[string, string]> => [
+    volume.name,
+    await mountVolume(volume, context),
+  ])
+  return new Map(await Promise.all(entries))
+}
+
+/** Writes the volumes that follow other objects anew. */
+export async function refreshVolumes(pod: Pod, dir: string, place: PodPlace, sources: VolumeSources): Promise<void> {
+  const namespace = pod.metadata?.namespace ?? 'default'
+  for (const volume of pod.spec?.volumes ?? []) {
+    if (LIVE_KINDS.some((kind) => volume[kind] !== undefined)) {
+      await mountVolume(volume, { pod, namespace, place, sources, dir })
+    }
+  }
+}
+
+/** Takes the pod's volumes away; what they hold of the host's own stays. */
+export async function unmountVolumes(pod: Pod | undefined, dir: string): Promise<void> {
+  const mounts = await readFile('/proc/self/mountinfo', 'utf8').catch(() => '')
+  for (const line of mounts.split('\n').toReversed()) {
+    const point = line.split(' ')[4] ?? ''
+    if (point.startsWith(`${dir}/`)) await mountTool('umount', ['-l', point])
+  }
+  await rm(dir, { recursive: true, force: true })
+}
+
+async function mountVolume(volume: Volume, context: VolumeContext): Promise<string> {
+  const path = join(context.dir, volume.name)
+  const { emptyDir, hostPath, persistentVolumeClaim, configMap, secret, projected, downwardAPI } = volume
+  if (hostPath) return hostDirectory(hostPath.path, hostPath.type ?? '')
+  if (persistentVolumeClaim) return claimedDirectory(persistentVolumeClaim.claimName, context)
+  const gid = context.pod.spec?.securityContext?.fsGroup
+  if (emptyDir) {
+    await mountEmptyDir(path, emptyDir.medium, emptyDir.sizeLimit, gid)
+    return path
+  }
+  const parts = configMap || secret || downwardAPI ? [volume] : (projected?.sources ?? undefined)
+  if (!parts) {
+    const kind = Object.keys(volume).find((key) => key !== 'name') ?? 'nothing'
+    throw configInvalid(`volume "${volume.name}"`, `volumes of the kind "${kind}" are not supported here`)
+  }
+  const mode = (configMap ?? secret ?? downwardAPI ?? projected)?.defaultMode ?? 0o644
+  const files = new Map<string, ProjectedFile>()
+  for (const part of parts) for (const [name, file] of await project(part, mode, context)) files.set(name, file)
+  await writeAtomically(path, files, { gid })
+  return path
+}
+
+type Part = Pick<Volume, 'configMap' | 'downwardAPI'> & {
+  secret?:
+    | {
+        name?: string | undefined
+        secretName?: string | undefined
+        items?: KeyToPath[] | undefined
+        optional?: boolean | undefined
+      }
+    | undefined
+  serviceAccountToken?:
+    | { audience?: string | undefined; expirationSeconds?: number | undefined; path: string }
+    | undefined
+}
+
+async function project(part: Part, mode: number, context: VolumeContext): Promise<Map<string, ProjectedFile>> {
+  const { namespace, sources, pod, place } = context
+  const { configMap, secret, downwardAPI, serviceAccountToken } = part
+  if (configMap) {
+    const data = await readConfigMap(sources, namespace, configMap.name ?? '', configMap.optional)
+    return select(data ?? {}, configMap.items, mode, `ConfigMap "${configMap.name}"`, configMap.optional)
+  }
+  if (secret) {
+    const name = secret.secretName ?? secret.name ?? ''
+    const data = await readSecret(sources, namespace, name, secret.optional)
+    return select(data ?? {}, secret.items, mode, `Secret "${name}"`, secret.optional)
+  }
+  if (serviceAccountToken) {
+    const { audience, expirationSeconds = 3600, path } = serviceAccountToken
+    const account = pod.spec?.serviceAccountName ?? 'default'
+    const content = Buffer.from(await sources.token(namespace, account, audience, expirationSeconds))
+    return new Map([[path, { content, mode }]])
+  }
+  const items = (downwardAPI?.items ?? []).map(({ path, fieldRef, resourceFieldRef, mode: own }) => {
+    const text = fieldRef
+      ? readField(pod, fieldRef.fieldPath, place)
+      : readResource(pod, resourceFieldRef ?? { resource: '' }, '', place)
+    return [path, { content: Buffer.from(text), mode: own ?? mode }] as const
+  })
+  return new Map(items)
+}
+
+function select(
+  data: Readonly<Record<string, Buffer>>,
+  items: readonly KeyToPath[] | undefined,
+  mode: number,
+  subject: string,
+  optional: boolean | undefined,
+): Map<string, ProjectedFile> {
+  if (!items) return new Map(Object.entries(data).map(([name, content]) => [name, { content, mode }]))
+  const files = new Map<string, ProjectedFile>()
+  for (const { key, path, mode: own } of items) {
+    const content = data[key]
+    if (content) files.set(path, { content, mode: own ?? mode })
+    else if (!optional) throw configInvalid(subject, `references non-existent config key: ${key}`)
+  }
+  return files
+}
+
+async function mountEmptyDir(
+  path: string,
+  medium: string | undefined,
+  sizeLimit: string | undefined,
+  gid: number | undefined,
+): Promise<void> {
+  const isNew = await mkdir(path, { recursive: true })
+  const isMemory = medium === 'Memory' && process.platform === 'linux' && process.getuid?.() === 0
+  if (isNew !== undefined && isMemory) {
+    const size = sizeLimit ? `,size=${Math.ceil(parseQuantity(sizeLimit) ?? 0)}` : ''
+    await mountTool('mount', ['-i', '-t', 'tmpfs', '-o', `nosuid,nodev,mode=0777${size}`, 'tmpfs', path])
+  }
+  // Sticky would be kinder to neighbours, but Kubernetes promises 0777.
+  await chmod(path, 0o777)
+  if (gid !== undefined && process.getuid?.() === 0) {
+    await chown(path, 0, gid)
+    await chmod(path, 0o2777)
+  }
+}
+
+async function hostDirectory(path: string, type: string): Promise<string> {
+  const found = await stat(path).catch(() => undefined)
+  if (!found && type === 'DirectoryOrCreate') await mkdir(path, { recursive: true, mode: 0o755 })
+  else if (!found && type === 'FileOrCreate') await writeFile(path, '', { flag: 'a', mode: 0o644 })
+  else if (!found && (type === 'Directory' || type === 'File' || type === 'Socket')) {
+    throw configInvalid(`host path "${path}"`, `hostPath type check failed: ${path} is not a ${type.toLowerCase()}`)
+  }
+  // Without a type a missing path is made, as container runtimes do for a bind mount.
+  else if (!found) await mkdir(path, { recursive: true, mode: 0o755 })
+  const isWrong =
+    found && ((type.startsWith('Directory') && !found.isDirectory()) || (type.startsWith('File') && !found.isFile()))
+  if (isWrong) throw configInvalid(`host path "${path}"`, `hostPath type check failed: ${path} is not a ${type}`)
+  return path
+}
+
+async function claimedDirectory(name: string, { namespace, sources }: VolumeContext): Promise<string> {
+  const claim = await sources.claim(namespace, name)
+  if (!claim) throw configInvalid(`claim "${name}"`, `persistentvolumeclaim "${name}" not found`)
+  const volumeName = claim.spec?.volumeName
+  const volume = volumeName ? await sources.persistentVolume(volumeName) : undefined
+  if (!volume) throw configInvalid(`claim "${name}"`, 'it is not bound to a volume yet')
+  const path = volume.spec?.hostPath?.path ?? volume.spec?.local?.path
+  if (!path)
+    throw configInvalid(`volume "${volumeName}"`, 'only volumes of the kinds hostPath and local are supported here')
+  return hostDirectory(path, 'DirectoryOrCreate')
+}
+
+function mountTool(tool: string, args: readonly string[]): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const env = { PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin:/usr/bin:/bin`, LC_ALL: 'C' }
+  const child = spawn(tool, args, { stdio: ['ignore', 'ignore', 'pipe'], timeout: 20_000, env })
+  let complaint = ''
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (complaint += text.slice(0, 2000)))
+  child.on('error', reject)
+  child.on('close', (code) => {
+    if (code === 0) resolve()
+    else reject(configInvalid(`mount of "${args.at(-1)}"`, complaint.trim()))
+  })
+  return promise
+}

@@ -1,0 +1,54 @@
+import type { Node, NodeSelectorRequirement, NodeSelectorTerm, Pod } from '@fairlead/kube/types/core-v1'
+
+/** Whether a node is one the pod's nodeSelector and required node affinity allow. */
+export function matchesRequired(pod: Pod, node: Node): boolean {
+  const labels = node.metadata?.labels
+  const wanted = Object.entries(pod.spec?.nodeSelector ?? {})
+  const required = pod.spec?.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution
+  return (
+    wanted.every(([key, value]) => labels?.[key] === value) &&
+    (required === undefined || required.nodeSelectorTerms.some((term) => matchesTerm(term, node)))
+  )
+}
+
+/** The weights of the preferred node affinities a node fulfils, added up. */
+export function preferenceOf(pod: Pod, node: Node): number {
+  const preferred = pod.spec?.affinity?.nodeAffinity?.preferredDuringSchedulingIgnoredDuringExecution ?? []
+  return preferred
+    .filter(({ preference }) => matchesTerm(preference, node))
+    .reduce((total, { weight }) => total + weight, 0)
+}
+
+/** A term without requirements matches nothing. */
+function matchesTerm({ matchExpressions = [], matchFields = [] }: NodeSelectorTerm, { metadata }: Node): boolean {
+  return (
+    matchExpressions.length + matchFields.length > 0 &&
+    matchExpressions.every((requirement) => matchesRequirement(requirement, metadata?.labels?.[requirement.key])) &&
+    matchFields.every(
+      (requirement) => requirement.key === 'metadata.name' && matchesRequirement(requirement, metadata?.name),
+    )
+  )
+}
+
+function matchesRequirement({ operator, values = [] }: NodeSelectorRequirement, value: string | undefined): boolean {
+  switch (operator) {
+    case 'In':
+      return value !== undefined && values.includes(value)
+    case 'NotIn':
+      return value === undefined || !values.includes(value)
+    case 'Exists':
+      return value !== undefined
+    case 'DoesNotExist':
+      return value === undefined
+    case 'Gt':
+      return isNumber(value) && Number(value) > Number(values[0])
+    case 'Lt':
+      return isNumber(value) && Number(value) < Number(values[0])
+    default:
+      return false
+  }
+}
+
+function isNumber(value: string | undefined): boolean {
+  return value !== undefined && /^-?\d+$/.test(value)
+}

@@ -1,0 +1,99 @@
+import { parseQuantity } from '@fairlead/kube/types'
+import type { Container, Pod } from '@fairlead/kube/types/core-v1'
+
+/** Amounts by resource name, in whole thousandths: CPUs are counted in millicores, and sums have no rounding errors. */
+export type Amounts = ReadonlyMap<string, number>
+
+/** A pod without requests is scored as if it had these, so it does not seem to cost nothing. */
+const assumedCpu = 100
+const assumedMemory = 200 * 2 ** 20 * 1000
+
+export function parseAmounts(list: Readonly<Record<string, string>> | undefined): Amounts {
+  return new Map(
+    Object.entries(list ?? {}).map(([name, quantity]) => [name, Math.ceil((parseQuantity(quantity) ?? 0) * 1000)]),
+  )
+}
+
+function addAmounts(a: Amounts, b: Amounts): Amounts {
+  return combine(a, b, (x, y) => x + y)
+}
+
+function maxAmounts(a: Amounts, b: Amounts): Amounts {
+  return combine(a, b, Math.max)
+}
+
+function combine(a: Amounts, b: Amounts, join: (x: number, y: number) => number): Amounts {
+  const joined = new Map(a)
+  for (const [name, amount] of b) {
+    joined.set(name, join(joined.get(name) ?? 0, amount))
+  }
+  return joined
+}
+
+const nothing: Amounts = new Map()
+
+/** Pods out of the cache never change, and every pod on a node is asked each time a pod is placed. */
+const remembered = new WeakMap<Pod, Amounts>()
+
+/**
+ * What a pod needs: its containers and sidecars together, or its hungriest init container with the sidecars started
+ * before it, whichever is more; plus overhead. Requests of the pod itself come before those of its containers.
+ */
+export function requestsOf(pod: Pod): Amounts {
+  const known = remembered.get(pod)
+  const requests = known ?? addUp(pod)
+  if (known === undefined && Object.isFrozen(pod)) {
+    remembered.set(pod, requests)
+  }
+  return requests
+}
+
+function addUp({ spec }: Pod): Amounts {
+  let sidecars = nothing
+  let starting = nothing
+  for (const container of spec?.initContainers ?? []) {
+    if (container.restartPolicy === 'Always') {
+      sidecars = addAmounts(sidecars, requestsOfContainer(container))
+      starting = maxAmounts(starting, sidecars)
+    } else {
+      starting = maxAmounts(starting, addAmounts(sidecars, requestsOfContainer(container)))
+    }
+  }
+  const running = (spec?.containers ?? []).map(requestsOfContainer).reduce(addAmounts, sidecars)
+  const ofPod = parseAmounts(spec?.resources?.requests)
+  const needed = new Map([...maxAmounts(starting, running), ...ofPod])
+  return addAmounts(needed, parseAmounts(spec?.overhead))
+}
+
+function requestsOfContainer({ resources }: Container): Amounts {
+  // A limit without a request is the request, too.
+  return parseAmounts({ ...resources?.limits, ...resources?.requests })
+}
+
+/** What a pod counts for when nodes are compared. */
+export function scoredRequestsOf(requests: Amounts): { cpu: number; memory: number } {
+  return { cpu: requests.get('cpu') || assumedCpu, memory: requests.get('memory') || assumedMemory }
+}
+
+/** A port of the host a pod asks for. */
+export interface HostPort {
+  readonly ip: string
+  readonly protocol: string
+  readonly port: number
+}
+
+export function hostPortsOf({ spec }: Pod): HostPort[] {
+  return [...(spec?.containers ?? []), ...(spec?.initContainers ?? [])]
+    .flatMap(({ ports }) => ports ?? [])
+    .map(({ hostIP, protocol, hostPort, containerPort }) => {
+      const port = hostPort ?? (spec?.hostNetwork === true ? containerPort : 0)
+      return { ip: hostIP === undefined || hostIP === '' ? '0.0.0.0' : hostIP, protocol: protocol ?? 'TCP', port }
+    })
+    .filter(({ port }) => port > 0)
+}
+
+/** Whether two pods cannot have these ports on one host. */
+export function conflicts(a: HostPort, b: HostPort): boolean {
+  const overlaps = a.ip === b.ip || a.ip === '0.0.0.0' || b.ip === '0.0.0.0'
+  return a.port === b.port && a.protocol === b.protocol && overlaps
+}

@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+
+import { createKubeClient } from '@fairlead/kube'
+import type { KubeClient } from '@fairlead/kube'
+import { findCondition } from '@fairlead/kube/controller'
+import type { Pod } from '@fairlead/kube/types/core-v1'
+
+import { createApiServer } from '../apiserver/server.ts'
+import { openStore } from '../storage/store.ts'
+import { runScheduler } from './run-scheduler.ts'
+
+async function openScheduler(): Promise<AsyncDisposable & { client: KubeClient; errors: unknown[] }> {
+  const store = await openStore({ dir: '', durability: 'memory' })
+  const server = createApiServer({ store })
+  const client = createKubeClient({ transport: server.transport({ user: 'scheduler', groups: ['system:masters'] }) })
+  const stop = new AbortController()
+  const errors: unknown[] = []
+  const running = runScheduler({ client, signal: stop.signal, onError: (error) => errors.push(error) })
+  return {
+    client,
+    errors,
+    async [Symbol.asyncDispose]() {
+      stop.abort()
+      await running
+      await server.close()
+      await store.close()
+    },
+  }
+}
+
+async function addNode(client: KubeClient, name: string, cpu: string): Promise<void> {
+  const conditions = [{ type: 'Ready', status: 'True' }]
+  const status = { allocatable: { cpu, memory: '8Gi', pods: '110' }, conditions }
+  await client.resource('v1/Node').create({ metadata: { name }, status })
+  await client.resource('v1/Node').patch(name, { type: 'merge', body: { status } }, { subresource: 'status' })
+}
+
+function pod(name: string, cpu: string): Pod {
+  return {
+    metadata: { name },
+    spec: { containers: [{ name: 'app', image: 'app:1', resources: { requests: { cpu } } }] },
+  }
+}
+
+/** Follows the pod until `isWanted`. */
+async function watchPod(client: KubeClient, name: string, isWanted: (pod: Pod) => boolean): Promise<Pod> {
+  const pods = client.resource('v1/Pod')
+  const signal = AbortSignal.timeout(5000)
+  for await (const { object } of pods.watch({
+    fieldSelector: `metadata.name=${name}`,
+    sendInitialEvents: true,
+    signal,
+  })) {
+    if (isWanted(object)) {
+      return object
+    }
+  }
+  throw new Error(`the watch of pod ${name} ended`)
+}
+
+void describe('runScheduler', () => {
+  void it('binds a pod, says so, and says why it cannot bind another until it can', async () => {
+    await using scheduler = await openScheduler()
+    const { client } = scheduler
+    const pods = client.resource('v1/Pod')
+    await pods.create(pod('early', '1'))
+    const waiting = await watchPod(
+      client,
+      'early',
+      ({ status }) => findCondition(status?.conditions, 'PodScheduled')?.status === 'False',
+    )
+    const condition = findCondition(waiting.status?.conditions, 'PodScheduled')
+    assert.equal(condition?.reason, 'Unschedulable')
+    assert.equal(condition?.message, 'no nodes available to schedule pods')
+
+    await addNode(client, 'n1', '2')
+    const bound = await watchPod(client, 'early', ({ spec }) => spec?.nodeName !== undefined)
+    assert.equal(bound.spec?.nodeName, 'n1')
+    assert.equal(findCondition(bound.status?.conditions, 'PodScheduled')?.status, 'True')
+
+    await pods.create(pod('big', '1500m'))
+    const message = '0/1 nodes are available: 1 Insufficient cpu.'
+    await watchPod(
+      client,
+      'big',
+      ({ status }) => findCondition(status?.conditions, 'PodScheduled')?.message === message,
+    )
+    await pods.delete('early', { gracePeriodSeconds: 0 })
+    await watchPod(client, 'big', ({ spec }) => spec?.nodeName === 'n1')
+
+    const { items } = await client.resource('v1/Event').list()
+    const told = items.map(({ reason, message: text, involvedObject }) => `${involvedObject.name} ${reason}: ${text}`)
+    assert.ok(told.includes('early Scheduled: Successfully assigned default/early to n1'))
+    assert.ok(told.includes(`big FailedScheduling: ${message}`))
+    assert.deepEqual(scheduler.errors, [])
+  })
+
+  void it('never gives away the same room twice', async () => {
+    await using scheduler = await openScheduler()
+    const { client } = scheduler
+    const pods = client.resource('v1/Pod')
+    await addNode(client, 'n1', '5')
+    await addNode(client, 'n2', '5')
+    await Promise.all(Array.from({ length: 12 }, (_, index) => pods.create(pod(`p${index}`, '1'))))
+    const deadline = Date.now() + 5000
+    const decided = (one: Pod): boolean =>
+      one.spec?.nodeName !== undefined || findCondition(one.status?.conditions, 'PodScheduled')?.status === 'False'
+    let items: Pod[]
+    do {
+      ;({ items } = await pods.list())
+      assert.ok(Date.now() < deadline, 'not all pods were decided')
+    } while (!items.every(decided))
+    const on = (name: string | undefined): number => items.filter(({ spec }) => spec?.nodeName === name).length
+    assert.deepEqual([on('n1'), on('n2'), on(undefined)], [5, 5, 2])
+  })
+})

@@ -1,0 +1,184 @@
+import { isDeepStrictEqual } from 'node:util'
+
+import { isNotFound, readBytes } from '@fairlead/kube'
+import type { KubeClient } from '@fairlead/kube'
+import { createInformer } from '@fairlead/kube/cache'
+import type { InformerEvent } from '@fairlead/kube/cache'
+import {
+  createEventRecorder,
+  findCondition,
+  fromInformer,
+  keyOf,
+  parseKey,
+  runController,
+  setCondition,
+  systemClock,
+} from '@fairlead/kube/controller'
+import type { Clock, Source } from '@fairlead/kube/controller'
+import type { Node, Pod, PodCondition } from '@fairlead/kube/types/core-v1'
+
+import { describeRejections, rejectionsOf, viewNode } from './filter.ts'
+import type { NodeView } from './filter.ts'
+import { choose } from './score.ts'
+
+export interface RunSchedulerOptions {
+  readonly client: KubeClient
+  readonly signal: AbortSignal
+  /** Told of failures that are being retried. Default: nobody. */
+  readonly onError?:
+    | ((error: unknown, context: { readonly controller: string; readonly key?: string }) => void)
+    | undefined
+  /** Pods with this `spec.schedulerName` are ours. Default `default-scheduler`. */
+  readonly name?: string | undefined
+  readonly clock?: Clock | undefined
+}
+
+const byNode = 'node'
+
+/**
+ * Gives every pod without a node the node that suits it best, until `signal` aborts. Pods no node takes get the
+ * condition `PodScheduled` False and are tried again when a node changes or a pod leaves one.
+ */
+export async function runScheduler(options: RunSchedulerOptions): Promise<void> {
+  const { client, signal, onError = () => {}, name = 'default-scheduler', clock = systemClock } = options
+  const common = { signal, clock, onError: (error: unknown) => onError(error, { controller: name }) }
+  const pods = createInformer(client.resource('v1/Pod'), common)
+  const nodes = createInformer(client.resource('v1/Node'), common)
+  pods.index(byNode, ({ spec }) => (spec?.nodeName === undefined ? [] : [spec.nodeName]))
+  const recorder = createEventRecorder(client, name, common)
+  /** Pods bound by us that the cache does not show on their node yet, with that node. */
+  const assumed = new Map<string, { readonly pod: Pod; readonly nodeName: string }>()
+  const rejected = new Set<string>()
+
+  function viewNodes(): NodeView[] {
+    return nodes.list().map((node) => {
+      const nodeName = node.metadata?.name ?? ''
+      const seen = pods.byIndex(byNode, nodeName).filter((pod) => !isEnded(pod))
+      const seenUids = new Set(seen.map(({ metadata }) => metadata?.uid))
+      const unseen = [...assumed.values()]
+        .filter((one) => one.nodeName === nodeName && !seenUids.has(one.pod.metadata?.uid))
+        .map(({ pod }) => pod)
+      return viewNode(node, [...seen, ...unseen])
+    })
+  }
+
+  async function bind(key: string, pod: Pod, nodeName: string): Promise<void> {
+    const { name: podName = '', namespace = '', uid } = pod.metadata ?? {}
+    assumed.set(key, { pod, nodeName })
+    const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(podName)}/binding`
+    const body = {
+      apiVersion: 'v1',
+      kind: 'Binding',
+      metadata: { name: podName, namespace, uid },
+      target: { apiVersion: 'v1', kind: 'Node', name: nodeName },
+    }
+    try {
+      const headers = { accept: 'application/json', 'content-type': 'application/json' }
+      const response = await client.request({ method: 'POST', path, headers, body: JSON.stringify(body), signal })
+      await readBytes(response.body)
+    } catch (error) {
+      assumed.delete(key)
+      if (isNotFound(error)) {
+        return
+      }
+      throw error
+    }
+    const message = `Successfully assigned ${key} to ${nodeName}`
+    recorder.record(pod, { type: 'Normal', reason: 'Scheduled', message })
+  }
+
+  async function reject(key: string, pod: Pod, message: string): Promise<void> {
+    rejected.add(key)
+    const current = findCondition(pod.status?.conditions, 'PodScheduled')
+    if (current?.status === 'False' && current.message === message) {
+      return
+    }
+    const condition: PodCondition = { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message }
+    const conditions = setCondition<PodCondition>(pod.status?.conditions, condition, clock.now())
+    const { name: podName = '', namespace, uid, resourceVersion } = pod.metadata ?? {}
+    const body = { metadata: { uid, resourceVersion }, status: { conditions } }
+    try {
+      await client.resource('v1/Pod').patch(podName, { type: 'merge', body }, { namespace, subresource: 'status' })
+      recorder.record(pod, { type: 'Warning', reason: 'FailedScheduling', message })
+    } catch (error) {
+      if (!isNotFound(error)) {
+        throw error
+      }
+    }
+  }
+
+  async function reconcile(key: string): Promise<void> {
+    const { namespace, name: podName } = parseKey(key)
+    const pod = pods.get(namespace, podName)
+    rejected.delete(key)
+    if (pod === undefined || !isPending(pod, name) || assumed.get(key)?.pod.metadata?.uid === pod.metadata?.uid) {
+      return
+    }
+    const views = viewNodes()
+    const verdicts = views.map((view) => ({ view, rejections: rejectionsOf(pod, view) }))
+    const chosen = choose(
+      pod,
+      verdicts.filter(({ rejections }) => rejections.length === 0).map(({ view }) => view),
+    )
+    if (chosen === undefined) {
+      await reject(key, pod, describeRejections(verdicts.map(({ rejections }) => rejections)))
+    } else {
+      await bind(key, pod, chosen.node.metadata?.name ?? '')
+    }
+  }
+
+  /** Our own pods, and all that wait when one that took room is gone. */
+  function keysOfPod(pod: Pod, event: InformerEvent): Iterable<string> {
+    const key = keyOf(pod)
+    if (pod.spec?.nodeName !== undefined || event === 'delete') {
+      assumed.delete(key)
+    }
+    if (event === 'delete') {
+      rejected.delete(key)
+    }
+    const hasLeft = pod.spec?.nodeName !== undefined && (event === 'delete' || isEnded(pod))
+    return hasLeft ? [...rejected] : isPending(pod, name) && event !== 'delete' ? [key] : []
+  }
+
+  const sources: Source[] = [
+    // Nodes first: a pod looked at before them would be told there are none.
+    sequence(
+      fromInformer(nodes, (node, event, old) => (event === 'update' && isAlike(node, old) ? [] : [...rejected])),
+      fromInformer(pods, keysOfPod),
+    ),
+  ]
+  await runController({ name, sources, reconcile, concurrency: 32, signal, onError, clock })
+}
+
+function sequence(...sources: readonly Source[]): Source {
+  return {
+    async start(add) {
+      for (const source of sources) {
+        await source.start(add)
+      }
+    },
+  }
+}
+
+function isPending({ metadata, spec }: Pod, schedulerName: string): boolean {
+  return (
+    (spec?.nodeName === undefined || spec.nodeName === '') &&
+    (spec?.schedulerName ?? 'default-scheduler') === schedulerName &&
+    (spec?.schedulingGates ?? []).length === 0 &&
+    metadata?.deletionTimestamp === undefined
+  )
+}
+
+function isEnded({ status }: Pod): boolean {
+  return status?.phase === 'Succeeded' || status?.phase === 'Failed'
+}
+
+/** Whether a node offers what it did before: heartbeats change nothing for those who wait. */
+function isAlike(node: Node, old: Node | undefined): boolean {
+  return old !== undefined && isDeepStrictEqual(offerOf(node), offerOf(old))
+}
+
+function offerOf({ metadata, spec, status }: Node): object {
+  const conditions = status?.conditions?.map(({ type, status: value }) => [type, value])
+  return { labels: metadata?.labels, spec, allocatable: status?.allocatable, conditions }
+}

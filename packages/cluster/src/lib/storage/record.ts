@@ -1,0 +1,60 @@
+import { crc32 } from 'node:zlib'
+
+/** One change of one object, as the log and the snapshot hold it. */
+export interface LogRecord {
+  readonly revision: number
+  readonly operation: Operation
+  readonly key: string
+  /** The object as stored; for a deletion its last state, which watchers are told. */
+  readonly bytes: Buffer
+}
+
+export type Operation = 'put' | 'delete'
+
+// Frame: length of the payload (4), CRC-32 of the payload (4), payload.
+// Payload: operation (1), revision (6), length of the key (2), key, object. A length of zero ends a segment.
+const frameBytes = 8
+const fixedBytes = 9
+
+/** The framed bytes of one record. */
+export function encodeRecord(record: LogRecord): Buffer {
+  const keyBytes = Buffer.byteLength(record.key)
+  const length = fixedBytes + keyBytes + record.bytes.length
+  const frame = Buffer.allocUnsafe(frameBytes + length)
+  frame.writeUInt32BE(length, 0)
+  frame.writeUInt8(record.operation === 'put' ? 1 : 2, frameBytes)
+  frame.writeUIntBE(record.revision, frameBytes + 1, 6)
+  frame.writeUInt16BE(keyBytes, frameBytes + 7)
+  frame.write(record.key, frameBytes + fixedBytes, 'utf8')
+  record.bytes.copy(frame, frameBytes + fixedBytes + keyBytes)
+  frame.writeUInt32BE(crc32(frame.subarray(frameBytes)), 4)
+  return frame
+}
+
+/**
+ * Hands every whole record of `buffer` from `start` on to `visit` and returns where the first byte stands that is not
+ * part of one: the end of the file, zeros, or a torn write. Record bytes are views into `buffer`.
+ */
+export function decodeRecords(buffer: Buffer, start: number, visit: (record: LogRecord) => void): number {
+  let at = start
+  while (at + frameBytes <= buffer.length) {
+    const length = buffer.readUInt32BE(at)
+    const end = at + frameBytes + length
+    if (length < fixedBytes || end > buffer.length) break
+    const payload = buffer.subarray(at + frameBytes, end)
+    if (crc32(payload) !== buffer.readUInt32BE(at + 4)) break
+    visit(decodePayload(payload))
+    at = end
+  }
+  return at
+}
+
+function decodePayload(payload: Buffer): LogRecord {
+  const keyEnd = fixedBytes + payload.readUInt16BE(7)
+  return {
+    operation: payload[0] === 1 ? 'put' : 'delete',
+    revision: payload.readUIntBE(1, 6),
+    key: payload.toString('utf8', fixedBytes, keyEnd),
+    bytes: payload.subarray(keyEnd),
+  }
+}
