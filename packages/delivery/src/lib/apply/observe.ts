@@ -1,0 +1,86 @@
+import type { KubeClient } from '@fairlead/kube'
+import { createInformer, type Informer } from '@fairlead/kube/cache'
+import type { Deployment, ReplicaSet } from '@fairlead/kube/types/apps-v1'
+import type { Pod, Service } from '@fairlead/kube/types/core-v1'
+import { countCrashes, crashKey } from './crashes.ts'
+
+/** What the cluster says about one service at one moment. */
+export interface Observed {
+  readonly service: string
+  readonly deployment: Deployment | undefined
+  /** Pods of the newest revision. */
+  readonly pods: readonly Pod[]
+  /** The LoadBalancer Service; absent for a service that is not public. */
+  readonly publicService?: Service | undefined
+  /** Crashes from before the watch began, by {@link crashKey}: they say nothing about what was applied now. */
+  readonly earlierCrashes?: ReadonlyMap<string, number> | undefined
+}
+
+/** Everything of an app, kept up to date by watches. */
+export interface AppView {
+  observe(service: { readonly name: string; readonly publicService?: string | undefined }): Observed
+  /** Called after each change. */
+  onChange(listener: () => void): void
+}
+
+/** Starts watching the objects of an app; resolves when all are known. Ends with `signal`. */
+export async function watchApp(
+  client: KubeClient,
+  options: { readonly namespace: string; readonly labelSelector: string; readonly signal: AbortSignal },
+): Promise<AppView> {
+  const deployments = createInformer(client.resource('apps/v1/Deployment'), options)
+  const replicaSets = createInformer(client.resource('apps/v1/ReplicaSet'), options)
+  const pods = createInformer(client.resource('v1/Pod'), options)
+  const services = createInformer(client.resource('v1/Service'), options)
+  await Promise.all([deployments, replicaSets, pods, services].map((informer) => informer.start()))
+  const { namespace } = options
+  const earlierCrashes = countEarlierCrashes(pods.list(namespace))
+  return {
+    observe({ name, publicService }) {
+      const deployment = deployments.get(namespace, name)
+      return {
+        service: name,
+        deployment,
+        pods: deployment ? podsOfNewestRevision(deployment, replicaSets, pods, namespace) : [],
+        publicService: publicService === undefined ? undefined : services.get(namespace, publicService),
+        earlierCrashes,
+      }
+    },
+    onChange(listener) {
+      for (const informer of [deployments, replicaSets, pods, services]) informer.on(listener)
+    },
+  }
+}
+
+/** A stopped and started cluster, or node, leaves ends of containers behind; a crash loop goes on and is told at once. */
+function countEarlierCrashes(pods: readonly Pod[]): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>()
+  for (const pod of pods) {
+    for (const status of [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])]) {
+      if (status.state?.waiting?.reason !== 'CrashLoopBackOff') counts.set(crashKey(pod, status), countCrashes(status))
+    }
+  }
+  return counts
+}
+
+const revisionAnnotation = 'deployment.kubernetes.io/revision'
+
+function podsOfNewestRevision(
+  deployment: Deployment,
+  replicaSets: Informer<ReplicaSet>,
+  pods: Informer<Pod>,
+  namespace: string,
+): Pod[] {
+  const revision = deployment.metadata?.annotations?.[revisionAnnotation]
+  const newest = replicaSets
+    .list(namespace)
+    .find(
+      ({ metadata }) =>
+        metadata?.annotations?.[revisionAnnotation] === revision && isOwnedBy(metadata, deployment.metadata?.uid),
+    )
+  return pods.list(namespace).filter(({ metadata }) => isOwnedBy(metadata, newest?.metadata?.uid))
+}
+
+function isOwnedBy(metadata: Pod['metadata'], uid: string | undefined): boolean {
+  return uid !== undefined && (metadata?.ownerReferences?.some((owner) => owner.uid === uid) ?? false)
+}
