@@ -1,0 +1,37 @@
+import { resolve } from 'node:path'
+import { loadApp } from '@fairlead/delivery/app'
+import { type Command, defineCommand, jsonOption } from '../command.ts'
+import { prepareHomes } from '../homes.ts'
+import { buildServices, checkBase, describeBases } from '../up/build-services.ts'
+
+/** `fairlead build` */
+export const build: Command = defineCommand({
+  name: 'build',
+  summary: 'build the images of an app',
+  description:
+    'Builds one OCI image per service into the local image store, without Docker. What did not change is reused.',
+  args: ['[dir]'],
+  options: {
+    platform: { type: 'string', value: 'OS/ARCH', help: 'linux/amd64 or linux/arm64; default: this machine' },
+    base: { type: 'string', value: 'BASE', help: 'auto (default), debian or an image reference' },
+    json: jsonOption,
+  },
+  examples: [
+    { command: 'fairlead build', text: 'the app in this folder' },
+    { command: 'fairlead build examples/shop --json', text: 'with digests and layers, for scripts' },
+  ],
+  async run({ options, args: [dir = '.'], homes, env, cwd, terminal, signal }) {
+    const { platform, base } = options
+    checkBase(base)
+    prepareHomes(homes)
+    const app = await loadApp(resolve(cwd, dir), { signal })
+    using steps = terminal.steps()
+    const built = await buildServices(app, { homes, steps, platform, base, env, signal })
+    for (const warning of built.flatMap(({ warnings }) => warnings)) terminal.note(warning)
+    for (const line of describeBases(built)) terminal.note(line)
+    if (options.json) {
+      const images = built.map(({ service, image }) => ({ name: service, ...image }))
+      terminal.printJson({ app: app.name, store: homes.images, images })
+    } else for (const { image } of built) terminal.print(image.reference)
+  },
+})

@@ -1,0 +1,116 @@
+import { once } from 'node:events'
+import { mkdirSync } from 'node:fs'
+import { isAbsolute, resolve } from 'node:path'
+import type { Cluster } from '@fairlead/cluster'
+import { type Command, defineCommand } from '../command.ts'
+import { defaultCluster } from '../embedded/cluster.ts'
+import {
+  type ClusterChoices,
+  clusterFiles,
+  type ClusterSettings,
+  durabilities,
+  readSettings,
+  runtimes,
+  writeWholeFile,
+} from '../embedded/files.ts'
+import { claimCluster } from '../embedded/process.ts'
+import { type StartMessage, toFailed } from '../embedded/run.ts'
+import { portInUse } from '../errors.ts'
+import { parseChoice, parseInteger } from '../parse-command.ts'
+import { describeHolder, findPortHolder, probePort } from '../ports.ts'
+
+/** `fairlead cluster run`: what `cluster start` runs in the background. */
+export const clusterRun: Command = defineCommand({
+  name: 'cluster run',
+  summary: 'run the embedded cluster in this process',
+  description: 'Logs to stdout. Ends, and stops the pods, at SIGTERM or Ctrl-C.',
+  options: {
+    dir: { type: 'string', value: 'DIR', help: 'folder of the cluster' },
+    images: { type: 'string', value: 'DIR', help: 'the image store' },
+    port: { type: 'string', value: 'N', help: 'port of the API server' },
+    runtime: { type: 'string', value: 'KIND', help: 'auto, runc or process' },
+    durability: { type: 'string', value: 'MODE', help: 'strict, relaxed or memory' },
+  },
+  examples: [{ command: 'fairlead cluster run', text: 'in the foreground, to see its log' }],
+  async run({ options, homes, cwd, terminal, signal }) {
+    const dir = options.dir ?? homes.cluster(defaultCluster)
+    const files = clusterFiles(isAbsolute(dir) ? dir : resolve(cwd, dir))
+    const scope = AbortSignal.any([signal, starterGone()])
+    const log = (entry: object): void => terminal.print(renderLogLine(entry, new Date()))
+    mkdirSync(files.dir, { recursive: true, mode: 0o700 })
+    const choices: ClusterChoices = {
+      runtime: parseChoice('runtime', options.runtime, runtimes),
+      durability: parseChoice('durability', options.durability, durabilities),
+    }
+    using claim = claimCluster(files, choices)
+    if (!claim) return await tell({ type: 'taken' }, 1)
+    let cluster: Cluster
+    try {
+      const port = await choosePort(parseInteger('port', options.port, 1, 65535), readSettings(files).port)
+      const { startCluster } = await import('@fairlead/cluster')
+      cluster = await startCluster({
+        dir: files.data,
+        imagesDir: options.images ?? homes.images,
+        port,
+        ...choices,
+        signal: scope,
+        onLog: log,
+      })
+    } catch (error) {
+      await tell(toFailed(error), 1)
+      throw error
+    }
+    writeWholeFile(files.kubeconfig, cluster.kubeconfig)
+    const settings: ClusterSettings = { port: Number(new URL(cluster.url).port) }
+    writeWholeFile(files.settings, JSON.stringify(settings))
+    const running = claim.update({ state: 'ready', url: cluster.url, runtime: cluster.runtime })
+    await tell({ type: 'ready', process: running }, 0)
+    log({ msg: 'cluster ready', url: cluster.url, runtime: cluster.runtime.kind })
+    if (!scope.aborted) await once(scope, 'abort')
+    log({ msg: 'cluster stopping' })
+    await cluster.close({ stopPods: true })
+    log({ msg: 'cluster stopped' })
+    return 0
+  },
+})
+
+/** Aborted when the process that started this one ends before it was told that the cluster is ready. */
+function starterGone(): AbortSignal {
+  const controller = new AbortController()
+  if (process.send) process.once('disconnect', () => controller.abort(new Error('The starting process ended')))
+  return controller.signal
+}
+
+/** Tells the process that started this one, when there is one. */
+async function tell(message: StartMessage, exitCode: number): Promise<number> {
+  const { promise, resolve: done } = Promise.withResolvers<void>()
+  if (process.send) {
+    process.removeAllListeners('disconnect')
+    process.send(message, undefined, undefined, () => done())
+    await promise
+    if (process.connected) process.disconnect()
+  }
+  return exitCode
+}
+
+/** A port that was asked for must be free; the one of the last time is taken when it is. */
+async function choosePort(asked: number | undefined, remembered: number | undefined): Promise<number> {
+  if (asked !== undefined) {
+    if ((await probePort(asked)) === 'free') return asked
+    const holder = describeHolder(findPortHolder(asked))
+    throw portInUse(asked, 'the API server', holder, 'Choose another with --port, or end that process')
+  }
+  return remembered !== undefined && (await probePort(remembered)) === 'free' ? remembered : 0
+}
+
+/** One line of the log, JSON; errors with their code, causes and stack. */
+function renderLogLine(entry: object, now: Date): string {
+  return JSON.stringify({ time: now.toISOString(), ...entry }, (_, value: unknown) =>
+    value instanceof Error ? describeError(value) : value,
+  )
+}
+
+function describeError(error: Error): object {
+  const code: unknown = Reflect.get(error, 'code')
+  return { message: error.message, code, stack: error.stack, cause: error.cause }
+}

@@ -1,0 +1,63 @@
+import { type Command, defineCommand, jsonOption } from '../command.ts'
+import { embeddedFiles, ensureCluster, isRunBy } from '../embedded/cluster.ts'
+import { type ClusterChoices, type ClusterProcess, describeRuntime, durabilities, runtimes } from '../embedded/files.ts'
+import { prepareHomes } from '../homes.ts'
+import { parseChoice, parseInteger } from '../parse-command.ts'
+
+/** `fairlead cluster start` */
+export const clusterStart: Command = defineCommand({
+  name: 'cluster start',
+  summary: 'start the embedded cluster in the background',
+  description:
+    'Resolves when the cluster answers. A cluster that runs already is left as it is. The port is free and chosen once,\nthen kept, so that a kubeconfig stays good across restarts.',
+  options: {
+    port: { type: 'string', value: 'N', help: 'port of the API server on 127.0.0.1' },
+    runtime: { type: 'string', value: 'KIND', help: 'auto (default), runc or process' },
+    durability: {
+      type: 'string',
+      value: 'MODE',
+      help: 'strict (default: nothing acknowledged is lost), relaxed or memory',
+    },
+    json: jsonOption,
+  },
+  examples: [
+    { command: 'fairlead cluster start', text: 'start, or find it running' },
+    { command: 'fairlead cluster start --port 6443', text: 'at a port of your choice' },
+  ],
+  async run({ options, homes, terminal, signal }) {
+    const port = parseInteger('port', options.port, 1, 65535)
+    const runtime = parseChoice('runtime', options.runtime, runtimes)
+    const durability = parseChoice('durability', options.durability, durabilities)
+    prepareHomes(homes)
+    using steps = terminal.steps()
+    const step = steps.start('cluster')
+    const started = await ensureCluster({ homes, port, runtime, durability, signal }).catch((error: unknown) => {
+      step.fail()
+      throw error
+    })
+    const { url, pid, runtime: used } = started.process
+    step.done(
+      `${started.isStarted ? 'started' : 'runs already'} at ${url}, pods as ${describeRuntime(started.process)}`,
+    )
+    const ignored = started.isStarted ? [] : listIgnored({ port, runtime, durability }, started.process)
+    if (ignored.length > 0) {
+      terminal.note(`it is left as it is; ${ignored.join(' and ')} can be had after fairlead cluster stop`)
+    }
+    const kubeconfig = embeddedFiles(homes).kubeconfig
+    if (options.json) terminal.printJson({ started: started.isStarted, url, pid, runtime: used, kubeconfig })
+    else terminal.note(`next: export KUBECONFIG=${kubeconfig}`)
+  },
+})
+
+/** The options that were asked for and that the running cluster does not have. */
+export function listIgnored(
+  { port, runtime, durability }: ClusterChoices & { readonly port?: number | undefined },
+  running: ClusterProcess,
+): string[] {
+  const ignored: string[] = []
+  if (port !== undefined && !running.url?.endsWith(`:${port}`)) ignored.push(`--port ${port}`)
+  if (runtime !== undefined && !isRunBy(running, runtime)) ignored.push(`--runtime ${runtime}`)
+  const used = running.choices?.durability ?? 'strict'
+  if (durability !== undefined && durability !== used) ignored.push(`--durability ${durability}`)
+  return ignored
+}

@@ -1,0 +1,43 @@
+import { type Command, defineCommand, jsonOption } from '../command.ts'
+import { connectEmbedded, embeddedFiles, isHealthy } from '../embedded/cluster.ts'
+import { describeRuntime } from '../embedded/files.ts'
+import { findProcess, hasDied } from '../embedded/process.ts'
+import { renderAge } from '../terminal/text.ts'
+
+/** `fairlead cluster status` */
+export const clusterStatus: Command = defineCommand({
+  name: 'cluster status',
+  summary: 'tell whether the embedded cluster runs, and where',
+  description: 'Exit code 0 when it runs and answers, 1 otherwise.',
+  options: { json: jsonOption },
+  examples: [{ command: 'fairlead cluster status --json', text: 'for scripts' }],
+  async run({ options, homes, terminal, signal }) {
+    const files = embeddedFiles(homes)
+    const running = findProcess(files)
+    const state = await readState()
+    const facts = {
+      state,
+      url: running?.url,
+      pid: running?.pid,
+      runtime: running?.runtime,
+      startedAt: running?.startedAt,
+      dir: files.dir,
+      kubeconfig: files.kubeconfig,
+      log: files.log,
+    }
+    if (options.json) terminal.printJson(facts)
+    else if (running) {
+      const age = renderAge(running.startedAt, Date.now())
+      terminal.print(`${state} at ${running.url ?? '-'}, process ${running.pid}, for ${age}`)
+      terminal.print(`pods as ${describeRuntime(running)}`)
+      terminal.print(`data in ${files.dir}`)
+    } else terminal.print(`${state}; fairlead cluster start starts it`)
+    return state === 'running' ? 0 : 1
+
+    async function readState(): Promise<'running' | 'starting' | 'unhealthy' | 'stopped' | 'died'> {
+      if (!running) return hasDied(files) ? 'died' : 'stopped'
+      if (running.state === 'starting') return 'starting'
+      return (await isHealthy(connectEmbedded(homes), signal)) ? 'running' : 'unhealthy'
+    }
+  },
+})

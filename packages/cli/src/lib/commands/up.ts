@@ -1,0 +1,213 @@
+import { relative, resolve } from 'node:path'
+import { type Applied, applyObjects, type ReadyService, type ServiceProgress, waitForReady } from '@fairlead/delivery'
+import { type App, loadApp } from '@fairlead/delivery/app'
+import { renderKubernetes } from '@fairlead/delivery/render'
+import type { KubeClient } from '@fairlead/kube'
+import { type Command, contextOption, defineCommand, jsonOption } from '../command.ts'
+import { connectEmbedded, embeddedFiles, ensureCluster, type RunningCluster, stopCluster } from '../embedded/cluster.ts'
+import { describeRuntime } from '../embedded/files.ts'
+import { watchForEnd } from '../embedded/process.ts'
+import { clusterGone } from '../errors.ts'
+import { prepareHomes } from '../homes.ts'
+import { parseTimeout } from '../parse-command.ts'
+import { connectTarget } from '../target.ts'
+import type { Step, Steps } from '../terminal/steps.ts'
+import { renderDuration } from '../terminal/text.ts'
+import { buildServices, type BuiltService, checkBase, describeBases } from '../up/build-services.ts'
+import { settlePublicPorts } from '../up/preflight.ts'
+import { settleTogether } from '../up/settle.ts'
+
+/** `fairlead up` */
+export const up: Command = defineCommand({
+  name: 'up',
+  summary: 'build an app, deliver it to a cluster, wait and show its URLs',
+  description:
+    'Without --context the app goes to the embedded cluster, which is started when it does not run and goes on running\nafterwards. A folder with nothing but a package.json is an app too.',
+  args: ['[dir]'],
+  options: {
+    context: contextOption,
+    detach: { type: 'boolean', help: 'do not wait until the services are ready' },
+    timeout: { type: 'string', value: 'TIME', help: 'how long to wait for readiness, such as 90s; default 2m' },
+    base: { type: 'string', value: 'BASE', help: 'what images stand on: auto (default), debian or a reference' },
+    json: jsonOption,
+  },
+  examples: [
+    { command: 'fairlead up examples/shop', text: 'from source to URLs on this machine' },
+    { command: 'fairlead up --context staging', text: 'the same objects on another cluster' },
+  ],
+  async run({ options, args: [dir = '.'], homes, env, cwd, terminal, signal }) {
+    const started = performance.now()
+    const { context, base } = options
+    const deadlineMs = parseTimeout('timeout', options.timeout)
+    checkBase(base)
+    prepareHomes(homes)
+    const loaded = await loadApp(resolve(cwd, dir), { signal })
+    const app = context === undefined ? await settlePublicPorts(loaded, homes, signal) : loaded
+    let cluster: RunningCluster | undefined
+    let delivered: Delivered
+    let isApplying = false
+    const onApply = (): void => void (isApplying = true)
+    {
+      using steps = terminal.steps()
+      try {
+        const target = context === undefined ? startEmbedded : connectContext
+        const [built, client] = await settleTogether(signal, [
+          (scope) => buildServices(app, { homes, steps, base, env, signal: scope }),
+          (scope) => target(steps, scope),
+        ])
+        using watch = cluster && watchForEnd(cluster.process, () => clusterGone(embeddedFiles(homes).log))
+        const scope = watch ? AbortSignal.any([signal, watch.signal]) : signal
+        const { detach } = options
+        delivered = await deliver({ app, built, client, steps, deadlineMs, detach, signal: scope, onApply })
+      } catch (error) {
+        if (cluster?.isStarted) await undoStart(steps)
+        else if (isApplying && signal.aborted) noteWhatStays()
+        throw error
+      }
+    }
+    report(delivered)
+
+    async function startEmbedded(steps: Steps, scope: AbortSignal): Promise<KubeClient> {
+      const step = steps.start('cluster')
+      try {
+        cluster = await ensureCluster({ homes, signal: scope })
+        const how = cluster.isStarted ? 'started' : 'running'
+        step.done(`${how} at ${cluster.process.url}, pods as ${describeRuntime(cluster.process)}`)
+        return connectEmbedded(homes)
+      } catch (error) {
+        step.fail(scope.aborted ? 'interrupted' : 'failed')
+        throw error
+      }
+    }
+
+    async function connectContext(): Promise<KubeClient> {
+      return connectTarget({ context, homes, env })
+    }
+
+    /** A run that failed leaves nothing running that it started. */
+    async function undoStart(steps: Steps): Promise<void> {
+      const step = steps.start('cluster')
+      step.update('stopping what this run started')
+      const isStopped = await stopCluster({ homes, signal: new AbortController().signal }).then(
+        () => true,
+        () => false,
+      )
+      if (isStopped) step.done('stopped again; nothing is left running')
+      else step.fail('did not stop; fairlead cluster status tells more')
+    }
+
+    /** A cluster that ran before goes on, and with it what this run gave it. */
+    function noteWhatStays(): void {
+      const [statusCommand] = nextCommands(app, context, env, cwd)
+      terminal.note('what was applied stays on the cluster')
+      terminal.note(terminal.paint('dim', statusCommand ?? ''))
+    }
+
+    function report({ built, applied, services }: Delivered): void {
+      const durationMs = Math.round(performance.now() - started)
+      const hasChanged =
+        built.some(({ image }) => image.changed) || applied.some(({ action }) => action !== 'unchanged')
+      if (options.json) {
+        terminal.printJson({
+          app: app.name,
+          context: context ?? 'embedded',
+          changed: hasChanged,
+          durationMs,
+          services: built.map(({ service, image }) => ({
+            service,
+            image: image.reference,
+            digest: image.digest,
+            url: services.find((ready) => ready.service === service)?.url,
+          })),
+        })
+        return
+      }
+      for (const { warnings } of built) for (const warning of warnings) terminal.note(warning)
+      for (const line of describeBases(built)) terminal.note(terminal.paint('dim', line))
+      const state = options.detach ? 'applied, not waited for' : hasChanged ? 'up' : 'up, nothing changed'
+      terminal.note(terminal.paint('bold', `${app.name} is ${state} (${renderDuration(durationMs)})`))
+      for (const { service, url } of services) if (url !== undefined) terminal.print(`${service}  ${url}`)
+      for (const line of nextCommands(app, context, env, cwd)) terminal.note(terminal.paint('dim', line))
+    }
+  },
+})
+
+interface Delivered {
+  readonly built: readonly BuiltService[]
+  readonly applied: readonly Applied[]
+  readonly services: readonly ReadyService[]
+}
+
+interface DeliverOptions {
+  readonly app: App
+  readonly built: readonly BuiltService[]
+  readonly client: KubeClient
+  readonly steps: Steps
+  readonly deadlineMs: number | undefined
+  readonly detach: boolean
+  readonly signal: AbortSignal
+  /** Called before the first object is sent. */
+  readonly onApply: () => void
+}
+
+async function deliver(options: DeliverOptions): Promise<Delivered> {
+  const { app, built, client, steps, deadlineMs, detach, signal } = options
+  const images = Object.fromEntries(built.map(({ service, image }) => [service, image.reference]))
+  const objects = renderKubernetes(app, images)
+  const applied = await during(steps.start('apply'), async (step) => {
+    options.onApply()
+    const results = await applyObjects(client, objects, { namespace: app.namespace, pruneApp: app.name, signal })
+    step.done(countActions(results))
+    return results
+  })
+  if (detach) return { built, applied, services: [] }
+  const live = applied.filter(({ action }) => action !== 'pruned').map(({ object }) => object)
+  const waiting = new Map(app.services.map(({ name }) => [name, steps.start(name)]))
+  const onProgress = ({ service, phase, detail }: ServiceProgress): void => {
+    const step = waiting.get(service)
+    if (phase === 'ready') step?.done(detail === '' ? 'ready' : `ready at ${detail}`)
+    else step?.update(detail)
+    if (phase === 'ready') waiting.delete(service)
+  }
+  try {
+    const services = await waitForReady(client, live, { deadlineMs, signal, onProgress })
+    for (const step of waiting.values()) step.done('ready, without an address yet')
+    return { built, applied, services }
+  } catch (error) {
+    for (const step of waiting.values()) step.fail(signal.aborted ? 'interrupted' : 'not ready')
+    throw error
+  }
+}
+
+async function during<T>(step: Step, work: (step: Step) => Promise<T>): Promise<T> {
+  try {
+    return await work(step)
+  } catch (error) {
+    step.fail('failed')
+    throw error
+  }
+}
+
+function countActions(applied: readonly Applied[]): string {
+  const actions = ['created', 'configured', 'pruned', 'unchanged'] as const
+  return actions
+    .map((action) => ({ action, count: applied.filter((result) => result.action === action).length }))
+    .filter(({ count }) => count > 0)
+    .map(({ action, count }) => `${count} ${action}`)
+    .join(', ')
+}
+
+/** What a person may want to do next; through npx when npm runs us, because then `fairlead` is not on the PATH. */
+function nextCommands(app: App, context: string | undefined, env: NodeJS.ProcessEnv, cwd: string): string[] {
+  const fairlead = env['npm_command'] === undefined ? 'fairlead' : 'npx fairlead'
+  const on = context === undefined ? '' : ` --context ${context}`
+  const folder = relative(cwd, app.dir)
+  return [
+    `status     ${fairlead} status ${app.name}${on}`,
+    `logs       ${fairlead} logs ${app.name} -f${on}`,
+    ...(context === undefined
+      ? [`kubectl    export KUBECONFIG=$(${fairlead} cluster kubeconfig --path)`, `stop       ${fairlead} down`]
+      : []),
+    `change it  edit the source, then ${fairlead} up${folder === '' ? '' : ` ${folder}`}${on}`,
+  ]
+}

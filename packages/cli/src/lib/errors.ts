@@ -1,0 +1,85 @@
+/** Every code of an error thrown by this package. */
+type Code =
+  | 'FAIRLEAD_CLI_CLUSTER_ABSENT'
+  | 'FAIRLEAD_CLI_CLUSTER_DIED'
+  | 'FAIRLEAD_CLI_CLUSTER_STUCK'
+  | 'FAIRLEAD_CLI_HOME'
+  | 'FAIRLEAD_CLI_NOT_FOUND'
+  | 'FAIRLEAD_CLI_PORT_FORBIDDEN'
+  | 'FAIRLEAD_CLI_PORT_IN_USE'
+  | 'FAIRLEAD_CLI_USAGE'
+
+/** The command line cannot be understood. */
+export function usage(message: string, hint: string): TypeError {
+  return withCode(new TypeError(message), 'FAIRLEAD_CLI_USAGE', hint)
+}
+
+/** A command needs the embedded cluster, and it is not running. */
+export function clusterAbsent(): Error {
+  return withCode(
+    new Error('Cannot connect to cluster "embedded": it is not running'),
+    'FAIRLEAD_CLI_CLUSTER_ABSENT',
+    'Start it with fairlead cluster start or fairlead up, or name another with --context',
+  )
+}
+
+/** The background process of the cluster ended before it was ready. `lines` are the last of its log. */
+export function clusterDied(state: string, logFile: string, lines: readonly string[], cause?: unknown): Error {
+  const details = cause ?? (lines.length > 0 ? new Error(lines.join('\n')) : undefined)
+  return withCode(
+    new Error(`Cannot start cluster "embedded": ${state}`, { cause: details }),
+    'FAIRLEAD_CLI_CLUSTER_DIED',
+    `Read its log in ${logFile}; fairlead doctor checks this machine`,
+  )
+}
+
+/** The cluster was stopped by another command, or its process died, while this one worked with it. */
+export function clusterGone(logFile: string): Error {
+  return withCode(
+    new Error('Cannot go on with cluster "embedded": its process ended meanwhile'),
+    'FAIRLEAD_CLI_CLUSTER_DIED',
+    `Run the same command again, unless you stopped it; its log is ${logFile}`,
+  )
+}
+
+/** The background process does not do what it was told in time. */
+export function clusterStuck(act: string, pid: number, logFile: string): Error {
+  return withCode(
+    new Error(`Cannot ${act} cluster "embedded": process ${pid} does not answer in time`),
+    'FAIRLEAD_CLI_CLUSTER_STUCK',
+    `Read its log in ${logFile}, or end it with kill -9 ${pid}; no acknowledged write is lost by that`,
+  )
+}
+
+/** A port is taken by somebody else. */
+export function portInUse(port: number, what: string, holder: string | undefined, hint: string): Error {
+  const state = holder === undefined ? 'the port is in use' : `the port is in use by ${holder}`
+  return withCode(new Error(`Cannot use port "${port}" for ${what}: ${state}`), 'FAIRLEAD_CLI_PORT_IN_USE', hint)
+}
+
+/** The user may not listen at this port. */
+export function portForbidden(port: number, what: string): Error {
+  return withCode(
+    new Error(`Cannot use port "${port}" for ${what}: this user may not listen at it`),
+    'FAIRLEAD_CLI_PORT_FORBIDDEN',
+    'Set "public" to a port from 1024 on',
+  )
+}
+
+/** A folder of ours cannot be made or written. `variable` moves it. */
+export function homeUnusable(dir: string, variable: string, cause: unknown): Error {
+  return withCode(
+    new Error(`Cannot write to folder "${dir}": it cannot be made, or this user may not write to it`, { cause }),
+    'FAIRLEAD_CLI_HOME',
+    `Set ${variable} to a folder you may write to`,
+  )
+}
+
+/** Nothing of this name exists. */
+export function notFound(subject: string, state: string, hint: string): Error {
+  return withCode(new Error(`Cannot find "${subject}": ${state}`), 'FAIRLEAD_CLI_NOT_FOUND', hint)
+}
+
+function withCode<E extends Error>(error: E, code: Code, hint: string): E & { code: Code; hint: string } {
+  return Object.assign(error, { code, hint })
+}

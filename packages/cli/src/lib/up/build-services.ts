@@ -1,0 +1,97 @@
+import { availableParallelism } from 'node:os'
+import type { BuildResult } from '@fairlead/build'
+import type { App, AppService } from '@fairlead/delivery/app'
+import { parseReference } from '@fairlead/oci'
+import { openLayout } from '@fairlead/oci/layout'
+import type { Homes } from '../homes.ts'
+import type { Steps } from '../terminal/steps.ts'
+import { renderSize } from '../terminal/text.ts'
+
+export interface BuildServicesOptions {
+  readonly homes: Homes
+  readonly steps: Steps
+  readonly platform?: string | undefined
+  readonly base?: string | undefined
+  readonly env: NodeJS.ProcessEnv
+  readonly signal: AbortSignal
+}
+
+/** One built service. */
+export interface BuiltService {
+  readonly service: string
+  readonly image: BuildResult
+  /** What the builder wants the person to know. */
+  readonly warnings: readonly string[]
+}
+
+/**
+ * Builds the image of every service, as many at a time as there are processors. The first failure ends the others; it
+ * is thrown when all have ended.
+ */
+export async function buildServices(app: App, options: BuildServicesOptions): Promise<BuiltService[]> {
+  // Loaded here and not above: the builder brings a bundler, which a call for the help does not need.
+  const { buildImage } = await import('@fairlead/build')
+  const layout = await openLayout(options.homes.images)
+  const controller = new AbortController()
+  const signal = AbortSignal.any([options.signal, controller.signal])
+  const waiting = app.services.entries()
+  const built: BuiltService[] = []
+  const work = async (): Promise<void> => {
+    for (const [index, service] of waiting) {
+      signal.throwIfAborted()
+      built[index] = await buildService(service)
+    }
+  }
+  const workers = Array.from({ length: Math.min(availableParallelism(), app.services.length) }, work)
+  const results = await Promise.allSettled(workers.map((worker) => worker.catch(stopOthers)))
+  const failed = results.find((result) => result.status === 'rejected')
+  if (failed) throw controller.signal.aborted ? controller.signal.reason : failed.reason
+  return built
+
+  function stopOthers(error: unknown): never {
+    controller.abort(error)
+    throw error
+  }
+
+  async function buildService(service: AppService): Promise<BuiltService> {
+    const step = options.steps.start(`${service.name}: image`)
+    const warnings: string[] = []
+    try {
+      const image = await buildImage({
+        dir: service.dir,
+        name: `${app.name}/${service.name}`,
+        layout,
+        cacheDir: options.homes.cache,
+        platform: options.platform,
+        base: options.base,
+        version: service.version,
+        env: options.env,
+        signal,
+        onProgress(event) {
+          if (event.step === 'warning') warnings.push(`${service.name}: ${event.message}`)
+          else if (event.state === 'started') step.update(event.message)
+        },
+      })
+      step.done(`${image.reference}, ${renderSize(image.sizeBytes)}, ${image.changed ? 'new' : 'unchanged'}`)
+      return { service: service.name, image, warnings }
+    } catch (error) {
+      step.fail(signal.aborted ? 'interrupted' : 'failed')
+      throw error
+    }
+  }
+}
+
+/** Whether `--base` can be understood, before anything is started. Throws FAIRLEAD_OCI_REFERENCE. */
+export function checkBase(base: string | undefined): void {
+  if (base !== undefined && base !== 'auto' && base !== 'debian') parseReference(base)
+}
+
+/** A line per base, for services mostly share one: `base: Debian GNU/Linux 12 (bookworm), assembled ...`. */
+export function describeBases(built: readonly BuiltService[]): string[] {
+  const origins = { debian: 'assembled from Debian packages', registry: 'from its registry' }
+  const bases = built.map(({ image: { base, nodeVersion } }) => {
+    const [name = base.detail] = base.detail.split(': ')
+    return `base: ${name}, ${origins[base.kind]}; Node.js ${nodeVersion}`
+  })
+  return [...new Set(bases)]
+}
