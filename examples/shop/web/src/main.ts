@@ -1,0 +1,4 @@
+import { run } from '@fairlead/service'
+import { web } from './service.ts'
+
+await run(web)
