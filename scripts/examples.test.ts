@@ -37,7 +37,7 @@ describe('examples in the documentation', () => {
   const scratch = realpathSync(mkdtempSync(join(tmpdir(), 'fairlead-examples-')))
   after(() => rmSync(scratch, { recursive: true }))
 
-  const documents = ['README.md', 'packages/*/README.md', 'packages/*/src/*.ts', 'docs/guides/*.md']
+  const documents = ['README.md', 'packages/*/README.md', 'packages/*/src/*.ts', 'docs/guides/*.md', 'docs/service/*.md']
   const examples = documents
     .flatMap((pattern) => globSync(pattern, { cwd: root }))
     .toSorted()
@@ -108,7 +108,7 @@ function toExample(
 ): Example {
   const { line, words, code } = block
   const name = words.find((word) => word.startsWith('file='))?.slice('file='.length) ?? `line-${line}.ts`
-  const isRun = source.startsWith('packages/') && !words.includes('no-run')
+  const isRun = /^(packages|docs\/service)\//.test(source) && !words.includes('no-run')
   const folder = source.replace(isMarkdown ? /\.md$/ : /\.ts$/, '')
   return { source, line, code: code.join('\n'), file: join('blocks', folder, name), isRun }
 }

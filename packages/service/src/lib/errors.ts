@@ -86,10 +86,12 @@ export function codeOf(error: unknown): string | undefined {
   return typeof error.code === 'string' ? error.code : undefined
 }
 
-function coded<E extends Error>(error: E, code: ServiceError['code'], hint: string): E & ServiceError {
+/** An error with what terminals and callers read beside its message. */
+export function coded<E extends Error>(error: E, code: ServiceError['code'], hint: string): E & ServiceError {
   return Object.assign(error, { code, hint })
 }
 
-function quote(text: string): string {
+/** Names a thing of the caller in a message. */
+export function quote(text: string): string {
   return JSON.stringify(text)
 }
