@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import type { IncomingHttpHeaders } from 'node:http'
 import { renderTraceparent } from './traceparent.ts'
 import type { TraceContext } from './traceparent.ts'
 
@@ -6,6 +7,12 @@ import type { TraceContext } from './traceparent.ts'
 export interface RequestScope {
   readonly requestId: string
   readonly trace: TraceContext
+  /** Headers of the request as node has them, for whoever computes more from them: baggage, mesh headers, a deadline. */
+  readonly incoming?: IncomingHttpHeaders | undefined
+  /** When the request began, on the clock of `performance.now()`. */
+  readonly startedAt?: number | undefined
+  /** Belongs to the tracer: the span of this request, once somebody has asked for it. */
+  span?: unknown
 }
 
 const storage = new AsyncLocalStorage<RequestScope>()
