@@ -102,7 +102,9 @@ function apt(...args) {
 }
 
 function onPath(program) {
-  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin', '/usr/bin', '/bin']
+  // npm puts node_modules/.bin first, where a package has an "nft" that is no packet filter.
+  const given = (process.env.PATH ?? '').split(delimiter).filter((folder) => !folder.includes('node_modules'))
+  const folders = [...given, '/usr/sbin', '/sbin', '/usr/bin', '/bin']
   return folders.some((folder) => isExecutable(join(folder, program)))
 }
 
