@@ -22,5 +22,17 @@ export type {
   Labels,
   MetricOptions,
   Metrics,
+  ObservableOptions,
 } from './lib/metrics/metrics.ts'
 export { addProcessMetrics } from './lib/metrics/process.ts'
+export type {
+  CollectedFamily,
+  CollectedHistogram,
+  CollectedNumber,
+  CollectedSeries,
+  Exemplar,
+  NativeHistogram,
+  OtelNaming,
+} from './lib/metrics/collected.ts'
+export type { NativeOptions } from './lib/metrics/native.ts'
+export type { ExemplarTrace } from './lib/metrics/values.ts'

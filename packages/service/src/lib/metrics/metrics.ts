@@ -1,7 +1,11 @@
 import { metricInvalid } from '../errors.ts'
+import type { CollectedFamily, CollectedSeries, OtelNaming } from './collected.ts'
+import type { NativeOptions } from './native.ts'
 import { createSeriesTable } from './series.ts'
 import type { SeriesTable } from './series.ts'
-import { renderHeader, renderSample } from './text.ts'
+import { renderText } from './text.ts'
+import { copy, CounterValue, GaugeValue, HistogramValue } from './values.ts'
+import type { ExemplarTrace } from './values.ts'
 
 /** Values of a metric's labels, by label name. */
 export type Labels<Name extends string> = { readonly [K in Name]: string | number }
@@ -13,19 +17,38 @@ export interface MetricOptions<Name extends string> {
   readonly labels?: readonly Name[] | undefined
   /**
    * How many combinations of label values are kept apart (default 1000). Further ones are counted together under
-   * `__overflow__`, so that an unbounded label costs precision and not memory.
+   * `__overflow__`, so that an unbounded label costs precision and not memory; `fairlead_metrics_overflows_total`
+   * tells how often that happened.
    */
   readonly maxSeries?: number | undefined
+  /** The last part of the name before `_total`. Default: what the name says, when that is a unit Prometheus knows. */
+  readonly unit?: string | undefined
+  /** How OTLP calls it. Default: the name as it is. */
+  readonly otel?: OtelNaming | undefined
 }
 
 export interface HistogramOptions<Name extends string> extends MetricOptions<Name> {
   /** Upper bounds, ascending, without +Inf. Default: {@link defaultBuckets}. */
   readonly buckets?: readonly number[] | undefined
+  /** Also keeps the sparse buckets of a native histogram, which Prometheus gets when it asks for protobuf. Default false. */
+  readonly native?: boolean | NativeOptions | undefined
+}
+
+export interface ObservableOptions<Name extends string> extends Omit<MetricOptions<Name>, 'maxSeries'> {
+  /** Default `gauge`. */
+  readonly kind?: 'counter' | 'gauge' | undefined
+  /**
+   * Reads the value, at each collection. Undefined: there is none now, the metric is not shown. With labels: one pair
+   * of label values and value per series.
+   */
+  readonly read: [Name] extends [never]
+    ? () => number | undefined
+    : () => Iterable<readonly [labels: Labels<Name>, value: number]>
 }
 
 export interface CounterSeries {
-  /** Adds `amount` (default 1, not negative). */
-  inc(amount?: number): void
+  /** Adds `amount` (default 1, not negative). A sampled `trace` is kept as the exemplar. */
+  inc(amount?: number, trace?: ExemplarTrace): void
 }
 export interface GaugeSeries {
   set(value: number): void
@@ -33,7 +56,8 @@ export interface GaugeSeries {
   dec(amount?: number): void
 }
 export interface HistogramSeries {
-  observe(value: number): void
+  /** Counts `value`. A sampled `trace` is kept as the exemplar of its bucket. */
+  observe(value: number, trace?: ExemplarTrace): void
 }
 
 export interface Counter<Name extends string> extends CounterSeries {
@@ -55,8 +79,14 @@ export interface Metrics {
   gauge<const Name extends string = never>(name: string, options: MetricOptions<Name>): Gauge<Name>
   /** A distribution in fixed buckets. The name carries the unit, seconds for durations. */
   histogram<const Name extends string = never>(name: string, options: HistogramOptions<Name>): Histogram<Name>
-  /** Calls `update` before each rendering: the place to set gauges that are read and not counted. */
-  onCollect(update: () => void): void
+  /** A counter or gauge whose value somebody else keeps. Returns what removes it. */
+  observable<const Name extends string = never>(name: string, options: ObservableOptions<Name>): () => void
+  /** Facts that do not change, as labels of a series with the value 1. The name ends in `_info`. */
+  info(name: string, help: string, values: Readonly<Record<string, string>>): void
+  /** Calls `update` before each collection: the place to set gauges that are read and not counted. Returns what ends it. */
+  onCollect(update: () => void): () => void
+  /** Everything as it is now, a copy. In order of definition. */
+  collect(): CollectedFamily[]
   /** The Prometheus text exposition format, version 0.0.4. */
   render(): string
 }
@@ -69,142 +99,181 @@ export const defaultBuckets: readonly number[] = [
 /** Content type of {@link Metrics.render}. */
 export const metricsContentType = 'text/plain; version=0.0.4; charset=utf-8'
 
+/** Base units of the Prometheus naming advice, and the ones that are counted in whole. */
+const knownUnits = ['seconds', 'bytes', 'ratio', 'celsius', 'volts', 'amperes', 'joules', 'grams', 'meters', 'cores']
+
 /** An empty set of metrics. Nothing is global: two sets in one process do not know of each other. */
 export function createMetrics(): Metrics {
-  const families = new Map<string, () => string>()
-  const updates: (() => void)[] = []
+  const families = new Map<string, Family>()
+  const updates = new Set<() => void>()
+  let failures = 0
 
-  const add = (name: string, labels: readonly string[], render: () => string): void => {
-    if (!/^[a-zA-Z_][a-zA-Z0-9_]*$/.test(name))
-      throw metricInvalid(name, 'the name has characters other than letters, digits and _')
-    if (families.has(name)) throw metricInvalid(name, 'the name is taken')
-    for (const label of labels) {
-      if (!/^[a-zA-Z_][a-zA-Z0-9_]*$/.test(label) || label.startsWith('__') || label === 'le') {
-        throw metricInvalid(name, `label ${JSON.stringify(label)} is not a permitted name`)
-      }
+  const add = <S>(
+    name: string,
+    kind: CollectedFamily['kind'],
+    options: MetricOptions<string>,
+    table: SeriesTable<S>,
+    collect: (series: S) => object,
+  ): void => {
+    const read = (): CollectedSeries[] => {
+      const series: CollectedSeries[] = []
+      for (const { labels, startTimeMs, series: value } of table.entries())
+        // What `collect` gives is the part of a series that its kind has.
+        series.push({ labels, startTimeMs, ...collect(value) } as CollectedSeries)
+      return series
     }
-    families.set(name, render)
+    register(families, { ...describe(name, kind, options), read, overflows: () => table.overflows })
+  }
+  const attempt = <T>(work: () => T, otherwise: T): T => {
+    try {
+      return work()
+    } catch {
+      // One reader that fails must not take the scrape with it; it is counted instead.
+      failures += 1
+      return otherwise
+    }
+  }
+  const collect = (): CollectedFamily[] => {
+    for (const update of updates) attempt(update, undefined)
+    const collected: CollectedFamily[] = []
+    for (const { read, overflows: _, ...family } of families.values()) {
+      const series = attempt(read, undefined)
+      if (series !== undefined) collected.push({ ...family, series })
+    }
+    return [...collected, ...collectOwn(families, failures)]
   }
 
   return {
     counter(name, options) {
       if (!name.endsWith('_total')) throw metricInvalid(name, 'a counter is named ..._total')
-      const table = createSeriesTable(options, createNumber)
-      add(name, options.labels ?? [], () => renderHeader(name, 'counter', options.help) + renderNumbers(name, table))
+      const table = createSeriesTable(name, options, () => new CounterValue(name))
+      add(name, 'counter', options, table, ({ value, exemplar }) => ({ value, exemplar: copy(exemplar) }))
       return {
-        inc: (amount) => countUp(name, table.unlabelled(), amount),
-        labels: (values) => counterSeries(name, table.find(values)),
+        inc: (amount, trace) => table.unlabelled().inc(amount, trace),
+        labels: (values) => table.find(values),
       }
     },
     gauge(name, options) {
-      const table = createSeriesTable(options, createNumber)
-      add(name, options.labels ?? [], () => renderHeader(name, 'gauge', options.help) + renderNumbers(name, table))
-      const unlabelled = lazy(() => gaugeSeries(table.unlabelled()))
+      const table = createSeriesTable(name, options, () => new GaugeValue())
+      add(name, 'gauge', options, table, ({ value }) => ({ value }))
       return {
-        set: (value) => unlabelled().set(value),
-        inc: (amount) => unlabelled().inc(amount),
-        dec: (amount) => unlabelled().dec(amount),
-        labels: (values) => gaugeSeries(table.find(values)),
+        set: (value) => table.unlabelled().set(value),
+        inc: (amount) => table.unlabelled().inc(amount),
+        dec: (amount) => table.unlabelled().dec(amount),
+        labels: (values) => table.find(values),
       }
     },
     histogram(name, options) {
-      const buckets = options.buckets ?? defaultBuckets
-      if (buckets.some((bound, index) => !(bound > (buckets[index - 1] ?? -Infinity))))
-        throw metricInvalid(name, 'buckets do not ascend')
-      const table = createSeriesTable(options, () => ({ counts: new Float64Array(buckets.length + 1), sum: 0 }))
-      add(
-        name,
-        options.labels ?? [],
-        () => renderHeader(name, 'histogram', options.help) + renderBuckets(name, buckets, table),
-      )
+      const buckets = [...(options.buckets ?? defaultBuckets)]
+      if (buckets.some((bound, index) => !(bound > (buckets[index - 1] ?? -Infinity)) || bound === Infinity))
+        throw metricInvalid(name, 'buckets do not ascend, or name +Inf, which is always there')
+      const native = options.native === true ? {} : options.native || undefined
+      const table = createSeriesTable(name, options, () => new HistogramValue(buckets, native))
+      add(name, 'histogram', options, table, (series) => series.collect())
       return {
-        observe: (value) => observe(table.unlabelled(), buckets, value),
-        labels: (values) => {
-          const series = table.find(values)
-          return { observe: (value) => observe(series, buckets, value) }
-        },
+        observe: (value, trace) => table.unlabelled().observe(value, trace),
+        labels: (values) => table.find(values),
       }
     },
+    observable(name, options) {
+      const kind = options.kind ?? 'gauge'
+      if (kind === 'counter' && !name.endsWith('_total')) throw metricInvalid(name, 'a counter is named ..._total')
+      const startTimeMs = Date.now()
+      // The labels' names are of no concern from here on.
+      const { labels, read: readValue } = options as unknown as ObservableOptions<string>
+      const read = (): CollectedSeries[] | undefined => readObservable(labels ?? [], readValue, startTimeMs)
+      return register(families, { ...describe(name, kind, options), read, overflows: () => 0 })
+    },
+    info(name, help, values) {
+      if (!name.endsWith('_info')) throw metricInvalid(name, 'an info is named ..._info')
+      const labels = Object.fromEntries(Object.entries(values).map(([label, value]) => [label, value.toWellFormed()]))
+      const series = [{ labels, startTimeMs: Date.now(), value: 1 }]
+      const described = describe(name, 'info', { help, labels: Object.keys(values) })
+      register(families, { ...described, read: () => series, overflows: () => 0 })
+    },
     onCollect(update) {
-      updates.push(update)
+      // Wrapped, so that the same function given twice is called twice.
+      const call = (): void => update()
+      updates.add(call)
+      return () => void updates.delete(call)
     },
-    render() {
-      for (const update of updates) update()
-      return families
-        .values()
-        .map((render) => render())
-        .toArray()
-        .join('')
-    },
+    collect,
+    render: () => renderText(collect()),
   }
 }
 
-interface NumberSeries {
-  value: number
-}
-interface BucketSeries {
-  /** Not cumulative; the last one is +Inf. */
-  readonly counts: Float64Array
-  sum: number
+interface Family extends Omit<CollectedFamily, 'series'> {
+  /** Undefined: not to be shown now. */
+  readonly read: () => CollectedSeries[] | undefined
+  readonly overflows: () => number
 }
 
-function createNumber(): NumberSeries {
-  return { value: 0 }
+function register(families: Map<string, Family>, family: Family): () => void {
+  const { name } = family
+  if (families.has(name)) throw metricInvalid(name, 'the name is taken')
+  families.set(name, family)
+  return () => void families.delete(name)
 }
 
-function countUp(name: string, series: NumberSeries, amount = 1): void {
-  if (!(amount >= 0)) throw metricInvalid(name, `a counter cannot grow by ${amount}`)
-  series.value += amount
-}
-
-function counterSeries(name: string, series: NumberSeries): CounterSeries {
-  return { inc: (amount) => countUp(name, series, amount) }
-}
-
-function gaugeSeries(series: NumberSeries): GaugeSeries {
+function describe(
+  name: string,
+  kind: CollectedFamily['kind'],
+  { help, labels = [], unit, otel }: MetricOptions<string>,
+): Omit<Family, 'read' | 'overflows'> {
+  if (!/^[a-zA-Z_][a-zA-Z0-9_]*$/.test(name))
+    throw metricInvalid(name, 'the name has characters other than letters, digits and _')
+  if (kind !== 'counter' && /_(total|created)$/.test(name))
+    throw metricInvalid(name, 'the endings _total and _created belong to counters')
+  for (const label of labels) {
+    if (!/^[a-zA-Z_][a-zA-Z0-9_]*$/.test(label) || label.startsWith('__') || label === 'le') {
+      throw metricInvalid(name, `label ${JSON.stringify(label)} is not a permitted name`)
+    }
+  }
+  const base = name.replace(/_total$/, '')
+  if (unit !== undefined && !base.endsWith(`_${unit}`))
+    throw metricInvalid(name, `its unit is ${JSON.stringify(unit)}, with which the name does not end`)
   return {
-    set: (value) => {
-      series.value = value
-    },
-    inc: (amount = 1) => {
-      series.value += amount
-    },
-    dec: (amount = 1) => {
-      series.value -= amount
-    },
+    name,
+    kind,
+    help,
+    unit: unit ?? knownUnits.find((known) => base.endsWith(`_${known}`)),
+    labelNames: [...labels],
+    otel,
   }
 }
 
-function observe(series: BucketSeries, buckets: readonly number[], value: number): void {
-  let index = 0
-  // Linear on purpose: most requests end in the first buckets.
-  while (index < buckets.length && value > (buckets[index] ?? Infinity)) index += 1
-  series.counts[index] = (series.counts[index] ?? 0) + 1
-  series.sum += value
+function readObservable(
+  names: readonly string[],
+  read: () => number | undefined | Iterable<readonly [labels: Labels<string>, value: number]>,
+  startTimeMs: number,
+): CollectedSeries[] | undefined {
+  const found = read()
+  if (found === undefined) return undefined
+  if (typeof found === 'number') return [{ labels: {}, startTimeMs, value: found }]
+  return Array.from(found, ([values, value]) => {
+    const labels = names.map((name) => [name, String(values[name] ?? '').toWellFormed()])
+    return { labels: Object.fromEntries(labels), startTimeMs, value }
+  })
 }
 
-function renderNumbers(name: string, table: SeriesTable<NumberSeries>): string {
-  let text = ''
-  for (const [labels, series] of table.entries()) text += renderSample(name, labels, series.value)
-  return text
-}
-
-function renderBuckets(name: string, buckets: readonly number[], table: SeriesTable<BucketSeries>): string {
-  let text = ''
-  for (const [labels, series] of table.entries()) {
-    const prefix = labels === '' ? '' : `${labels},`
-    let count = 0
-    series.counts.forEach((inBucket, index) => {
-      count += inBucket
-      const bound = buckets[index]
-      text += renderSample(`${name}_bucket`, `${prefix}le="${bound ?? '+Inf'}"`, count)
-    })
-    text += renderSample(`${name}_sum`, labels, series.sum) + renderSample(`${name}_count`, labels, count)
+/** What went wrong with the metrics themselves; not shown while nothing did. */
+function collectOwn(families: Map<string, Family>, failures: number): CollectedFamily[] {
+  const startTimeMs = Date.now()
+  const overflows = families
+    .values()
+    .map(({ name, overflows }) => ({ labels: { metric: name }, startTimeMs, value: overflows() }))
+    .filter(({ value }) => value > 0)
+    .toArray()
+  const own: CollectedFamily[] = []
+  if (overflows.length > 0) {
+    const help = 'Times a new combination of label values was counted under __overflow__.'
+    const described = describe('fairlead_metrics_overflows_total', 'counter', { help, labels: ['metric'] })
+    own.push({ ...described, series: overflows })
   }
-  return text
-}
-
-function lazy<T>(create: () => T): () => T {
-  let value: T | undefined
-  return () => (value ??= create())
+  if (failures > 0) {
+    const help = 'Readers of metrics that failed while everything was collected.'
+    const described = describe('fairlead_metrics_read_failures_total', 'counter', { help })
+    own.push({ ...described, series: [{ labels: {}, startTimeMs, value: failures }] })
+  }
+  return own
 }
