@@ -15,7 +15,8 @@
  */
 export { createHandler } from './lib/http/handler.ts'
 export type { HandlerOptions, ServedRequest } from './lib/http/handler.ts'
-export type { PathParams, RequestContext, RouteContext, RouteSchemas } from './lib/http/context.ts'
+export type { TraceReader } from './lib/http/exchange.ts'
+export type { PathParams, RequestContext, RouteContext, RouteDocumentation, RouteSchemas } from './lib/http/context.ts'
 export { HttpError, problem } from './lib/http/problem.ts'
 export { html, redirect, reply } from './lib/http/reply.ts'
 export type { Reply, ReplyOptions } from './lib/http/reply.ts'

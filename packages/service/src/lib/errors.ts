@@ -23,6 +23,14 @@ export function routeInvalid(route: string, state: string): ServiceError {
   )
 }
 
+export function answerInvalid(route: string, status: number, state: string): ServiceError {
+  return coded(
+    new TypeError(`Cannot answer ${quote(route)} with status ${status}: ${state}`),
+    'FAIRLEAD_SERVICE_ANSWER',
+    'Make the handler return what the schema in response describes, or correct the schema',
+  )
+}
+
 export function settingInvalid(name: string, value: string, expected: string): ServiceError {
   return coded(
     new RangeError(`Cannot use setting ${quote(name)}: it is ${quote(value)}, expected ${expected}`),

@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import type { Logger } from '../log/logger.ts'
 import type { TraceContext } from '../trace/traceparent.ts'
 import type { SchemaOutput, StandardSchema } from './schema.ts'
@@ -24,6 +24,7 @@ export interface RequestContext {
 export const contextNames: ReadonlySet<string> = new Set([
   'body',
   'config',
+  'headers',
   'log',
   'node',
   'params',
@@ -33,14 +34,39 @@ export const contextNames: ReadonlySet<string> = new Set([
   'route',
   'signal',
   'trace',
-] satisfies (keyof RequestContext | 'params' | 'query' | 'body' | 'config')[])
+] satisfies (keyof RequestContext | 'params' | 'query' | 'headers' | 'body' | 'config')[])
 
-/** Schemas of a route's inputs, by any Standard Schema library. */
+/** What a route is told about its input and its answers: schemas of any Standard Schema library. */
 export interface RouteSchemas {
+  /** Of the path's parameters, which are text: a schema that wants a number converts it (`z.coerce.number()`). */
   readonly params?: StandardSchema | undefined
+  /** Of the query's fields, text as well; a field that stands there twice is a list. */
   readonly query?: StandardSchema | undefined
+  /** Of the headers, their names in lower case. */
+  readonly headers?: StandardSchema | undefined
   /** Of a JSON body or the fields of an urlencoded form. */
   readonly body?: StandardSchema | undefined
+  /**
+   * Of the answers: one schema for those that are no errors, or one per status. They are documented, and held against what
+   * handlers return outside of production. An answer is sent as the handler returned it.
+   */
+  readonly response?: StandardSchema | Readonly<Record<number, StandardSchema>> | undefined
+  /** What the OpenAPI document says beside the schemas. */
+  readonly openapi?: RouteDocumentation | undefined
+}
+
+/** The members of an OpenAPI operation that do not follow from its route and schemas. */
+export interface RouteDocumentation {
+  readonly summary?: string | undefined
+  /** Markdown. */
+  readonly description?: string | undefined
+  readonly operationId?: string | undefined
+  readonly tags?: readonly string[] | undefined
+  readonly deprecated?: boolean | undefined
+  /** Names of `securitySchemes` that are needed, all of them. */
+  readonly security?: readonly string[] | undefined
+  /** Leaves the route out of the document. */
+  readonly hidden?: boolean | undefined
 }
 
 /** The parameters a path template names: `/orders/:id` has `{ id: string }`, a final `*` the rest of the path. */
@@ -63,5 +89,8 @@ export type RouteContext<Uses, Path extends string, Schemas extends RouteSchemas
     readonly query: Schemas extends { readonly query: infer S extends StandardSchema }
       ? SchemaOutput<S>
       : URLSearchParams
+    readonly headers: Schemas extends { readonly headers: infer S extends StandardSchema }
+      ? SchemaOutput<S>
+      : IncomingHttpHeaders
     readonly body: Schemas extends { readonly body: infer S extends StandardSchema } ? SchemaOutput<S> : undefined
   }

@@ -1,33 +1,19 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Logger } from '../log/logger.ts'
 import { runInScope } from '../trace/current.ts'
-import { joinTrace } from '../trace/traceparent.ts'
-import type { TraceContext } from '../trace/traceparent.ts'
 import { discardBody, formFields, parseBody, readBody } from './body.ts'
 import type { RequestContext } from './context.ts'
+import { Exchange } from './exchange.ts'
+import type { ServedRequest, TraceReader } from './exchange.ts'
 import { HttpError, problem, toProblem } from './problem.ts'
 import { reply } from './reply.ts'
 import type { Reply } from './reply.ts'
 import { createRequest } from './request.ts'
-import { requestIdOf } from './request-id.ts'
 import type { Route, RouteMatch } from './router.ts'
-import { validate } from './schema.ts'
+import { checkAnswer, InputCheck } from './schema.ts'
 import { send } from './send.ts'
 
-/** One request when it is over: what metrics, access logs and spans are made of. */
-export interface ServedRequest {
-  readonly method: string
-  /** The template, never the raw path. */
-  readonly route: string
-  readonly path: string
-  /** 499 when the caller went away before the answer. */
-  readonly status: number
-  readonly durationMs: number
-  readonly requestId: string
-  readonly trace: TraceContext
-  /** What the handler threw, if it was not an {@link HttpError}. */
-  readonly error?: unknown
-}
+export type { ServedRequest } from './exchange.ts'
 
 export interface HandlerOptions {
   readonly match?: ((method: string, path: string) => RouteMatch) | undefined
@@ -38,97 +24,163 @@ export interface HandlerOptions {
   readonly log: Logger
   /** Default 1 MiB. */
   readonly bodyLimitBytes?: number | undefined
+  /** Whether answers are held against the `response` schemas of their routes. Default: unless NODE_ENV is `production`. */
+  readonly checkResponses?: boolean | undefined
+  /** Finds the caller's trace in the headers of a request, or begins one. Default: W3C Trace Context. */
+  readonly trace?: TraceReader | undefined
   /** Answers in place of problem details whatever was thrown; undefined leaves it to them. */
   readonly onError?: ((error: unknown, context: RequestContext) => unknown) | undefined
   readonly onServed?: ((served: ServedRequest) => void) | undefined
 }
 
-/** What the route of a request without one is called. */
-const unmatched = 'unmatched'
+type Listener = (request: IncomingMessage, response: ServerResponse) => void
 
 /** A node:http listener that serves routes and a `fetch` handler. */
-export function createHandler(options: HandlerOptions): (request: IncomingMessage, response: ServerResponse) => void {
-  const bodyLimitBytes = options.bodyLimitBytes ?? 1024 * 1024
+export function createHandler(options: HandlerOptions): Listener {
+  const host: Host = {
+    ...options,
+    bodyLimitBytes: options.bodyLimitBytes ?? 1024 * 1024,
+    checkResponses: options.checkResponses ?? process.env['NODE_ENV'] !== 'production',
+  }
   class BoundContext extends Context {}
   // On the prototype: every request sees the resources and none pays for them.
   for (const [name, value] of Object.entries(options.uses ?? {}))
     Object.defineProperty(BoundContext.prototype, name, { value })
 
-  return (request, response) => {
-    const context = new BoundContext(request, response, options.log, bodyLimitBytes)
-    response.setHeader('x-request-id', context.requestId)
-    response.once('close', () => finish(context, options.onServed))
-    void runInScope(context, () => serve(context, options, bodyLimitBytes))
+  return createExchangeListener(options, (exchange) => serve(new BoundContext(exchange, host), exchange, host))
+}
+
+/** Opens an exchange for each request, runs `work` in its scope, and reports it when it is over. */
+export function createExchangeListener(
+  { trace, onServed }: Pick<HandlerOptions, 'trace' | 'onServed'>,
+  work: (exchange: Exchange) => void,
+): Listener {
+  // One function for all requests: it finds its own by the response it is called on.
+  function finish(this: Tracked): void {
+    const exchange = this[exchangeKey]
+    if (exchange === undefined) return
+    exchange.finish()
+    onServed?.(exchange)
+  }
+  return (request, response: Tracked) => {
+    const exchange = new Exchange(request, response, trace)
+    response[exchangeKey] = exchange
+    response.on('close', finish)
+    runInScope(exchange, () => work(exchange))
   }
 }
 
-async function serve(context: Context, options: HandlerOptions, bodyLimitBytes: number): Promise<void> {
-  const { response } = context.node
+const exchangeKey: unique symbol = Symbol('exchange')
+
+interface Tracked extends ServerResponse {
+  [exchangeKey]?: Exchange
+}
+
+/** What all requests of a handler have in common. */
+interface Host extends HandlerOptions {
+  readonly bodyLimitBytes: number
+  readonly checkResponses: boolean
+}
+
+/** Answers without a promise when the handler does. */
+function serve(context: Context, exchange: Exchange, host: Host): void {
   try {
-    const answer = answerOf(context, options, bodyLimitBytes)
-    await send(response, answer instanceof Promise ? await answer : answer)
-  } catch (error) {
-    if (!(error instanceof HttpError)) context.failure = error
-    if (response.headersSent) {
-      // Half an answer must not look like a whole one.
-      response.destroy()
+    const answer = answerOf(context, exchange, host)
+    if (answer instanceof Promise) {
+      answer
+        .then((value) => send(exchange.response, value, exchange.requestId))
+        .catch((error: unknown) => void serveError(error, context, exchange, host))
       return
     }
-    await send(response, (await ownAnswer(error, context, options)) ?? problemReply(error, context.requestId))
+    send(exchange.response, answer, exchange.requestId)?.catch(
+      (error: unknown) => void serveError(error, context, exchange, host),
+    )
+  } catch (error) {
+    void serveError(error, context, exchange, host)
   }
 }
 
-async function ownAnswer(error: unknown, context: Context, options: HandlerOptions): Promise<unknown> {
+async function serveError(error: unknown, context: Context, exchange: Exchange, host: Host): Promise<void> {
+  const { response } = exchange
+  if (!(error instanceof HttpError)) exchange.error = error
+  if (response.headersSent) {
+    // Half an answer must not look like a whole one.
+    response.destroy()
+    return
+  }
   try {
-    return await options.onError?.(error, context)
+    const answer = (await ownAnswer(error, context, exchange, host)) ?? problemReply(error, exchange.requestId)
+    await send(response, answer, exchange.requestId)
   } catch (second) {
-    context.failure = new AggregateError([error, second], 'The answer to an error failed as well')
+    exchange.error = new AggregateError([error, second], 'The answer to an error failed as well')
+    response.destroy()
+  }
+}
+
+async function ownAnswer(error: unknown, context: Context, exchange: Exchange, host: Host): Promise<unknown> {
+  try {
+    return await host.onError?.(error, context)
+  } catch (second) {
+    exchange.error = new AggregateError([error, second], 'The answer to an error failed as well')
     return undefined
   }
 }
 
-function answerOf(context: Context, options: HandlerOptions, bodyLimitBytes: number): unknown {
-  const { request } = context.node
-  if (Number(request.headers['content-length'] ?? 0) > bodyLimitBytes) throw discardBody(request, bodyLimitBytes)
-  const match = options.match?.(request.method ?? 'GET', context.path) ?? { kind: 'not-found' }
-  if (match.kind === 'found') return runRoute(context, match.route, match.params, bodyLimitBytes)
+function answerOf(context: Context, exchange: Exchange, host: Host): unknown {
+  const { request } = exchange
+  if (Number(request.headers['content-length'] ?? 0) > host.bodyLimitBytes)
+    throw discardBody(request, host.bodyLimitBytes)
+  const match = host.match === undefined ? nothing : host.match(exchange.method, exchange.path)
+  if (match.kind === 'found') return runRoute(context, exchange, host, match.route, match.params)
   if (match.kind === 'malformed') throw problem(400, 'The path has a malformed percent-encoding')
-  if (options.fetch) {
-    context.route = '*'
-    return options.fetch(context.request, context)
+  if (host.fetch) {
+    exchange.route = '*'
+    return host.fetch(context.request, context)
   }
   if (match.kind === 'not-found') throw problem(404, 'There is nothing at this path')
-  context.route = match.template
+  exchange.route = match.template
   if (request.method === 'OPTIONS') return reply(undefined, { status: 204, headers: { allow: match.allow } })
   throw new HttpError(405, `The method ${request.method} is not supported here`, { headers: { allow: match.allow } })
 }
 
+const nothing: RouteMatch = { kind: 'not-found' }
+
 function runRoute(
   context: Context,
+  exchange: Exchange,
+  host: Host,
   route: Route,
   params: Readonly<Record<string, string>>,
-  bodyLimitBytes: number,
 ): unknown {
-  context.route = route.template
+  exchange.route = route.template
   context.params = params
-  const { schemas } = route
   // The context is the one the router's types promised for this route.
   const handler = route.handler as (context: Context) => unknown
-  if (schemas.params || schemas.query || schemas.body) {
-    return readInput(context, route, bodyLimitBytes).then(() => handler(context))
-  }
-  return handler(context)
+  if (!route.hasSchemas) return handler(context)
+  const ready = readInput(context, exchange, host, route)
+  const answer = ready === undefined ? handler(context) : ready.then(() => handler(context))
+  if (!host.checkResponses || route.schemas.response === undefined) return answer
+  return Promise.resolve(answer).then((value) => checkAnswer(route, value))
 }
 
-async function readInput(context: Context, { schemas }: Route, bodyLimitBytes: number): Promise<void> {
-  if (schemas.params) context.params = await validate(schemas.params, context.params, 'params', 400)
-  if (schemas.query)
-    context.query = await validate(schemas.query, formFields(context.query as URLSearchParams), 'query', 400)
-  if (schemas.body) {
-    const { request } = context.node
-    const bytes = await readBody(request, bodyLimitBytes)
-    context.body = await validate(schemas.body, parseBody(bytes, request.headers['content-type']), 'body', 422)
+/** Undefined when everything could be said at once, which is so when there is no body and no schema takes its time. */
+function readInput(context: Context, exchange: Exchange, host: Host, { schemas }: Route): Promise<void> | undefined {
+  const { request } = exchange
+  const check = new InputCheck()
+  if (schemas.params) check.add('params', schemas.params, context.params, (value) => (context.params = value))
+  if (schemas.query) {
+    const fields = formFields(context.query as URLSearchParams, 'query')
+    check.add('query', schemas.query, fields, (value) => (context.query = value))
   }
+  if (schemas.headers) check.add('headers', schemas.headers, request.headers, (value) => (context.headers = value))
+  const { body } = schemas
+  if (body === undefined) return check.end()
+  return readBody(request, host.bodyLimitBytes)
+    .then((bytes) => parseBody(bytes, request.headers['content-type']))
+    .then((value) => {
+      check.add('body', body, value, (checked) => (context.body = checked))
+      return check.end()
+    })
 }
 
 function problemReply(error: unknown, requestId: string): Reply {
@@ -137,85 +189,73 @@ function problemReply(error: unknown, requestId: string): Reply {
   return reply(JSON.stringify(body), { status, headers: { ...headers, 'content-type': 'application/problem+json' } })
 }
 
-function finish(context: Context, onServed: HandlerOptions['onServed']): void {
-  const { response } = context.node
-  context.close()
-  onServed?.({
-    method: context.node.request.method ?? 'GET',
-    route: context.route,
-    path: context.path,
-    status: response.writableFinished ? response.statusCode : 499,
-    durationMs: performance.now() - context.startedAt,
-    requestId: context.requestId,
-    trace: context.trace,
-    ...(context.failure === undefined ? {} : { error: context.failure }),
-  })
-}
-
 /** Getters, because most handlers use two or three of these and some are dear (an AbortSignal costs microseconds). */
 class Context implements RequestContext {
-  readonly node: { readonly request: IncomingMessage; readonly response: ServerResponse }
-  readonly log: Logger
-  readonly startedAt = performance.now()
-  readonly requestId: string
-  route = unmatched
   params: unknown = undefined
   body: unknown = undefined
-  failure: unknown = undefined
-  readonly #bodyLimitBytes: number
-  #trace: TraceContext | undefined
-  #request: Request | undefined
+  readonly #exchange: Exchange
+  readonly #host: Host
+  #headers: unknown
   #query: unknown
-  #abort: AbortController | undefined
-  #isClosed = false
+  #request: Request | undefined
 
-  constructor(request: IncomingMessage, response: ServerResponse, log: Logger, bodyLimitBytes: number) {
-    this.node = { request, response }
-    this.log = log
-    this.requestId = requestIdOf(request)
-    this.#bodyLimitBytes = bodyLimitBytes
+  constructor(exchange: Exchange, host: Host) {
+    this.#exchange = exchange
+    this.#host = host
   }
 
-  get path(): string {
-    const url = this.node.request.url ?? '/'
-    const end = url.indexOf('?')
-    return end === -1 ? url : url.slice(0, end)
+  get log(): Logger {
+    return this.#host.log
+  }
+
+  get requestId(): string {
+    return this.#exchange.requestId
+  }
+
+  get trace(): Exchange['trace'] {
+    return this.#exchange.trace
+  }
+
+  get signal(): AbortSignal {
+    return this.#exchange.signal
+  }
+
+  get route(): string {
+    return this.#exchange.route
+  }
+
+  set route(route: string) {
+    this.#exchange.route = route
+  }
+
+  get node(): RequestContext['node'] {
+    const { request, response } = this.#exchange
+    // Whoever takes the response may write it alone.
+    if (!response.headersSent) response.setHeader('x-request-id', this.#exchange.requestId)
+    return { request, response }
+  }
+
+  get headers(): unknown {
+    return this.#headers ?? this.#exchange.headers
+  }
+
+  set headers(headers: unknown) {
+    this.#headers = headers
   }
 
   get query(): unknown {
-    const url = this.node.request.url ?? '/'
-    const start = url.indexOf('?')
-    return (this.#query ??= new URLSearchParams(start === -1 ? '' : url.slice(start + 1)))
+    return (this.#query ??= new URLSearchParams(this.#exchange.queryText))
   }
 
   set query(query: unknown) {
     this.#query = query
   }
 
-  get trace(): TraceContext {
-    const { traceparent, tracestate } = this.node.request.headers
-    return (this.#trace ??= joinTrace(single(traceparent), single(tracestate)))
-  }
-
   get request(): Request {
-    return (this.#request ??= createRequest(this.node.request, this.#bodyLimitBytes, () => this.signal))
+    return (this.#request ??= createRequest(
+      this.#exchange.request,
+      this.#host.bodyLimitBytes,
+      () => this.#exchange.signal,
+    ))
   }
-
-  get signal(): AbortSignal {
-    if (this.#abort === undefined) {
-      this.#abort = new AbortController()
-      if (this.#isClosed) this.close()
-    }
-    return this.#abort.signal
-  }
-
-  /** The response is over, one way or the other. */
-  close(): void {
-    this.#isClosed = true
-    if (!this.node.response.writableFinished) this.#abort?.abort(new Error('The caller has gone away'))
-  }
-}
-
-function single(header: string | string[] | undefined): string | undefined {
-  return Array.isArray(header) ? header[0] : header
 }

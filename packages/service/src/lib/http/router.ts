@@ -28,6 +28,7 @@ export interface AddRoute<Uses> {
 interface NoSchemas {
   readonly params?: never
   readonly query?: never
+  readonly headers?: never
   readonly body?: never
 }
 
@@ -39,6 +40,8 @@ export interface Route {
   readonly template: string
   readonly names: readonly string[]
   readonly schemas: RouteSchemas
+  /** Whether there is anything to check, so that most requests need not look. */
+  readonly hasSchemas: boolean
   readonly handler: AnyHandler
 }
 
@@ -73,7 +76,7 @@ export function createRouteTable<Uses>(): RouteTable<Uses> {
   const adder = (method: string): AddRoute<Uses> => {
     return (path: string, ...rest: readonly unknown[]) => {
       const [schemas, handler] = (rest.length === 1 ? [{}, rest[0]] : rest) as [RouteSchemas, AnyHandler]
-      const route = { method, template: path, names: parseNames(path), schemas, handler }
+      const route = { method, template: path, names: parseNames(path), schemas, hasSchemas: hasAny(schemas), handler }
       const branch = growBranch(root, path)
       if (branch.routes.has(method))
         throw routeInvalid(`${method} ${path}`, `${branch.routes.get(method)?.template} is there already`)
@@ -101,6 +104,10 @@ export function createRouteTable<Uses>(): RouteTable<Uses> {
       return matchTree(root, wanted, path)
     },
   }
+}
+
+function hasAny({ params, query, headers, body, response }: RouteSchemas): boolean {
+  return [params, query, headers, body, response].some((schema) => schema !== undefined)
 }
 
 function matchTree(root: Branch, method: string, path: string): RouteMatch {

@@ -1,63 +1,100 @@
 import { Buffer } from 'node:buffer'
-import type { OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
 import { Reply } from './reply.ts'
 
 const jsonType = 'application/json; charset=utf-8'
 const textType = 'text/plain; charset=utf-8'
+const bytesType = 'application/octet-stream'
 
-/** Writes what a handler returned. Resolves when it is handed to the socket, which for a stream is at its end. */
-export function send(response: ServerResponse, result: unknown): void | Promise<void> {
+const noHeaders: Reply['headers'] = Object.freeze({})
+
+/**
+ * Writes what a handler returned, with `requestId` as the header `x-request-id`. Resolves when it is handed to the socket, which
+ * for a stream is at its end.
+ */
+export function send(response: ServerResponse, result: unknown, requestId?: string): void | Promise<void> {
+  const target = { response, requestId }
   if (response.headersSent || response.destroyed) return
-  if (result instanceof Reply) return sendBody(response, result.status, result.headers, result.body)
-  if (result instanceof Response) return sendResponse(response, result)
-  return sendBody(response, result === undefined ? 204 : 200, {}, result)
+  if (result instanceof Reply) return sendBody(target, result.status, result.headers, result.body)
+  if (result instanceof Response) return sendResponse(target, result)
+  return sendBody(target, result === undefined ? 204 : 200, noHeaders, result)
 }
 
-function sendBody(
-  response: ServerResponse,
-  status: number,
-  headers: Reply['headers'],
-  body: unknown,
-): void | Promise<void> {
-  if (body instanceof ReadableStream) return sendStream(response, status, headers, body)
-  if (body === undefined) return sendBytes(response, status, headers, undefined, undefined)
-  if (typeof body === 'string') return sendBytes(response, status, headers, textType, body)
-  if (body instanceof Uint8Array) return sendBytes(response, status, headers, 'application/octet-stream', body)
-  return sendBytes(response, status, headers, jsonType, JSON.stringify(body) ?? 'null')
+interface Target {
+  readonly response: ServerResponse
+  readonly requestId: string | undefined
+}
+
+function sendBody(target: Target, status: number, headers: Reply['headers'], body: unknown): void | Promise<void> {
+  if (body === undefined) return sendBytes(target, status, headers, undefined, undefined)
+  if (typeof body === 'string') return sendBytes(target, status, headers, textType, body)
+  if (body instanceof Uint8Array) return sendBytes(target, status, headers, bytesType, body)
+  if (body instanceof ReadableStream) return sendStream(target, status, headers, body)
+  return sendBytes(target, status, headers, jsonType, JSON.stringify(body) ?? 'null')
 }
 
 function sendBytes(
-  response: ServerResponse,
+  target: Target,
   status: number,
   headers: Reply['headers'],
   type: string | undefined,
   body: string | Uint8Array | undefined,
 ): void {
-  const all: OutgoingHttpHeaders = {}
-  if (type !== undefined) all['content-type'] = type
-  if (body !== undefined) all['content-length'] = Buffer.byteLength(body)
-  else if (status !== 204 && status !== 304) all['content-length'] = 0
-  response.writeHead(status, Object.assign(all, headers))
+  const { response } = target
+  const list: (string | string[])[] = []
+  if (headers === noHeaders) {
+    if (type !== undefined) list.push('content-type', type)
+    if (body !== undefined) list.push('content-length', String(Buffer.byteLength(body)))
+    else if (status !== 204 && status !== 304) list.push('content-length', '0')
+  } else {
+    const given = addHeaders(list, headers)
+    if (type !== undefined && !given.has('content-type')) list.push('content-type', type)
+    if (body !== undefined && !given.has('content-length')) list.push('content-length', String(Buffer.byteLength(body)))
+    else if (body === undefined && status !== 204 && status !== 304 && !given.has('content-length'))
+      list.push('content-length', '0')
+  }
+  writeHead(target, status, list)
   response.end(body)
 }
 
-function sendResponse(response: ServerResponse, result: Response): void | Promise<void> {
+/** A list instead of an object: node hands it on as it is, when nobody has set a header before. */
+function writeHead({ response, requestId }: Target, status: number, list: (string | string[])[]): void {
+  if (requestId !== undefined) list.push('x-request-id', requestId)
+  // Its type has no room for several values of one name in a flat list; what it does has.
+  response.writeHead(status, list as string[])
+}
+
+/** Returns the names, in lower case. */
+function addHeaders(list: (string | string[])[], headers: Reply['headers']): Set<string> {
+  const names = new Set<string>()
+  for (const [name, value] of Object.entries(headers)) {
+    names.add(name.toLowerCase())
+    if (typeof value === 'string') list.push(name, value)
+    else for (const one of value) list.push(name, one)
+  }
+  return names
+}
+
+function sendResponse(target: Target, result: Response): void | Promise<void> {
   const headers: Record<string, string | string[]> = {}
   for (const [name, value] of result.headers) if (name !== 'set-cookie') headers[name] = value
   const cookies = result.headers.getSetCookie()
   if (cookies.length > 0) headers['set-cookie'] = cookies
-  if (result.body === null) return sendBytes(response, result.status, headers, undefined, undefined)
-  return sendStream(response, result.status, headers, result.body)
+  if (result.body === null) return sendBytes(target, result.status, headers, undefined, undefined)
+  return sendStream(target, result.status, headers, result.body)
 }
 
 async function sendStream(
-  response: ServerResponse,
+  target: Target,
   status: number,
   headers: Reply['headers'],
   body: ReadableStream<Uint8Array>,
 ): Promise<void> {
-  response.writeHead(status, headers as OutgoingHttpHeaders)
+  const { response } = target
+  const list: (string | string[])[] = []
+  addHeaders(list, headers)
+  writeHead(target, status, list)
   if (response.req.method === 'HEAD') {
     await body.cancel()
     response.end()
