@@ -1,3 +1,5 @@
+import type { ServerResponse } from 'node:http'
+
 /** An answer with more to say than its body. Made by {@link reply} and {@link html}. */
 export class Reply {
   readonly body: unknown
@@ -9,6 +11,11 @@ export class Reply {
     this.status = status
     this.headers = headers
   }
+}
+
+/** A body that writes itself, head included: one that lives long, and has to know when the service stops. */
+export abstract class WrittenBody {
+  abstract writeTo(response: ServerResponse, status: number, headers: Reply['headers']): Promise<void>
 }
 
 export interface ReplyOptions {

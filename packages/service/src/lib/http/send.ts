@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
-import { Reply } from './reply.ts'
+import { Reply, WrittenBody } from './reply.ts'
 
 const jsonType = 'application/json; charset=utf-8'
 const textType = 'text/plain; charset=utf-8'
@@ -31,6 +31,10 @@ function sendBody(target: Target, status: number, headers: Reply['headers'], bod
   if (typeof body === 'string') return sendBytes(target, status, headers, textType, body)
   if (body instanceof Uint8Array) return sendBytes(target, status, headers, bytesType, body)
   if (body instanceof ReadableStream) return sendStream(target, status, headers, body)
+  if (body instanceof WrittenBody) {
+    const named = target.requestId === undefined ? headers : { ...headers, 'x-request-id': target.requestId }
+    return body.writeTo(target.response, status, named)
+  }
   return sendBytes(target, status, headers, jsonType, JSON.stringify(body) ?? 'null')
 }
 

@@ -1,27 +1,24 @@
 import { createServer, Server as HttpServer } from 'node:http'
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerOptions as NodeOptions, ServerResponse } from 'node:http'
+import type { Server as HttpsServer } from 'node:https'
 import { Server as NetServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { listenFailed } from '../errors.ts'
+import { codeOf, listenFailed } from '../errors.ts'
+import { createHttp2Host, Http2Connection } from './http2.ts'
+import { tlsInvalid } from './errors.ts'
+import { bindConnection, connectionOf, Http1Connection, PendingConnection } from './server-connection.ts'
+import type { Connection } from './server-connection.ts'
+import type { Refusal, ServerOptions, ServerTls } from './server-options.ts'
+import { detectProtocol } from './server-protocol.ts'
+import { problemText, refuse, refuseClient } from './server-refuse.ts'
 
-export interface ServerLimits {
-  /** To receive all headers of a request. Default 10000. */
-  readonly headersTimeoutMs?: number | undefined
-  /** To receive a whole request. Default 60000. */
-  readonly requestTimeoutMs?: number | undefined
-  /**
-   * How long an idle connection is kept. Default 65000: longer than the 60 s of most load balancers, because whoever keeps a
-   * connection longer than its peer sends requests into connections that are just being closed.
-   */
-  readonly keepAliveTimeoutMs?: number | undefined
-  /** All headers of a request together. Default 16384. */
-  readonly maxHeaderBytes?: number | undefined
-}
+type Listener = (request: IncomingMessage, response: ServerResponse) => void
 
-/** An HTTP/1.1 server that can stop without losing a request. */
+/** An HTTP server that can stop without losing a request. */
 export interface DrainableServer {
-  readonly node: HttpServer
+  readonly node: HttpServer | HttpsServer
   readonly connections: number
   /** Requests being served. */
   readonly requests: number
@@ -33,66 +30,171 @@ export interface DrainableServer {
    */
   listen(port: number, host: string): Promise<number>
   /**
-   * Responses on the connections there are now say `Connection: close`. Later ones do not: a client that comes back here, because it
-   * knows of no other place, would open a connection per request.
+   * The connections there are end with their next response (`Connection: close`, GOAWAY). Later ones do not: a client that
+   * comes back here, because it knows of no other place, would open a connection per request.
    */
   announceClose(): void
-  /** Accepts no more connections; those there are live on until their next response, which says `Connection: close`. */
+  /** Accepts no more connections; those there are live on until their next response. */
   stopAccepting(): Promise<void>
+  /** Ends WebSockets and event streams, each after a random part of `spreadMs`, so that not all come back at once. */
+  sayGoodbye(spreadMs: number): void
   /** Closes connections on which nothing is going on and nothing has begun to arrive. */
   closeIdle(): void
   /** Resolves when the last connection is gone. */
   whenClosed(): Promise<void>
   /** Cuts what is left. */
   closeAll(): void
+  /**
+   * New connections get this certificate; those there are keep theirs.
+   *
+   * @throws {ServiceError} `FAIRLEAD_SERVICE_TLS`; the old certificate stays in use.
+   */
+  renewTls(tls: ServerTls): void
 }
 
-export function createDrainableServer(
-  handle: (request: IncomingMessage, response: ServerResponse) => void,
-  limits: ServerLimits = {},
-): DrainableServer {
-  const connections = new Map<Socket, ConnectionUse>()
+/**
+ * A server on one port for HTTP/1.1, and as wanted TLS, HTTP/2 and WebSockets.
+ *
+ * @throws {ServiceError} `FAIRLEAD_SERVICE_TLS`
+ */
+export function createDrainableServer(handle: Listener, options: ServerOptions = {}): DrainableServer {
+  const connections = new Set<Connection>()
   const emptied = Promise.withResolvers<void>()
+  const headersTimeoutMs = options.headersTimeoutMs ?? 10_000
+  const maxConnections = options.maxConnections ?? Infinity
   let isDraining = false
   let isClosed = false
+  let goodbyeSpreadMs: number | undefined
   let accepted = 0
+  let refusing = 0
 
-  const serve = (request: IncomingMessage, response: ServerResponse): void => {
-    const use = connections.get(request.socket)
-    if (use !== undefined) track(use, request, response)
-    if (use?.isLeaving) response.setHeader('connection', 'close')
-    handle(request, response)
+  const tell = (refusal: Refusal | undefined): void => {
+    if (refusal !== undefined) options.onRefused?.(refusal)
   }
+  const serve: Listener = (request, response) => {
+    const connection = connectionOf(request.socket)
+    if (connection instanceof Http1Connection && !connection.begin(response)) return
+    if (request.headers.host === undefined && request.httpVersion === '1.1') refuseHostless(response, tell)
+    else handle(request, response)
+  }
+  const node = createNodeServer(options, serve)
+  const h2 = options.http2
+    ? createHttp2Host(handle, options, () => tell({ status: 408, reason: 'timeout' }))
+    : undefined
+
   const settle = (): void => {
     if (isClosed && connections.size === 0) emptied.resolve()
   }
-  const announce = (): void => {
-    isDraining = true
-    for (const use of connections.values()) {
-      use.isLeaving = true
-      for (const response of use.active) if (!response.headersSent) response.setHeader('connection', 'close')
+  const add = (connection: Connection): void => {
+    connections.add(connection)
+    if (goodbyeSpreadMs !== undefined) connection.sayGoodbye(0)
+    if (isClosed) connection.leave()
+  }
+  const remove = (connection: Connection): void => {
+    connections.delete(connection)
+    settle()
+  }
+
+  /** `pending` becomes a connection of a known protocol. */
+  const open = (pending: PendingConnection, socket: Socket, protocol: 'h2' | 'http/1.1'): void => {
+    connections.delete(pending)
+    let connection: Connection
+    if (protocol === 'h2' && h2 !== undefined) connection = h2.accept(socket)
+    else connection = openHttp1(socket)
+    add(connection)
+    socket.once('close', () => remove(connection))
+  }
+  const openHttp1 = (socket: Socket): Http1Connection => {
+    const connection = new Http1Connection(socket)
+    bindConnection(socket, connection)
+    listenHttp1.call(node, socket)
+    return connection
+  }
+
+  // Node's own listener is called by ours: after the bookkeeping, and only for what speaks HTTP/1.1.
+  const listenHttp1 = takeListener(node, options.tls ? 'secureConnection' : 'connection')
+  const listenTls = options.tls ? takeListener(node, 'connection') : undefined
+  /** Within their TLS handshake, by the peer's address: Node does not tell which socket became which. */
+  const handshakes = new Map<string, PendingConnection>()
+
+  const onConnection = (socket: Socket): void => {
+    accepted += 1
+    if (connections.size >= maxConnections) {
+      tell(turnAway(socket))
+      return
+    }
+    if (listenTls !== undefined) {
+      const pending = addPending(socket)
+      const peer = peerOf(socket)
+      handshakes.set(peer, pending)
+      socket.once('close', () => handshakes.delete(peer))
+      listenTls.call(node, socket)
+    } else if (h2 === undefined) {
+      const connection = openHttp1(socket)
+      add(connection)
+      socket.once('close', () => remove(connection))
+    } else {
+      const pending = addPending(socket)
+      detectProtocol(socket, headersTimeoutMs, {
+        onDetected: (protocol) => open(pending, socket, protocol),
+        onTimeout() {
+          refuse(socket, 408, 'The request did not arrive in time')
+          tell({ status: 408, reason: 'timeout' })
+        },
+      })
     }
   }
-  const node = createServer(
-    {
-      headersTimeout: limits.headersTimeoutMs ?? 10_000,
-      requestTimeout: limits.requestTimeoutMs ?? 60_000,
-      keepAliveTimeout: limits.keepAliveTimeoutMs ?? 65_000,
-      maxHeaderSize: limits.maxHeaderBytes ?? 16 * 1024,
-      // How often the two timeouts are looked at; Node's 30 s would make a limit of 10 s one of 40 s.
-      connectionsCheckingInterval: Math.min(1000, limits.headersTimeoutMs ?? 1000),
-      noDelay: true,
-    },
-    serve,
-  )
-  node.on('connection', (socket: Socket) => {
-    accepted += 1
-    connections.set(socket, { active: new Set(), quietAtBytes: 0, isLeaving: false })
-    socket.once('close', () => {
-      connections.delete(socket)
-      settle()
+  const addPending = (socket: Socket): PendingConnection => {
+    const pending = new PendingConnection(socket)
+    add(pending)
+    socket.once('close', () => remove(pending))
+    return pending
+  }
+  const turnAway = (socket: Socket): Refusal => {
+    // An answer costs a connection for a moment; a flood is not worth that, nor is a handshake.
+    if (listenTls !== undefined || refusing >= 64) {
+      socket.destroy()
+      return { status: undefined, reason: 'too-many-connections' }
+    }
+    refusing += 1
+    socket.once('close', () => (refusing -= 1))
+    refuse(socket, 503, 'There are too many connections', { 'retry-after': 1 })
+    return { status: 503, reason: 'too-many-connections' }
+  }
+  node.on('connection', onConnection)
+  node.on('secureConnection', (socket: TLSSocket) => {
+    const pending = handshakes.get(peerOf(socket)) ?? addPending(socket)
+    open(pending, socket, socket.alpnProtocol === 'h2' ? 'h2' : 'http/1.1')
+  })
+  node.on('clientError', (error, socket) => tell(refuseClient(error, socket)))
+  node.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
+    const connection = connectionOf(socket)
+    if (!(connection instanceof Http1Connection) || options.upgrade === undefined) {
+      socket.destroy()
+      return
+    }
+    connection.isUpgraded = true
+    const refuseIt = (status: number, detail: string): void =>
+      refuse(socket, status, detail, status === 503 ? { 'retry-after': 1 } : {})
+    if (connection.isGone) {
+      refuseIt(503, 'The service is stopping')
+      return
+    }
+    void giveAway(options.upgrade, {
+      request,
+      socket,
+      head,
+      refuse: refuseIt,
+      onLeave: (farewell) => void connection.onLeave(farewell),
     })
   })
+  const sweep = h2 === undefined ? undefined : setInterval(() => endSlow(connections, options), 1000)
+  sweep?.unref()
+
+  const announce = (): void => {
+    isDraining = true
+    for (const connection of connections) connection.leave()
+  }
 
   return {
     node,
@@ -101,7 +203,7 @@ export function createDrainableServer(
     },
     get requests() {
       let count = 0
-      for (const { active } of connections.values()) count += active.size
+      for (const { requests } of connections) count += requests
       return count
     },
     get isDraining() {
@@ -129,41 +231,128 @@ export function createDrainableServer(
       NetServer.prototype.close.call(node)
       settle()
     },
+    sayGoodbye(spreadMs) {
+      goodbyeSpreadMs = spreadMs
+      for (const connection of connections) connection.sayGoodbye(spreadMs)
+    },
     closeIdle() {
-      for (const [socket, use] of connections) if (isIdle(socket, use)) socket.destroySoon()
+      for (const connection of connections) connection.closeIdle()
     },
     whenClosed: () => emptied.promise,
     closeAll() {
       // Also ends http.Server's own timer, which the plain close left running.
-      HttpServer.prototype.close.call(node, () => {})
+      node.close(() => {})
+      clearInterval(sweep)
       isClosed = true
-      for (const socket of connections.keys()) socket.destroy()
+      for (const connection of connections) connection.destroy()
       settle()
+    },
+    renewTls(tls) {
+      try {
+        // `node` is an HTTPS server when there was TLS to begin with.
+        if (!('setSecureContext' in node)) throw new TypeError('the server was created without TLS')
+        node.setSecureContext(tls)
+      } catch (error) {
+        throw tlsInvalid(error)
+      }
     },
   }
 }
 
-interface ConnectionUse {
-  readonly active: Set<ServerResponse>
-  /** Bytes received when the last response was done: more than that means another request has begun to arrive. */
-  quietAtBytes: number
-  /** Its next response is its last. */
-  isLeaving: boolean
+type Listening = (this: HttpServer | HttpsServer, socket: Socket) => void
+
+function createNodeServer(options: ServerOptions, serve: Listener): HttpServer | HttpsServer {
+  const headersTimeoutMs = options.headersTimeoutMs ?? 10_000
+  const nodeOptions: NodeOptions = {
+    headersTimeout: headersTimeoutMs,
+    requestTimeout: options.requestTimeoutMs ?? 60_000,
+    keepAliveTimeout: options.keepAliveTimeoutMs ?? 65_000,
+    maxHeaderSize: options.maxHeaderBytes ?? 16 * 1024,
+    // How often the two timeouts are looked at; Node's 30 s would make a limit of 10 s one of 40 s.
+    connectionsCheckingInterval: Math.min(1000, headersTimeoutMs),
+    noDelay: true,
+    // Whatever flags the process was started with: two readings of one request are how requests are smuggled.
+    insecureHTTPParser: false,
+    // Done here, with an answer that says why.
+    requireHostHeader: false,
+    shouldUpgradeCallback: (request) => options.upgrade !== undefined && isWebSocket(request),
+  }
+  const server = options.tls
+    ? createTlsServer(options, options.tls, nodeOptions, serve)
+    : createServer(nodeOptions, serve)
+  server.maxRequestsPerSocket = options.maxRequestsPerSocket ?? 0
+  return server
 }
 
-function track(use: ConnectionUse, request: IncomingMessage, response: ServerResponse): void {
-  use.active.add(response)
-  response.once('close', () => {
-    use.active.delete(response)
-    use.quietAtBytes = request.socket.bytesRead
-  })
+function createTlsServer(
+  options: ServerOptions,
+  tls: ServerTls,
+  nodeOptions: NodeOptions,
+  serve: Listener,
+): HttpsServer {
+  try {
+    return process.getBuiltinModule('node:https').createServer(
+      {
+        ...nodeOptions,
+        ...tls,
+        ALPNProtocols: options.http2 ? ['h2', 'http/1.1'] : ['http/1.1'],
+        handshakeTimeout: nodeOptions.headersTimeout,
+      },
+      serve,
+    )
+  } catch (error) {
+    throw tlsInvalid(error)
+  }
 }
 
-function isIdle(socket: Socket, use: ConnectionUse): boolean {
-  return use.active.size === 0 && socket.bytesRead <= use.quietAtBytes
+function isWebSocket(request: IncomingMessage): boolean {
+  // While an answer is on its way the socket is not free to be given away.
+  return (
+    request.method === 'GET' &&
+    request.headers.upgrade?.toLowerCase() === 'websocket' &&
+    connectionOf(request.socket)?.requests === 0
+  )
 }
 
-async function listen(server: HttpServer, port: number, host: string): Promise<number> {
+async function giveAway(
+  handle: NonNullable<ServerOptions['upgrade']>,
+  upgrade: Parameters<NonNullable<ServerOptions['upgrade']>>[0],
+): Promise<void> {
+  const ignore = (): void => {}
+  // The peer may reset the connection while the handler still thinks about it.
+  upgrade.socket.on('error', ignore)
+  try {
+    await handle(upgrade)
+  } catch {
+    upgrade.refuse(500, 'The connection could not be upgraded')
+  }
+}
+
+function refuseHostless(response: ServerResponse, tell: (refusal: Refusal) => void): void {
+  response.writeHead(400, { connection: 'close', 'content-type': 'application/problem+json' })
+  response.end(problemText(400, 'The request has no Host header'))
+  tell({ status: 400, reason: 'bad-request' })
+}
+
+function endSlow(connections: Iterable<Connection>, { requestTimeoutMs = 60_000 }: ServerOptions): void {
+  const now = performance.now()
+  for (const connection of connections)
+    if (connection instanceof Http2Connection) connection.endSlow(requestTimeoutMs, now)
+}
+
+/** Takes Node's own listener off, for ours to call. */
+function takeListener(server: HttpServer | HttpsServer, event: 'connection' | 'secureConnection'): Listening {
+  const listeners: Function[] = (server as NetServer).listeners(event)
+  const own = listeners[0] as Listening
+  server.removeListener(event, own)
+  return own
+}
+
+function peerOf(socket: Socket): string {
+  return `${socket.remoteAddress} ${socket.remotePort}`
+}
+
+async function listen(server: NetServer, port: number, host: string): Promise<number> {
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   server.once('error', reject)
   server.listen({ port, host }, resolve)

@@ -4,7 +4,7 @@ import { contextNames } from '../http/context.ts'
 import type { RequestContext } from '../http/context.ts'
 import { createRouteTable } from '../http/router.ts'
 import type { Router, RouteTable } from '../http/router.ts'
-import type { ServerLimits } from '../http/server.ts'
+import type { ServerLimits } from '../http/server-options.ts'
 import type { ResourceMap, ResourceValues } from '../lifecycle/resource.ts'
 
 export interface ServiceDefinition<Uses extends ResourceMap> {
