@@ -1,4 +1,4 @@
-import { writeSync } from 'node:fs'
+import { fstatSync, writeSync } from 'node:fs'
 import { codeOf } from '../errors.ts'
 
 /** Where finished lines go. */
@@ -7,6 +7,10 @@ export interface LogSink {
   write(line: string): void
   /** Writes out what is held back, before returning. */
   flush(): void
+  /** Lines lost so far, if the sink may lose any. */
+  readonly dropped?: number | undefined
+  /** Makes the line that tells how many were lost. Set by the first logger that writes here. */
+  renderDropped?: ((count: number) => string) | undefined
 }
 
 export interface FileSinkOptions {
@@ -14,72 +18,151 @@ export interface FileSinkOptions {
   readonly bufferBytes?: number | undefined
   /** Bytes kept while the reader is slow; lines beyond are dropped and counted. Default 1 MiB. */
   readonly maxPendingBytes?: number | undefined
+  /** How long {@link LogSink.flush} waits for a reader that is slow. Default 1000. */
+  readonly flushTimeoutMs?: number | undefined
 }
 
 let stdout: LogSink | undefined
 
 /** The process's one sink on standard output: two buffers would mix up the order of lines. */
 export function hostStdout(): LogSink {
-  stdout ??= createFileSink(1)
+  if (stdout === undefined) {
+    stdout = createFileSink(1)
+    makeNonBlocking(1)
+    // process.exit() ends the turn that would have written the last lines.
+    process.on('exit', () => stdout?.flush())
+  }
   return stdout
 }
 
 /**
  * Writes lines to a file descriptor, those of one turn of the event loop by one system call. A reader that is slow, gone, or a disk
  * that is full never stops or crashes the service: what cannot be written stays pending up to a bound, beyond it
- * lines are dropped, and the next line that gets through says how many.
+ * lines are dropped, and the first line that gets through says how many. A pipe must not be in blocking mode, else a
+ * reader that stops stops the service; standard output is seen to.
  */
 export function createFileSink(fd: number, options: FileSinkOptions = {}): LogSink {
   const bufferBytes = options.bufferBytes ?? 16 * 1024
   const maxPendingBytes = options.maxPendingBytes ?? 1024 * 1024
+  const flushTimeoutMs = options.flushTimeoutMs ?? 1000
   let pending = ''
   // What an interrupted write left over. Bytes, because it may begin in the middle of a character.
   let rest: Uint8Array = new Uint8Array()
   let dropped = 0
+  /** Of those, how many were not told yet. */
+  let untold = 0
   let scheduled: NodeJS.Immediate | NodeJS.Timeout | undefined
+  let retryMs = 0
 
-  const flush = (): void => {
-    scheduled = undefined
-    if (dropped > 0 && rest.length + pending.length < maxPendingBytes) {
-      pending += `{"time":"${new Date().toISOString()}","level":"warn","msg":"log lines dropped","count":${dropped}}\n`
-      dropped = 0
-    }
+  const drop = (lines: number): void => {
+    dropped += lines
+    untold += lines
+  }
+  /** Hands over what there is; false when the descriptor takes no more now. */
+  const push = (): 'done' | 'full' | 'failed' => {
     const bytes = Buffer.from(pending)
     pending = ''
-    rest = writeAll(fd, rest.length === 0 ? bytes : Buffer.concat([rest, bytes]))
+    const { left, error } = writeAll(fd, rest.length === 0 ? bytes : Buffer.concat([rest, bytes]))
+    rest = left
+    if (error === undefined) return 'done'
+    if (error === 'EAGAIN' || error === 'EWOULDBLOCK') return 'full'
+    if (error === 'EPIPE' || error === 'EBADF') {
+      // Nobody will ever read it: keeping it would only fill memory.
+      drop(countLines(rest))
+      rest = new Uint8Array()
+    }
+    return 'failed'
+  }
+  const tell = (): void => {
+    if (untold === 0) return
+    const line = sink.renderDropped?.(untold) ?? renderDropped(untold)
+    untold = 0
+    pending = line + pending
+  }
+  const flushSoon = (): void => {
+    scheduled = undefined
+    let outcome = push()
+    if (outcome === 'done' && untold > 0) {
+      tell()
+      outcome = push()
+    }
     // The pipe is full or the disk is: try again later, without holding the process open for it.
-    if (rest.length > 0) scheduled ??= setTimeout(flush, 50).unref()
+    retryMs = outcome === 'done' || rest.length === 0 ? 0 : Math.min(50, Math.max(1, retryMs * 2))
+    if (retryMs > 0) scheduled ??= setTimeout(flushSoon, retryMs).unref()
   }
 
-  return {
+  const sink: LogSink = {
+    renderDropped: undefined,
+    get dropped() {
+      return dropped
+    },
     write(line) {
       if (rest.length + pending.length + line.length > maxPendingBytes) {
-        dropped += 1
+        drop(1)
         return
       }
       pending += line
-      if (pending.length >= bufferBytes && !isRetrying(scheduled)) flush()
-      else scheduled ??= setImmediate(flush)
+      if (retryMs > 0) return
+      if (pending.length >= bufferBytes) flushSoon()
+      else scheduled ??= setImmediate(flushSoon)
     },
-    flush,
+    flush() {
+      let outcome = push()
+      const until = performance.now() + flushTimeoutMs
+      while (outcome === 'full' && performance.now() < until) {
+        sleepNow(2)
+        outcome = push()
+      }
+      if (outcome === 'done' && untold > 0) {
+        tell()
+        push()
+      }
+      if (rest.length > 0 && scheduled === undefined) flushSoon()
+    },
+  }
+  return sink
+}
+
+/**
+ * A blocking write into a pipe that nobody empties stops the whole process. Node puts the pipe of a standard stream into
+ * non-blocking mode when it is first looked at.
+ */
+function makeNonBlocking(fd: 1): void {
+  try {
+    const { mode } = fstatSync(fd)
+    const kind = mode & 0o17_0000
+    if (kind === 0o01_0000 || kind === 0o14_0000) void process.stdout
+  } catch {
+    // Closed: writing will find out.
   }
 }
 
-function isRetrying(scheduled: NodeJS.Immediate | NodeJS.Timeout | undefined): boolean {
-  return scheduled !== undefined && 'refresh' in scheduled
-}
-
-/** Writes as much as the descriptor takes now; returns the rest. */
-function writeAll(fd: number, bytes: Uint8Array): Uint8Array {
-  let rest = bytes
-  while (rest.length > 0) {
+/** Writes as much as the descriptor takes now; returns the rest and why it is left. */
+function writeAll(fd: number, bytes: Uint8Array): { readonly left: Uint8Array; readonly error: string | undefined } {
+  let left = bytes
+  while (left.length > 0) {
     try {
-      rest = rest.subarray(writeSync(fd, rest))
+      left = left.subarray(writeSync(fd, left))
     } catch (error) {
-      if (codeOf(error) === 'EINTR') continue
-      // Nobody will ever read it: keeping it would only fill memory.
-      return codeOf(error) === 'EPIPE' || codeOf(error) === 'EBADF' ? new Uint8Array() : rest
+      const code = codeOf(error) ?? 'unknown'
+      if (code !== 'EINTR') return { left, error: code }
     }
   }
-  return rest
+  return { left, error: undefined }
+}
+
+function countLines(bytes: Uint8Array): number {
+  let count = 0
+  for (const byte of bytes) if (byte === 10) count += 1
+  return count
+}
+
+function renderDropped(count: number): string {
+  return `{"time":"${new Date().toISOString()}","level":"warn","msg":"log lines dropped","count":${count}}\n`
+}
+
+const never = new Int32Array(new SharedArrayBuffer(4))
+
+function sleepNow(ms: number): void {
+  Atomics.wait(never, 0, 0, ms)
 }

@@ -1,7 +1,7 @@
 import { settingInvalid } from '../errors.ts'
 import type { Environment } from '../lifecycle/resource.ts'
-import { isLogLevel, logLevels } from '../log/logger.ts'
-import type { LogLevel } from '../log/logger.ts'
+import { readLogSettings } from '../log/settings.ts'
+import type { LogSettings } from '../log/settings.ts'
 
 /** What a service takes from its environment; {@link StartOptions} win over it. */
 export interface Settings {
@@ -11,10 +11,8 @@ export interface Settings {
   readonly port: number
   /** ADMIN_PORT, default none. */
   readonly adminPort: number | undefined
-  /** LOG_LEVEL, default `info`. */
-  readonly logLevel: LogLevel
-  /** LOG_FORMAT `json` or `pretty`; default `pretty` when standard output is a terminal, else `json`. */
-  readonly logFormat: 'json' | 'pretty'
+  /** LOG_LEVEL, LOG_FORMAT, LOG_SAMPLING: see docs/service/logs.md. */
+  readonly log: LogSettings
   /** SERVICE_VERSION. */
   readonly version: string | undefined
   /** ENVIRONMENT, else NODE_ENV, else `development`. */
@@ -39,8 +37,7 @@ export function readSettings(env: Environment, isTerminal: boolean): Settings {
     host: given(env, 'HOST') ?? '0.0.0.0',
     port: readNumber(env, 'PORT', 65_535) ?? 8080,
     adminPort: readNumber(env, 'ADMIN_PORT', 65_535),
-    logLevel: readLogLevel(env),
-    logFormat: readLogFormat(env) ?? (isTerminal ? 'pretty' : 'json'),
+    log: readLogSettings(env, isTerminal),
     version: given(env, 'SERVICE_VERSION'),
     environment: given(env, 'ENVIRONMENT') ?? given(env, 'NODE_ENV') ?? 'development',
     drain: {
@@ -56,18 +53,6 @@ function readNumber(env: Environment, name: string, max: number): number | undef
   if (text === undefined) return undefined
   if (!/^\d{1,9}$/.test(text) || Number(text) > max) throw settingInvalid(name, text, `a whole number from 0 to ${max}`)
   return Number(text)
-}
-
-function readLogLevel(env: Environment): LogLevel {
-  const text = given(env, 'LOG_LEVEL')?.toLowerCase() ?? 'info'
-  if (!isLogLevel(text)) throw settingInvalid('LOG_LEVEL', text, `one of ${logLevels.join(', ')}`)
-  return text
-}
-
-function readLogFormat(env: Environment): 'json' | 'pretty' | undefined {
-  const text = given(env, 'LOG_FORMAT')?.toLowerCase()
-  if (text === undefined || text === 'json' || text === 'pretty') return text
-  throw settingInvalid('LOG_FORMAT', text, 'json or pretty')
 }
 
 /** A variable set to nothing counts as not set. */

@@ -113,12 +113,8 @@ export async function start<Uses extends ResourceMap>(
 /** The logger a service gets when it brings none. */
 export function createServiceLogger(name: string, settings: Settings): Logger {
   return createLogger({
-    level: settings.logLevel,
-    format: settings.logFormat,
-    fields:
-      settings.logFormat === 'json'
-        ? { service: name, ...(settings.version ? { version: settings.version } : {}) }
-        : {},
+    ...settings.log,
+    fields: settings.log.format === 'pretty' ? {} : { service: name, version: settings.version },
     context: requestFields,
   })
 }
