@@ -48,6 +48,8 @@ export class Exchange implements RequestScope, ServedRequest {
   span: unknown = undefined
   error: unknown = undefined
   grpcStatus: number | undefined = undefined
+  /** Who knows the route, when it is not this package's router. */
+  routeOf: ((request: IncomingMessage) => string | undefined) | undefined = undefined
   /** When `finish` was called. */
   #endedAt = 0
   #status = 0
@@ -130,6 +132,7 @@ export class Exchange implements RequestScope, ServedRequest {
     const isWhole = this.response.writableFinished
     this.#endedAt = performance.now()
     this.#status = isWhole ? this.response.statusCode : callerLeft
+    if (this.routeOf !== undefined && this.route === unmatched) this.route = this.routeOf(this.request) ?? unmatched
     if (!isWhole) this.#abort?.abort(callerGone())
   }
 }

@@ -5,9 +5,10 @@ import { discardBody, formFields, parseBody, readBody } from './body.ts'
 import type { RequestContext } from './context.ts'
 import { Exchange } from './exchange.ts'
 import type { ServedRequest, TraceReader } from './exchange.ts'
-import { HttpError, problem, toProblem } from './problem.ts'
+import type { HostedApp } from './hosted.ts'
+import { HttpError, problem } from './problem.ts'
+import { problemReply } from './problem-reply.ts'
 import { reply } from './reply.ts'
-import type { Reply } from './reply.ts'
 import { createRequest } from './request.ts'
 import type { Route, RouteMatch } from './router.ts'
 import { checkAnswer, InputCheck } from './schema.ts'
@@ -19,6 +20,8 @@ export interface HandlerOptions {
   readonly match?: ((method: string, path: string) => RouteMatch) | undefined
   /** Answers what no route does. */
   readonly fetch?: ((request: Request, context: RequestContext) => unknown) | undefined
+  /** An application of another framework, which answers what no route does. It has been started. */
+  readonly app?: HostedApp | undefined
   /** Values by name, visible on every context. */
   readonly uses?: Readonly<Record<string, unknown>> | undefined
   readonly log: Logger
@@ -86,6 +89,7 @@ interface Host extends HandlerOptions {
 function serve(context: Context, exchange: Exchange, host: Host): void {
   try {
     const answer = answerOf(context, exchange, host)
+    if (answer === handedOver) return
     if (answer instanceof Promise) {
       answer
         .then((value) => send(exchange.response, value, exchange.requestId))
@@ -126,11 +130,15 @@ async function ownAnswer(error: unknown, context: Context, exchange: Exchange, h
   }
 }
 
+/** In place of an answer: somebody else will write it. */
+const handedOver: unique symbol = Symbol('handed over')
+
 function answerOf(context: Context, exchange: Exchange, host: Host): unknown {
   const { request } = exchange
+  const match = host.match === undefined ? nothing : host.match(exchange.method, exchange.path)
+  if (host.app !== undefined && match.kind !== 'found') return handOver(host.app, context, exchange, host)
   if (Number(request.headers['content-length'] ?? 0) > host.bodyLimitBytes)
     throw discardBody(request, host.bodyLimitBytes)
-  const match = host.match === undefined ? nothing : host.match(exchange.method, exchange.path)
   if (match.kind === 'found') return runRoute(context, exchange, host, match.route, match.params)
   if (match.kind === 'malformed') throw problem(400, 'The path has a malformed percent-encoding')
   if (host.fetch) {
@@ -141,6 +149,30 @@ function answerOf(context: Context, exchange: Exchange, host: Host): unknown {
   exchange.route = match.template
   if (request.method === 'OPTIONS') return reply(undefined, { status: 204, headers: { allow: match.allow } })
   throw new HttpError(405, `The method ${request.method} is not supported here`, { headers: { allow: match.allow } })
+}
+
+function handOver(app: HostedApp, context: Context, exchange: Exchange, host: Host): typeof handedOver {
+  const { request, response } = exchange
+  exchange.routeOf = app.routeOf
+  response.setHeader('x-request-id', exchange.requestId)
+  let isFallen = false
+  const next = (error?: unknown): void => {
+    if (isFallen) return
+    isFallen = true
+    const failure = error ?? problem(404, 'There is nothing at this path')
+    void serveError(asHttpError(failure), context, exchange, host)
+  }
+  const done = app.handle(request, response, exchange, next)
+  if (done instanceof Promise) done.catch(next)
+  return handedOver
+}
+
+/** Frameworks say with a `status` of 4xx that an error is the caller's (http-errors); then its message is for the caller. */
+function asHttpError(error: unknown): unknown {
+  if (!(error instanceof Error) || error instanceof HttpError) return error
+  const status = Reflect.get(error, 'statusCode') ?? Reflect.get(error, 'status')
+  const isCallers = typeof status === 'number' && status >= 400 && status < 500
+  return isCallers ? new HttpError(status, error.message, { cause: error }) : error
 }
 
 const nothing: RouteMatch = { kind: 'not-found' }
@@ -181,12 +213,6 @@ function readInput(context: Context, exchange: Exchange, host: Host, { schemas }
       check.add('body', body, value, (checked) => (context.body = checked))
       return check.end()
     })
-}
-
-function problemReply(error: unknown, requestId: string): Reply {
-  const { status, body } = toProblem(error, requestId)
-  const headers = error instanceof HttpError ? error.headers : {}
-  return reply(JSON.stringify(body), { status, headers: { ...headers, 'content-type': 'application/problem+json' } })
 }
 
 /** Getters, because most handlers use two or three of these and some are dear (an AbortSignal costs microseconds). */

@@ -111,47 +111,63 @@ function hasAny({ params, query, headers, body, response }: RouteSchemas): boole
 }
 
 function matchTree(root: Branch, method: string, path: string): RouteMatch {
-  const segments = path.slice(1).split('/')
-  const others = new Map<string, Route>()
   const values: string[] = []
-  const route = walk(root, 0)
-  if (route === undefined) {
-    const [other] = others.values()
-    return other === undefined
-      ? { kind: 'not-found' }
-      : { kind: 'method-not-allowed', template: other.template, allow: renderAllow(others.keys().toArray()) }
-  }
+  const route = findRoute(root, method, path, 1, values)
+  if (route === undefined) return findOthers(root, path)
   const params: Record<string, string> = {}
-  for (const [index, name] of route.names.entries()) {
+  for (let index = 0; index < route.names.length; index++) {
     const value = decode(values[index] ?? '')
-    if (value === undefined) return { kind: 'malformed' }
-    params[name] = value
+    if (value === undefined) return malformed
+    params[route.names[index] ?? ''] = value
   }
   return { kind: 'found', route, params }
+}
 
-  function walk(branch: Branch, depth: number): Route | undefined {
+const notFound: RouteMatch = Object.freeze({ kind: 'not-found' })
+const malformed: RouteMatch = Object.freeze({ kind: 'malformed' })
+
+/** Leaves the text of the parameters in `values`, as it stands in the path. `start` is where the next segment begins. */
+function findRoute(branch: Branch, method: string, path: string, start: number, values: string[]): Route | undefined {
+  if (start > path.length) return branch.routes.get(method)
+  const slash = path.indexOf('/', start)
+  const end = slash === -1 ? path.length : slash
+  const segment = path.slice(start, end)
+  const fixed = branch.fixed.get(segment)
+  const found = fixed && findRoute(fixed, method, path, end + 1, values)
+  if (found !== undefined) return found
+  if (branch.param !== undefined && segment !== '') {
+    values.push(segment)
+    const deeper = findRoute(branch.param, method, path, end + 1, values)
+    if (deeper !== undefined) return deeper
+    values.pop()
+  }
+  const last = branch.rest?.routes.get(method)
+  if (last !== undefined) values.push(path.slice(start))
+  return last
+}
+
+/** What there is at the path by other methods. */
+function findOthers(root: Branch, path: string): RouteMatch {
+  const others = new Map<string, Route>()
+  const segments = path.slice(1).split('/')
+  const collect = (branch: Branch | undefined): void => {
+    for (const [method, route] of branch?.routes ?? []) if (!others.has(method)) others.set(method, route)
+  }
+  const visit = (branch: Branch | undefined, depth: number): void => {
     const segment = segments[depth]
-    if (segment === undefined) return take(branch)
-    const fixed = branch.fixed.get(segment)
-    const found = fixed && walk(fixed, depth + 1)
-    if (found) return found
-    if (branch.param && segment !== '') {
-      values.push(segment)
-      const deeper = walk(branch.param, depth + 1)
-      if (deeper) return deeper
-      values.pop()
+    if (branch === undefined) return
+    if (segment === undefined) {
+      collect(branch)
+      return
     }
-    if (branch.rest === undefined) return undefined
-    values.push(segments.slice(depth).join('/'))
-    const last = take(branch.rest)
-    if (last === undefined) values.pop()
-    return last
+    visit(branch.fixed.get(segment), depth + 1)
+    if (segment !== '') visit(branch.param, depth + 1)
+    collect(branch.rest)
   }
-
-  function take(branch: Branch): Route | undefined {
-    for (const [name, candidate] of branch.routes) if (!others.has(name)) others.set(name, candidate)
-    return branch.routes.get(method)
-  }
+  visit(root, 0)
+  const [other] = others.values()
+  if (other === undefined) return notFound
+  return { kind: 'method-not-allowed', template: other.template, allow: renderAllow(others.keys().toArray()) }
 }
 
 function growBranch(root: Branch, path: string): Branch {
@@ -178,7 +194,7 @@ function parseNames(path: string): readonly string[] {
   const names = segments.flatMap((segment) =>
     segment.startsWith(':') ? [segment.slice(1)] : segment === '*' ? ['*'] : [],
   )
-  if (names.some((name) => !/^(\*|[A-Za-z_]\w*)$/.test(name)))
+  if (names.some((name) => !/^(\*|[A-Za-z_]\w*)$/.test(name) || name === '__proto__'))
     throw routeInvalid(path, 'a parameter has no proper name')
   if (new Set(names).size < names.length) throw routeInvalid(path, 'two parameters have the same name')
   if (segments.slice(0, -1).includes('*')) throw routeInvalid(path, '"*" is not its last segment')
