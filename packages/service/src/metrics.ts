@@ -24,7 +24,14 @@ export type {
   Metrics,
   ObservableOptions,
 } from './lib/metrics/metrics.ts'
+export { exposeMetrics } from './lib/metrics/expose.ts'
+export type { Exposition, ScrapeHeaders } from './lib/metrics/expose.ts'
+export type { OpenMetricsOptions } from './lib/metrics/openmetrics.ts'
+export { addRuntimeMetrics } from './lib/metrics/all.ts'
+export { addRequestMetrics, addServerMetrics } from './lib/metrics/http.ts'
+export type { MeasuredRequest, MeasuredServer } from './lib/metrics/http.ts'
 export { addProcessMetrics } from './lib/metrics/process.ts'
+export { addNodeMetrics } from './lib/metrics/runtime.ts'
 export type {
   CollectedFamily,
   CollectedHistogram,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { createMetrics } from './metrics.ts'
-import { addProcessMetrics } from './process.ts'
+import { addRuntimeMetrics } from './all.ts'
 import { parseExposition } from './exposition.fixture.ts'
 
 describe('createMetrics', () => {
@@ -76,7 +76,7 @@ describe('createMetrics', () => {
 
   it('tells about the process', () => {
     const metrics = createMetrics()
-    const end = addProcessMetrics(metrics)
+    const end = addRuntimeMetrics(metrics)
     const families = parseExposition(metrics.render())
     end()
     const value = (name: string): number =>
@@ -84,7 +84,7 @@ describe('createMetrics', () => {
     assert.ok(value('process_resident_memory_bytes') > 1e6)
     assert.ok(value('process_cpu_seconds_total') > 0)
     assert.ok(Math.abs(value('process_start_time_seconds') - Date.now() / 1000) < 3600)
-    assert.ok(value('nodejs_heap_used_bytes') > 1e6)
+    assert.ok(value('nodejs_heap_size_used_bytes') > 1e6)
   })
 })
 

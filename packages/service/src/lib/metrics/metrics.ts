@@ -1,6 +1,7 @@
 import { metricInvalid } from '../errors.ts'
 import type { CollectedFamily, CollectedSeries, OtelNaming } from './collected.ts'
 import type { NativeOptions } from './native.ts'
+import { contentTypes } from './negotiate.ts'
 import { createSeriesTable } from './series.ts'
 import type { SeriesTable } from './series.ts'
 import { renderText } from './text.ts'
@@ -83,6 +84,8 @@ export interface Metrics {
   observable<const Name extends string = never>(name: string, options: ObservableOptions<Name>): () => void
   /** Facts that do not change, as labels of a series with the value 1. The name ends in `_info`. */
   info(name: string, help: string, values: Readonly<Record<string, string>>): void
+  /** Takes a metric away; its name is free again. Nothing happens when there is none. */
+  remove(name: string): void
   /** Calls `update` before each collection: the place to set gauges that are read and not counted. Returns what ends it. */
   onCollect(update: () => void): () => void
   /** Everything as it is now, a copy. In order of definition. */
@@ -97,7 +100,7 @@ export const defaultBuckets: readonly number[] = [
 ]
 
 /** Content type of {@link Metrics.render}. */
-export const metricsContentType = 'text/plain; version=0.0.4; charset=utf-8'
+export const metricsContentType: string = contentTypes.text
 
 /** Base units of the Prometheus naming advice, and the ones that are counted in whole. */
 const knownUnits = ['seconds', 'bytes', 'ratio', 'celsius', 'volts', 'amperes', 'joules', 'grams', 'meters', 'cores']
@@ -190,6 +193,9 @@ export function createMetrics(): Metrics {
       const series = [{ labels, startTimeMs: Date.now(), value: 1 }]
       const described = describe(name, 'info', { help, labels: Object.keys(values) })
       register(families, { ...described, read: () => series, overflows: () => 0 })
+    },
+    remove(name) {
+      families.delete(name)
     },
     onCollect(update) {
       // Wrapped, so that the same function given twice is called twice.

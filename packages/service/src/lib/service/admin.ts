@@ -4,7 +4,7 @@ import type { Health } from '../health/health.ts'
 import { reply } from '../http/reply.ts'
 import type { Reply } from '../http/reply.ts'
 import { send } from '../http/send.ts'
-import { metricsContentType } from '../metrics/metrics.ts'
+import { exposeMetrics } from '../metrics/expose.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 
 type Listener = (request: IncomingMessage, response: ServerResponse) => void
@@ -16,9 +16,7 @@ type Listener = (request: IncomingMessage, response: ServerResponse) => void
 export function createAdminListener(health: Health, metrics: Metrics, next: Listener): Listener {
   return (request, response) => {
     const answer =
-      request.method === 'GET' || request.method === 'HEAD'
-        ? findAnswer(request.url ?? '/', health, metrics)
-        : undefined
+      request.method === 'GET' || request.method === 'HEAD' ? findAnswer(request, health, metrics) : undefined
     if (answer === undefined) next(request, response)
     else void answer.then((found) => send(response, found))
   }
@@ -29,11 +27,13 @@ export function answerNotFound(_request: IncomingMessage, response: ServerRespon
   void send(response, reply({ paths: ['/health', '/health/live', '/health/ready', '/metrics'] }, { status: 404 }))
 }
 
-function findAnswer(url: string, health: Health, metrics: Metrics): Promise<Reply> | undefined {
-  const [path = '/'] = url.split('?', 1)
+function findAnswer(request: IncomingMessage, health: Health, metrics: Metrics): Promise<Reply> | undefined {
+  const [path = '/'] = (request.url ?? '/').split('?', 1)
   const headers = { 'cache-control': 'no-store' }
   if (path === '/metrics') {
-    return Promise.resolve(reply(metrics.render(), { headers: { ...headers, 'content-type': metricsContentType } }))
+    return exposeMetrics(metrics, request.headers).then((answer) =>
+      reply(answer.body, { headers: { ...headers, ...answer.headers } }),
+    )
   }
   return findHealthEndpoint(path)?.(health).then(({ status, body }) => reply(body, { status, headers }))
 }

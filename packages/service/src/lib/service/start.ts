@@ -11,9 +11,10 @@ import { startResources } from '../lifecycle/start.ts'
 import type { StartedResources } from '../lifecycle/start.ts'
 import { createLogger } from '../log/logger.ts'
 import type { Logger } from '../log/logger.ts'
+import { addServerMetrics } from '../metrics/http.ts'
 import { createMetrics } from '../metrics/metrics.ts'
 import type { Metrics } from '../metrics/metrics.ts'
-import { addProcessMetrics } from '../metrics/process.ts'
+import { addRuntimeMetrics } from '../metrics/all.ts'
 import { currentScope } from '../trace/current.ts'
 import { answerNotFound, createAdminListener } from './admin.ts'
 import type { Service } from './definition.ts'
@@ -142,11 +143,11 @@ function createParts<Uses extends ResourceMap>(
   const version = definition.version ?? settings.version
   const health = createHealth({ service: service.name, version, environment: settings.environment })
   const metrics = givenMetrics ?? createMetrics()
-  const endProcessMetrics = givenMetrics ? () => {} : addProcessMetrics(metrics)
-  metrics
-    .gauge('service_info', { help: 'The service and its version.', labels: ['service', 'version'] })
-    .labels({ service: service.name, version: version ?? 'unknown' })
-    .set(1)
+  const endProcessMetrics = givenMetrics ? () => {} : addRuntimeMetrics(metrics)
+  metrics.info('service_info', 'The service and its version.', {
+    service: service.name,
+    version: version ?? 'unknown',
+  })
   const observe = createRequestObserver(metrics, log)
 
   let handler: Parameters<typeof createAdminListener>[2] = (_request, response) =>
@@ -171,7 +172,7 @@ function createParts<Uses extends ResourceMap>(
           host: definition.admin?.host,
           server: createDrainableServer(createAdminListener(health, metrics, answerNotFound)),
         }
-  metrics.onCollect(gaugeConnections(metrics, server))
+  addServerMetrics(metrics, server)
 
   return {
     health,
@@ -228,15 +229,6 @@ function addChecks<Uses extends ResourceMap>(
   }
   for (const [name, check] of Object.entries(definition.checks ?? {})) {
     health.addCheck(name, (signal) => check.check(resources.values, signal), check)
-  }
-}
-
-function gaugeConnections(metrics: Metrics, server: DrainableServer): () => void {
-  const connections = metrics.gauge('http_active_connections', { help: 'Open connections of HTTP clients.' })
-  const requests = metrics.gauge('http_requests_in_flight', { help: 'HTTP requests being served.' })
-  return () => {
-    connections.set(server.connections)
-    requests.set(server.requests)
   }
 }
 
