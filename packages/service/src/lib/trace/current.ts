@@ -1,8 +1,12 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { randomUUID } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import { callerTimeoutMs, expectedTimeoutHeader } from '../mesh/deadline.ts'
 import { meshHeaders } from '../mesh/headers.ts'
 import type { MeshSettings } from '../mesh/settings.ts'
+import { isBaggageHeader, parseBaggage, renderBaggage } from './baggage.ts'
+import type { Baggage } from './baggage.ts'
+import type { Propagation } from './propagation.ts'
 import { renderTraceparent } from './traceparent.ts'
 import type { TraceContext } from './traceparent.ts'
 
@@ -20,16 +24,105 @@ export interface RequestScope {
   span?: unknown
 }
 
-const storage = new AsyncLocalStorage<RequestScope>()
+/** Work that belongs to no request, but to a context of the OpenTelemetry API. */
+export class DetachedScope {
+  readonly context: unknown
+  constructor(context: unknown) {
+    this.context = context
+  }
+}
+
+/** A request's scope with something changed for a part of its work: the span, the baggage, the OpenTelemetry context. */
+export class DerivedScope implements RequestScope {
+  readonly trace: TraceContext
+  readonly baggage: Baggage | undefined
+  span: unknown
+  /** Of the OpenTelemetry bridge. */
+  readonly context: unknown
+  readonly #base: RequestScope | undefined
+  #requestId: string | undefined
+
+  constructor(
+    base: RequestScope | undefined,
+    change: {
+      readonly trace: TraceContext
+      readonly span?: unknown
+      readonly baggage?: Baggage | undefined
+      readonly context?: unknown
+    },
+  ) {
+    this.#base = base
+    this.trace = change.trace
+    this.span = change.span
+    this.baggage = change.baggage ?? (base instanceof DerivedScope ? base.baggage : undefined)
+    this.context = change.context
+  }
+
+  /** Work outside of a request gets an id of its own, so that its calls can be found again. */
+  get requestId(): string {
+    return this.#base?.requestId ?? (this.#requestId ??= randomUUID())
+  }
+
+  get incoming(): IncomingHttpHeaders | undefined {
+    return this.#base?.incoming
+  }
+
+  get startedAt(): number | undefined {
+    return this.#base?.startedAt
+  }
+
+  get mesh(): MeshSettings | undefined {
+    return this.#base?.mesh
+  }
+}
+
+const storage = new AsyncLocalStorage<RequestScope | DetachedScope | undefined>()
 
 /** Runs `work`, and everything it starts, on behalf of a request. */
 export function runInScope<T>(scope: RequestScope, work: () => T): T {
   return storage.run(scope, work)
 }
 
+/** Runs `work` on behalf of nobody: its calls carry no trace. */
+export function runOutOfScope<T>(work: () => T): T {
+  return storage.run(undefined, work)
+}
+
 /** The request this code is running for, if any. */
 export function currentScope(): RequestScope | undefined {
+  const scope = storage.getStore()
+  return scope instanceof DetachedScope ? undefined : scope
+}
+
+/** Of the OpenTelemetry bridge: the scope, or the context without one. */
+export function currentStore(): RequestScope | DetachedScope | undefined {
   return storage.getStore()
+}
+
+export function runInDetached<T>(scope: DetachedScope, work: () => T): T {
+  return storage.run(scope, work)
+}
+
+/**
+ * The baggage of the current request: what its caller sent, or what {@link withBaggage} made of it. Empty outside of one.
+ */
+export function currentBaggage(): Baggage {
+  const scope = currentScope()
+  if (scope === undefined) return new Map()
+  if (scope instanceof DerivedScope && scope.baggage !== undefined) return scope.baggage
+  return parseBaggage(scope.incoming?.['baggage'])
+}
+
+/** Runs `work` with more in the baggage of the current request, which outgoing calls carry; undefined takes a key out. */
+export function withBaggage<T>(entries: Readonly<Record<string, string | undefined>>, work: () => T): T {
+  const scope = currentScope()
+  if (scope === undefined) return work()
+  const baggage = new Map(currentBaggage())
+  for (const [key, value] of Object.entries(entries)) {
+    if (value === undefined) baggage.delete(key)
+    else baggage.set(key, { value })
+  }
+  return runInScope(new DerivedScope(scope, { trace: scope.trace, span: scope.span, baggage }), work)
 }
 
 /**
@@ -37,13 +130,16 @@ export function currentScope(): RequestScope | undefined {
  * on, and how long the caller still waits. Empty outside of a request.
  */
 export function propagationHeaders(): Record<string, string> {
-  const scope = storage.getStore()
-  if (scope === undefined) return {}
+  const scope = currentScope()
+  return scope === undefined ? {} : scopeHeaders(scope, scope.trace)
+}
+
+/** Those of a call that is made as `trace`, a part of the scope's. */
+export function scopeHeaders(scope: RequestScope, trace: TraceContext): Record<string, string> {
   const { incoming, startedAt } = scope
   const headers = incoming === undefined ? {} : meshHeaders(incoming, scope.mesh)
-  headers['traceparent'] = renderTraceparent(scope.trace)
+  setTraceHeaders(headers, scope, trace)
   headers['x-request-id'] = scope.requestId
-  if (scope.trace.state !== undefined) headers['tracestate'] = scope.trace.state
   const timeoutMs = incoming && callerTimeoutMs(incoming)
   if (timeoutMs !== undefined && startedAt !== undefined) {
     // 0 would mean no limit.
@@ -51,4 +147,36 @@ export function propagationHeaders(): Record<string, string> {
     headers[expectedTimeoutHeader] = String(leftMs)
   }
   return headers
+}
+
+function setTraceHeaders(headers: Record<string, string>, scope: RequestScope, trace: TraceContext): void {
+  const propagation = trace instanceof LocalTrace ? trace.propagation : undefined
+  if (propagation === undefined) {
+    headers['traceparent'] = renderTraceparent(trace)
+    if (trace.state !== undefined) headers['tracestate'] = trace.state
+  } else {
+    // What the mesh copied names the caller's span, which we are not.
+    for (const name of propagation.replaces) delete headers[name]
+    propagation.inject(trace, headers)
+  }
+  if (propagation !== undefined && !propagation.hasBaggage) return
+  const baggage = baggageHeader(scope)
+  if (baggage !== undefined) headers['baggage'] = baggage
+}
+
+/** A trace of this process, which knows how it is handed on. */
+export abstract class LocalTrace implements TraceContext {
+  abstract readonly traceId: string
+  abstract readonly spanId: string
+  abstract readonly isSampled: boolean
+  abstract readonly propagation: Propagation
+}
+
+/** As it came where it may go on as it is; what is longer than allowed is cut at an entry. */
+function baggageHeader(scope: RequestScope): string | undefined {
+  if (scope instanceof DerivedScope && scope.baggage !== undefined) return renderBaggage(scope.baggage) || undefined
+  const incoming = scope.incoming?.['baggage']
+  if (incoming === undefined) return undefined
+  if (typeof incoming === 'string' && isBaggageHeader(incoming)) return incoming
+  return renderBaggage(parseBaggage(incoming)) || undefined
 }

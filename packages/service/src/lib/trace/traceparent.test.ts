@@ -14,7 +14,12 @@ describe('parseTraceparent', () => {
       text: `00-${traceId}-${spanId}-00`,
       expected: { traceId, spanId, isSampled: false },
     },
-    { name: 'unknown flags', text: `00-${traceId}-${spanId}-03`, expected: { traceId, spanId, isSampled: true } },
+    {
+      name: 'the random flag',
+      text: `00-${traceId}-${spanId}-03`,
+      expected: { traceId, spanId, isSampled: true, isRandom: true },
+    },
+    { name: 'unknown flags', text: `00-${traceId}-${spanId}-f9`, expected: { traceId, spanId, isSampled: true } },
     {
       name: 'a later version with more to it',
       text: `cc-${traceId}-${spanId}-01-what-is-this`,
