@@ -11,8 +11,8 @@ describe('Secret', () => {
   it('gives the value to who asks for it', () => assert.equal(secret.reveal(), planted))
 
   const ways: ReadonlyArray<[string, () => string]> = [
-    ['a template', () => `${secret}`],
-    ['concatenation', () => '' + String(secret)],
+    ['String()', () => String(secret)],
+    ['concatenation', () => ''.concat(secret as unknown as string)],
     ['JSON', () => JSON.stringify({ secret })],
     ['inspect with private fields', () => inspect({ secret }, { depth: 9, showHidden: true })],
     ['format', () => format('%s %o %O %j', secret, secret, secret, secret)],

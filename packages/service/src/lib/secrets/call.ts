@@ -1,0 +1,174 @@
+import { Agent as HttpAgent, request as requestHttp } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import { Agent as HttpsAgent, request as requestHttps } from 'node:https'
+import type { AgentOptions } from 'node:https'
+import { codeOf } from '../errors.ts'
+import type { Environment } from '../lifecycle/resource.ts'
+
+/** One request to a provider. */
+export interface Call {
+  readonly method?: 'GET' | 'POST' | 'PUT' | undefined
+  readonly url: string | URL
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  readonly body?: string | undefined
+  readonly signal: AbortSignal
+  /** Default: that of the caller. */
+  readonly timeoutMs?: number | undefined
+}
+
+export interface Answer {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  readonly body: string
+}
+
+/** A call that brought no answer. The message names the address and what happened, nothing that was sent. */
+export class CallFailed extends Error {}
+
+export interface Caller {
+  /** Resolves to the answer whatever its status, redirects excepted. */
+  call(call: Call): Promise<Answer>
+  close(): void
+}
+
+export interface CallerOptions {
+  readonly timeoutMs: number
+  readonly env: Environment
+  /** Certificate authorities and client certificate, where the provider has its own. */
+  readonly tls?: Pick<AgentOptions, 'ca' | 'cert' | 'key' | 'servername'> | undefined
+}
+
+/** The largest secret a provider stores is 1 MiB (Kubernetes); in base64 and with its envelope it stays below this. */
+const maxAnswerBytes = 2 * 1024 * 1024
+
+/**
+ * Makes requests with a deadline, a bound on the size of the answer and verified TLS. Redirects are refused: a request that carries a
+ * credential goes where it was addressed. Not `fetch`, which follows no certificate authority of its own and costs more to load.
+ */
+export function createCaller(options: CallerOptions): Caller {
+  const { env } = options
+  const proxyEnv = {
+    HTTPS_PROXY: env['HTTPS_PROXY'] ?? env['https_proxy'],
+    NO_PROXY: env['NO_PROXY'] ?? env['no_proxy'],
+  }
+  const keep = { keepAlive: true, maxSockets: 8, maxFreeSockets: 2, scheduling: 'lifo' } as const
+  const secure = new HttpsAgent({ ...keep, ...options.tls, ...(proxyEnv.HTTPS_PROXY ? { proxyEnv } : {}) })
+  // Plain HTTP is for the metadata services of this machine and for sidecars: never through a proxy.
+  const plain = new HttpAgent(keep)
+
+  const attempt = async (call: Call): Promise<Answer> => {
+    const url = new URL(call.url)
+    const request = (url.protocol === 'https:' ? requestHttps : requestHttp)(url, {
+      method: call.method ?? 'GET',
+      agent: url.protocol === 'https:' ? secure : plain,
+      headers: {
+        ...call.headers,
+        ...(call.body === undefined ? {} : { 'content-length': String(Buffer.byteLength(call.body)) }),
+      },
+    })
+    const timeoutMs = call.timeoutMs ?? options.timeoutMs
+    // Once the answer has begun, a destroyed request fails its reader with a reset: the reason is kept here.
+    let givenUp: CallFailed | undefined
+    const giveUp = (reason: string): void => void request.destroy((givenUp ??= new CallFailed(reason)))
+    const timer = setTimeout(() => giveUp(`gave no answer within ${timeoutMs} ms`), timeoutMs)
+    const onAbort = (): void => giveUp('was given up by the caller')
+    call.signal.addEventListener('abort', onAbort, { once: true })
+    if (call.signal.aborted) onAbort()
+    try {
+      const response = await new Promise<IncomingMessage>((resolve, reject) => {
+        request.once('response', resolve).on('error', reject)
+        request.end(call.body)
+      })
+      return { status: response.statusCode ?? 0, headers: response.headers, body: await readBounded(response) }
+    } catch (error) {
+      // An idle connection may have been closed by its peer just now: then nobody has seen the request.
+      if (request.reusedSocket && codeOf(error) === 'ECONNRESET' && !givenUp) return await attempt(call)
+      throw new CallFailed(`${url.protocol}//${url.host} ${explain(givenUp ?? error)}`)
+    } finally {
+      clearTimeout(timer)
+      call.signal.removeEventListener('abort', onAbort)
+    }
+  }
+
+  return {
+    async call(call) {
+      const answer = await attempt(call)
+      if (answer.status >= 300 && answer.status < 400 && answer.status !== 304)
+        throw new CallFailed(
+          `${new URL(call.url).host} answered with a redirect (${answer.status}), which is not followed`,
+        )
+      return answer
+    },
+    close() {
+      secure.destroy()
+      plain.destroy()
+    },
+  }
+}
+
+async function readBounded(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    size += chunk.length
+    if (size > maxAnswerBytes) {
+      response.destroy()
+      throw new CallFailed(`answered with more than ${maxAnswerBytes} bytes`)
+    }
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+const networkCodes: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'refuses connections',
+  ECONNRESET: 'cut the connection',
+  ENOTFOUND: 'is not known to DNS',
+  EAI_AGAIN: 'cannot be looked up: DNS does not answer',
+  EHOSTUNREACH: 'cannot be reached: no route',
+  ENETUNREACH: 'cannot be reached: no network',
+  ETIMEDOUT: 'does not answer',
+}
+
+function explain(error: unknown): string {
+  if (error instanceof CallFailed) return error.message
+  const code = codeOf(error)
+  if (code === undefined) return 'failed'
+  // Of Node's own errors only the code is told: the text of some repeats what was sent or received.
+  return (
+    networkCodes[code] ?? (isTlsCode(code) ? `has a certificate that is not trusted (${code})` : `failed (${code})`)
+  )
+}
+
+function isTlsCode(code: string): boolean {
+  return (
+    code.includes('CERT') || code.includes('SELF_SIGNED') || code.includes('UNABLE_TO') || code.startsWith('ERR_TLS')
+  )
+}
+
+/** JSON of a body, or undefined when it is none: what came may be the page of a proxy. */
+export function parseJson(body: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = JSON.parse(body)
+    return isRecord(value) ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** A text at `path` of a JSON object, or undefined. */
+export function textAt(value: unknown, ...path: readonly string[]): string | undefined {
+  let at = value
+  for (const key of path) at = isRecord(at) ? at[key] : undefined
+  return typeof at === 'string' ? at : undefined
+}
+
+/** Waits for `work`, and starts it once for everybody who asks meanwhile. */
+export function singleFlight<T>(work: () => Promise<T>): () => Promise<T> {
+  let running: Promise<T> | undefined
+  return () => (running ??= work().finally(() => (running = undefined)))
+}

@@ -1,0 +1,46 @@
+import { messageOf } from '../errors.ts'
+import { CallFailed } from './call.ts'
+import { secretAbsent, secretDenied, secretUnavailable } from './errors.ts'
+import type { ServiceError } from '../errors.ts'
+
+/** What went wrong at a provider, before the reference is named. `unavailable` is worth another try soon. */
+export class ProviderFault extends Error {
+  readonly kind: 'absent' | 'denied' | 'unavailable'
+  readonly hint: string
+
+  constructor(kind: ProviderFault['kind'], state: string, hint: string, cause?: unknown) {
+    super(state, { cause })
+    this.kind = kind
+    this.hint = hint
+  }
+}
+
+/** The error a user sees, naming provider, reference, cause and way out. */
+export function toServiceError(provider: string, reference: string, error: unknown): ServiceError {
+  if (error instanceof ProviderFault) {
+    if (error.kind === 'absent') return secretAbsent(provider, reference, error.message, error.hint)
+    const create = error.kind === 'denied' ? secretDenied : secretUnavailable
+    return create(provider, reference, error.message, error.hint, error.cause)
+  }
+  if (error instanceof CallFailed) {
+    const hint = `Check that this process may reach ${provider}; the last good value is used meanwhile, if there is one`
+    return secretUnavailable(provider, reference, error.message, hint)
+  }
+  if (isServiceError(error)) return error
+  return secretUnavailable(provider, reference, messageOf(error), 'Look at the cause', error)
+}
+
+/**
+ * What a provider said of an error, fit for a message: its first line, shortened, without any of the credentials that were sent. Some
+ * providers repeat the request in their answer.
+ */
+export function quoteProvider(text: string | undefined, sent: readonly (string | undefined)[] = []): string {
+  let line = (text ?? '').split(/[\r\n]/, 1)[0] ?? ''
+  for (const credential of sent) if (credential) line = line.replaceAll(credential, '[redacted]')
+  line = line.trim()
+  return line.length > 240 ? `${line.slice(0, 240)}…` : line
+}
+
+function isServiceError(error: unknown): error is ServiceError {
+  return error instanceof Error && 'code' in error && 'hint' in error
+}
