@@ -18,6 +18,8 @@ export interface ExpressAppOptions {
 type ExpressRequest = IncomingMessage & {
   readonly route?: { readonly path?: unknown } | undefined
   readonly baseUrl?: string | undefined
+  /** The innermost application, when applications are mounted in applications. */
+  readonly app?: ExpressLike | undefined
 }
 
 /**
@@ -31,11 +33,11 @@ export function expressApp(app: ExpressLike, options: ExpressAppOptions = {}): H
     ...(options.stop ? { stop: options.stop } : {}),
     handle: (request, response, _scope, next) => app(request, response, next),
     routeOf(request) {
-      const { route, baseUrl = '' } = request as ExpressRequest
+      const { route, baseUrl = '', app: inner } = request as ExpressRequest
       const path = toTemplate(route?.path)
       if (path === undefined) return undefined
       // With the mount path as it was matched, `/orgs/acme` would be a route, and every other organisation one more.
-      const mount = baseUrl === '' ? '' : (mountTemplate(app.router, baseUrl) ?? '*')
+      const mount = baseUrl === '' ? '' : (mountTemplate(app.router, baseUrl, inner?.router) ?? '*')
       return mount + (path === '/' && mount !== '' ? '' : path)
     },
   }
@@ -43,6 +45,7 @@ export function expressApp(app: ExpressLike, options: ExpressAppOptions = {}): H
 
 /** The part of express' `router` that says how a path was matched. */
 interface Layer {
+  readonly name?: string
   readonly route?: unknown
   readonly handle?: { readonly stack?: readonly Layer[]; readonly router?: unknown } | undefined
   readonly match?: (path: string) => Match | boolean
@@ -55,10 +58,11 @@ interface Match {
 }
 
 /** The templates of the routers around a path, found as Express finds them. Undefined when it cannot be told. */
-function mountTemplate(router: unknown, path: string): string | undefined {
+function mountTemplate(router: unknown, path: string, innermost: unknown): string | undefined {
   for (const layer of stackOf(router)) {
-    const inner = layer.route === undefined ? stackOf(layer.handle) : []
-    if (inner.length === 0) continue
+    // An application is mounted as a function that does not show it; the request knows which one it is.
+    const within = layer.name === 'mounted_app' && innermost !== router ? innermost : layer.handle
+    if (layer.route !== undefined || stackOf(within).length === 0) continue
     const found = layer.match?.(path)
     if (!found) continue
     // Before its 2.3, `router` kept what it matched on the layer.
@@ -67,7 +71,7 @@ function mountTemplate(router: unknown, path: string): string | undefined {
     const here = templateOf(match, match.path)
     const rest = path.slice(match.path.length)
     if (rest === '' || rest === '/') return here
-    const deeper = mountTemplate(layer.handle, rest)
+    const deeper = mountTemplate(within, rest, innermost)
     if (deeper !== undefined) return here + deeper
   }
   return undefined
@@ -75,10 +79,8 @@ function mountTemplate(router: unknown, path: string): string | undefined {
 
 function stackOf(handle: unknown): readonly Layer[] {
   if (typeof handle !== 'function' && typeof handle !== 'object') return []
-  const { stack, router } = (handle ?? {}) as { stack?: unknown; router?: unknown }
-  // An application that is mounted has its layers one step further in.
-  const found = stack ?? (router as { stack?: unknown } | undefined)?.stack
-  return Array.isArray(found) ? (found as Layer[]) : []
+  const { stack } = (handle ?? {}) as { stack?: unknown }
+  return Array.isArray(stack) ? (stack as Layer[]) : []
 }
 
 function templateOf(match: Match, path: string): string {

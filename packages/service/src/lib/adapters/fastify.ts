@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { HttpError } from '../http/problem.ts'
@@ -88,7 +89,7 @@ function answer(reply: FastifyReply, request: FastifyRequest, error: unknown): F
   return reply
     .code(status)
     .headers(headers as Record<string, string>)
-    .send(body)
+    .send(Buffer.from(String(body)))
 }
 
 /** Fastify's own errors, validation included, have a `statusCode`, and messages that are for the caller below 500. */

@@ -34,7 +34,7 @@ const types = {
 } as const
 
 /** A service of a protocol file that is written down here instead of being generated: it is half a page. */
-function describeService(file: ServiceFile): DescService {
+export function describeService(file: ServiceFile): DescService {
   const full = (name: string): string => `.${file.package}.${name}`
   const proto = create(FileDescriptorProtoSchema, {
     name: file.name,

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
+import type { Writable } from 'node:stream'
 import type { RequestScope } from '../trace/current.ts'
 import { joinTrace } from '../trace/traceparent.ts'
 import type { TraceContext } from '../trace/traceparent.ts'
@@ -129,7 +130,7 @@ export class Exchange implements RequestScope, ServedRequest {
 
   /** The response is over, one way or the other. */
   finish(): void {
-    const isWhole = this.response.writableFinished
+    const isWhole = isFinished(this.response)
     this.#endedAt = performance.now()
     this.#status = isWhole ? this.response.statusCode : callerLeft
     if (this.routeOf !== undefined && this.route === unmatched) this.route = this.routeOf(this.request) ?? unmatched
@@ -141,6 +142,11 @@ export class Exchange implements RequestScope, ServedRequest {
 export type TraceReader = (headers: IncomingHttpHeaders) => TraceContext
 
 const callerLeft = 499
+
+/** Responses over HTTP/2 are no streams of their own, and ask theirs. */
+function isFinished(response: ServerResponse & { readonly stream?: Writable }): boolean {
+  return response.stream === undefined ? response.writableFinished : response.stream.writableFinished
+}
 
 function callerGone(): Error {
   return new Error('The caller has gone away')

@@ -1,5 +1,6 @@
 import { STATUS_CODES } from 'node:http'
 import { classCodes } from '../errors.ts'
+import { currentScope } from '../trace/current.ts'
 
 /** An answer that is an error the caller should see: thrown by a handler, sent as problem details (RFC 9457). */
 export class HttpError extends Error {
@@ -28,6 +29,12 @@ export class HttpError extends Error {
     this.members = options.members ?? {}
     this.headers = options.headers ?? {}
   }
+
+  /** The answer as a `Response`, which is what Hono asks errors for. */
+  getResponse(): Response {
+    const { status, body } = toProblem(this, currentScope()?.requestId)
+    return Response.json(body, { status, headers: { ...this.headers, 'content-type': 'application/problem+json' } })
+  }
 }
 
 /**
@@ -44,7 +51,7 @@ export function problem(status: number, detail?: string, members?: Readonly<Reco
 /** The problem object for any thrown value. What is not an {@link HttpError} becomes a 500 that says nothing of its cause. */
 export function toProblem(
   error: unknown,
-  requestId: string,
+  requestId: string | undefined,
 ): { readonly status: number; readonly body: Record<string, unknown> } {
   const status = error instanceof HttpError ? error.status : 500
   const title = STATUS_CODES[status] ?? 'Error'

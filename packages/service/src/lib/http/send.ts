@@ -64,7 +64,7 @@ function sendBytes(
 
 /** A list instead of an object: node hands it on as it is, when nobody has set a header before. */
 function writeHead({ response, requestId }: Target, status: number, list: (string | string[])[]): void {
-  if (requestId !== undefined) list.push('x-request-id', requestId)
+  if (requestId !== undefined && !response.hasHeader('x-request-id')) list.push('x-request-id', requestId)
   // Its type has no room for several values of one name in a flat list; what it does has.
   response.writeHead(status, list as string[])
 }

@@ -108,6 +108,8 @@ export function createDrainableServer(handle: Listener, options: ServerOptions =
     const connection = new Http1Connection(socket)
     bindConnection(socket, connection)
     listenHttp1.call(node, socket)
+    // Whoever looked at its first bytes has paused it, and a listener for data does not undo that.
+    if (socket.isPaused()) socket.resume()
     return connection
   }
 
