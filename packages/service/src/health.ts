@@ -13,13 +13,12 @@
 export { createHealth } from './lib/health/health.ts'
 export type {
   Availability,
-  Check,
-  CheckOptions,
   ComponentHealth,
   Health,
   HealthOptions,
   HealthReport,
   HealthStatus,
 } from './lib/health/health.ts'
-export { findHealthEndpoint } from './lib/health/endpoints.ts'
+export type { Check, CheckOptions } from './lib/health/check.ts'
+export { findHealthEndpoint, healthJsonType, toHealthJson } from './lib/health/endpoints.ts'
 export type { HealthAnswer } from './lib/health/endpoints.ts'

@@ -1,5 +1,8 @@
-import { withDeadline } from '../deadline.ts'
-import { messageOf } from '../errors.ts'
+import type { Logger } from '../log/logger.ts'
+import type { Gauge, Metrics } from '../metrics/metrics.ts'
+import { redactUrls } from '../log/redact.ts'
+import { watchCheck } from './check.ts'
+import type { Check, CheckOptions, WatchedCheck } from './check.ts'
 
 /** Where the service stands in its life. Only `ready` takes traffic. */
 export type Availability = 'starting' | 'ready' | 'draining' | 'stopped'
@@ -10,8 +13,10 @@ export type HealthStatus = 'UP' | 'DEGRADED' | 'DOWN' | 'OUT_OF_SERVICE'
 export interface ComponentHealth {
   readonly status: 'UP' | 'DOWN'
   readonly critical: boolean
-  /** Why it is down. */
+  /** Why it is down, or why the last check failed although that does not count yet. */
   readonly error?: string | undefined
+  /** Failed checks in a row, when there are any. */
+  readonly failures?: number | undefined
   /** When this was found out, RFC 3339. */
   readonly checkedAt: string
   readonly durationMs: number
@@ -27,30 +32,24 @@ export interface HealthReport {
   readonly components: Readonly<Record<string, ComponentHealth>>
 }
 
-export interface CheckOptions {
-  /** Whether the service is not ready while this is down (default true), or only degraded. */
-  readonly critical?: boolean | undefined
-  /** A check that takes longer counts as down. Default 2000. */
-  readonly timeoutMs?: number | undefined
-  /** How long an answer is good for: probes of many callers cost one check. Default 1000. */
-  readonly cacheMs?: number | undefined
-}
-
-/** Fails (throws, or returns false) when the component is down. */
-export type Check = (signal: AbortSignal) => unknown
-
 export interface Health {
   state: Availability
-  /** Adds a component; a name that is there already is replaced. */
-  addCheck(name: string, check: Check, options?: CheckOptions): void
+  /** Adds a component; a name that is there already is replaced. Returns what takes it away again. */
+  addCheck(name: string, check: Check, options?: CheckOptions): () => void
   /** Asks every component, or uses its answer of a moment ago. Never throws. */
   report(): Promise<HealthReport>
+  /** Ends scheduled checks. Health can still be asked. */
+  stop(): void
 }
 
 export interface HealthOptions {
   readonly service: string
   readonly version?: string | undefined
   readonly environment?: string | undefined
+  /** Told when a component changes, and when the service does. */
+  readonly log?: Logger | undefined
+  /** Gets `health_check_status{check}` (1 up, 0 down) and `health_status` (1 when the service would be told ready). */
+  readonly metrics?: Metrics | undefined
   /** Milliseconds since the epoch. Default `Date.now`. */
   readonly now?: (() => number) | undefined
 }
@@ -59,32 +58,87 @@ export interface HealthOptions {
 export function createHealth(options: HealthOptions): Health {
   const now = options.now ?? Date.now
   const since = now()
-  const components = new Map<string, () => Promise<ComponentHealth>>()
+  const components = new Map<string, WatchedCheck>()
+  const gauge = options.metrics?.gauge('health_check_status', {
+    help: 'Whether the component was up (1) or down (0) when it was last checked.',
+    labels: ['check'],
+  })
+  const own = options.metrics?.gauge('health_status', {
+    help: 'Whether the service is ready for traffic (1) or not (0).',
+  })
+  let state: Availability = 'starting'
+  const statusNow = (): HealthStatus =>
+    overall(
+      state,
+      components
+        .values()
+        .flatMap(({ last }) => (last === undefined ? [] : [last]))
+        .toArray(),
+    )
+  options.metrics?.onCollect(() => own?.set(isReady(statusNow()) ? 1 : 0))
 
   return {
-    state: 'starting',
+    get state() {
+      return state
+    },
+    set state(next) {
+      if (next !== state) options.log?.debug('service state changed', { from: state, to: next })
+      state = next
+    },
     addCheck(name, check, checkOptions = {}) {
-      components.set(
-        name,
-        cached(() => runCheck(name, check, checkOptions, now), checkOptions.cacheMs ?? 1000, now),
+      components.get(name)?.stop()
+      const watched = watchCheck(name, check, checkOptions, now, (found, before) =>
+        tell(name, found, before, options.log, gauge),
       )
+      components.set(name, watched)
+      return () => {
+        watched.stop()
+        if (components.get(name) === watched) components.delete(name)
+      }
     },
     async report() {
-      const found = await Promise.all(components.entries().map(async ([name, ask]) => [name, await ask()] as const))
+      const found = await Promise.all(
+        components.entries().map(async ([name, watched]) => [name, await watched.ask()] as const),
+      )
       return {
         status: overall(
-          this.state,
+          state,
           found.map(([, component]) => component),
         ),
         service: options.service,
         version: options.version ?? 'unknown',
         environment: options.environment ?? 'development',
-        state: this.state,
+        state,
         uptimeSeconds: Math.round((now() - since) / 100) / 10,
         components: Object.fromEntries(found),
       }
     },
+    stop() {
+      for (const watched of components.values()) watched.stop()
+    },
   }
+}
+
+function tell(
+  name: string,
+  found: ComponentHealth,
+  before: ComponentHealth | undefined,
+  log: Logger | undefined,
+  gauge: Gauge<'check'> | undefined,
+): void {
+  gauge?.labels({ check: name }).set(found.status === 'UP' ? 1 : 0)
+  const fields = { component: name, critical: found.critical, duration_ms: found.durationMs }
+  if (found.status === 'DOWN')
+    log?.[found.critical ? 'error' : 'warn']('component down', {
+      ...fields,
+      reason: found.error && redactUrls(found.error),
+    })
+  else if (before !== undefined) log?.info('component up again', fields)
+}
+
+/** Whether traffic should come: degraded is still of use. */
+export function isReady(status: HealthStatus): boolean {
+  return status === 'UP' || status === 'DEGRADED'
 }
 
 /** Well or not, from the state and the components. A component that is down outweighs the state. */
@@ -96,40 +150,4 @@ export function overall(
   if (down.some(({ critical }) => critical)) return 'DOWN'
   if (state !== 'ready') return 'OUT_OF_SERVICE'
   return down.length > 0 ? 'DEGRADED' : 'UP'
-}
-
-async function runCheck(
-  name: string,
-  check: Check,
-  options: CheckOptions,
-  now: () => number,
-): Promise<ComponentHealth> {
-  const critical = options.critical ?? true
-  const startedAt = now()
-  const found = (error?: string): ComponentHealth => ({
-    status: error === undefined ? 'UP' : 'DOWN',
-    critical,
-    ...(error === undefined ? {} : { error }),
-    checkedAt: new Date(now()).toISOString(),
-    durationMs: now() - startedAt,
-  })
-  try {
-    const answer = await withDeadline(check, { action: 'check', subject: name, timeoutMs: options.timeoutMs ?? 2000 })
-    return found(answer === false ? 'the check answered false' : undefined)
-  } catch (error) {
-    return found(messageOf(error))
-  }
-}
-
-/** One question at a time, and none while the last answer is fresh. */
-function cached<T>(ask: () => Promise<T>, cacheMs: number, now: () => number): () => Promise<T> {
-  let answer: { readonly value: Promise<T>; settledAt: number } | undefined
-  return () => {
-    if (answer !== undefined && now() - answer.settledAt < cacheMs) return answer.value
-    // Not settled yet: everybody waits for this one.
-    const asked = { value: ask(), settledAt: Infinity }
-    void asked.value.finally(() => (asked.settledAt = now()))
-    answer = asked
-    return asked.value
-  }
 }
