@@ -6,7 +6,7 @@ import { evaluate } from './evaluate.ts'
 import { parseJsonSchema, renderJsonSchema } from './json-schema.ts'
 import { listLeaves, renderEnvName } from './names.ts'
 import { openConfig } from './open.ts'
-import type { Config } from './open.ts'
+import type { Config, OpenConfigOptions } from './open.ts'
 import type { ConfigOptions, ConfigReport, ConfigValues } from './options.ts'
 import { isRecord } from './spec.ts'
 import type { JsonSchema, ValueSpec } from './spec.ts'
@@ -41,6 +41,8 @@ export interface ConfigDefinition<T> extends Resource<T> {
   readonly options: ConfigOptions
   readonly '~config': ValueSpec
   readonly live: Resource<Config<T>>
+  /** `openConfig`, for those that are handed a definition and need not load this module. */
+  '~open'(options: OpenConfigOptions): Promise<Config<T>>
   /** See {@link AnyConfigDefinition}. */
   jsonSchema(): JsonSchema
 }
@@ -66,11 +68,12 @@ export function defineConfig(shape: StandardSchema | ConfigShape, options: Confi
     ({ env, log, signal }) => openConfig(definition, { env, log, signal }),
     { critical: false, health: (config) => config.check(), stop: (config) => config[Symbol.asyncDispose]() },
   )
-  const definition: AnyConfigDefinition = {
+  const definition: ConfigDefinition<unknown> = {
     ...resource({ live }, (needs) => needs.live.value),
     options,
     '~config': spec,
     live,
+    '~open': (openOptions) => openConfig(definition, openOptions),
     jsonSchema: () => renderJsonSchema(spec, options),
   }
   return definition

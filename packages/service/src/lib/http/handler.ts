@@ -47,8 +47,9 @@ export function createHandler(options: HandlerOptions): Listener {
   }
   class BoundContext extends Context {}
   // On the prototype: every request sees the resources and none pays for them.
-  for (const [name, value] of Object.entries(options.uses ?? {}))
-    Object.defineProperty(BoundContext.prototype, name, { value })
+  // Descriptors and not values: the configuration is a getter, for it changes.
+  for (const [name, descriptor] of Object.entries(Object.getOwnPropertyDescriptors(options.uses ?? {})))
+    Object.defineProperty(BoundContext.prototype, name, descriptor)
 
   return createExchangeListener(options, (exchange) => serve(new BoundContext(exchange, host), exchange, host))
 }
@@ -153,7 +154,7 @@ function answerOf(context: Context, exchange: Exchange, host: Host): unknown {
 
 function handOver(app: HostedApp, context: Context, exchange: Exchange, host: Host): typeof handedOver {
   const { request, response } = exchange
-  exchange.routeOf = app.routeOf
+  exchange.app = app
   response.setHeader('x-request-id', exchange.requestId)
   let isFallen = false
   const next = (error?: unknown): void => {
@@ -163,7 +164,7 @@ function handOver(app: HostedApp, context: Context, exchange: Exchange, host: Ho
     void serveError(asHttpError(failure), context, exchange, host)
   }
   const done = app.handle(request, response, exchange, next)
-  if (done instanceof Promise) done.catch(next)
+  if (done instanceof Promise) done.catch((error: unknown) => next(error))
   return handedOver
 }
 

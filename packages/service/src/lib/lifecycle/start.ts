@@ -7,6 +7,8 @@ export interface StartResourcesOptions {
   readonly log: Logger
   readonly env: Environment
   readonly signal?: AbortSignal | undefined
+  /** Values that are there already, by the resource they are of; who made them stops them. */
+  readonly given?: ReadonlyMap<Resource<unknown>, unknown> | undefined
 }
 
 /** Resources that are running. */
@@ -40,6 +42,7 @@ export async function startResources<Map extends ResourceMap>(
 ): Promise<StartedResources<Map>> {
   const started: StartedResource[] = []
   const starting = new Map<Resource<unknown>, Promise<unknown>>()
+  for (const [resource, value] of options.given ?? []) starting.set(resource, Promise.resolve(value))
   const failure = new AbortController()
   const parent = options.signal ? AbortSignal.any([options.signal, failure.signal]) : failure.signal
 

@@ -1,5 +1,6 @@
+import type { ConfigDefinition } from '../config/define.ts'
 import { definitionInvalid } from '../errors.ts'
-import type { Check, CheckOptions } from '../health/health.ts'
+import type { Check, CheckOptions } from '../health/check.ts'
 import { contextNames } from '../http/context.ts'
 import type { RequestContext } from '../http/context.ts'
 import { createRouteTable } from '../http/router.ts'
@@ -7,24 +8,33 @@ import type { Router, RouteTable } from '../http/router.ts'
 import type { ServerLimits } from '../http/server-options.ts'
 import type { ResourceMap, ResourceValues } from '../lifecycle/resource.ts'
 
-export interface ServiceDefinition<Uses extends ResourceMap> {
+export interface ServiceDefinition<Uses extends ResourceMap, Values = unknown> {
   /** Lower-case letters, digits and dashes, at most 63: what Kubernetes accepts for a Service. */
   readonly name: string
   /** Default: the environment's SERVICE_VERSION, else `unknown`. */
   readonly version?: string | undefined
   /** Resources by the name under which handlers see them. Started before traffic, stopped after it. */
   readonly use?: Uses | undefined
+  /**
+   * Made by `defineConfig`. Read and checked before anything starts; handlers see its current value as `config`,
+   * resources need it as `resource({ config }, ...)`.
+   */
+  readonly config?: ConfigDefinition<Values> | undefined
   /** Adds the routes. */
-  readonly http?: ((router: Router<ResourceValues<Uses>>) => unknown) | undefined
+  readonly http?: ((router: Router<ResourceValues<WithConfig<Uses, Values>>>) => unknown) | undefined
   /** Answers what no route does: the Web-standard handler. Returns a `Response`, or anything a route may return. */
-  readonly fetch?: ((request: Request, context: RequestContext & ResourceValues<Uses>) => unknown) | undefined
+  readonly fetch?:
+    | ((request: Request, context: RequestContext & ResourceValues<WithConfig<Uses, Values>>) => unknown)
+    | undefined
   /**
    * Answers whatever was thrown while serving, an {@link HttpError} for a path that is not there included, with a page
    * of one's own. Returning undefined leaves it to problem details (RFC 9457), which is the default.
    */
-  readonly onError?: ((error: unknown, context: RequestContext & ResourceValues<Uses>) => unknown) | undefined
+  readonly onError?:
+    | ((error: unknown, context: RequestContext & ResourceValues<WithConfig<Uses, Values>>) => unknown)
+    | undefined
   /** Component checks beside those of the resources. */
-  readonly checks?: Readonly<Record<string, ServiceCheck<ResourceValues<Uses>>>> | undefined
+  readonly checks?: Readonly<Record<string, ServiceCheck<ResourceValues<WithConfig<Uses, Values>>>>> | undefined
   /** Moves health and metrics to a port of their own. Default: the environment's ADMIN_PORT, else they share the service's port. */
   readonly admin?: { readonly port: number; readonly host?: string | undefined } | undefined
   /** Request bodies above this are answered 413. Default 1 MiB. */
@@ -35,6 +45,11 @@ export interface ServiceDefinition<Uses extends ResourceMap> {
 export interface ServiceCheck<Values> extends CheckOptions {
   readonly check: (values: Values, signal: AbortSignal) => ReturnType<Check>
 }
+
+/** The resources, and the configuration under its name if there is one. */
+export type WithConfig<Uses extends ResourceMap, Values> = unknown extends Values
+  ? Uses
+  : Uses & { readonly config: ConfigDefinition<Values> }
 
 /** A service that has been described and checked, and does nothing yet: {@link start} or {@link run} it. */
 export interface Service<Uses extends ResourceMap = ResourceMap> {
@@ -51,9 +66,11 @@ export interface Service<Uses extends ResourceMap = ResourceMap> {
  */
 // A service without resources has exactly none.
 // oxlint-disable-next-line typescript/no-generated-empty-object-type
-export function service<Uses extends ResourceMap = Record<never, never>>(
-  definition: ServiceDefinition<Uses>,
-): Service<Uses> {
+export function service<Uses extends ResourceMap = Record<never, never>, Values = unknown>(
+  given: ServiceDefinition<Uses, Values>,
+): Service<WithConfig<Uses, Values>> {
+  // The same to whoever starts it, which adds the value of `config` to those of `use`.
+  const definition = given as unknown as ServiceDefinition<WithConfig<Uses, Values>>
   const { name } = definition
   if (!/^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/.test(name)) {
     throw definitionInvalid(name, 'its name is not made of lower-case letters, digits and dashes')
@@ -63,7 +80,7 @@ export function service<Uses extends ResourceMap = Record<never, never>>(
   const taken = Object.keys(definition.use ?? {}).find((resource) => contextNames.has(resource))
   if (taken !== undefined)
     throw definitionInvalid(name, `a resource cannot be called "${taken}", handlers have that already`)
-  let routes: RouteTable<ResourceValues<Uses>> | undefined
+  let routes: Service<WithConfig<Uses, Values>>['routes'] | undefined
   return {
     name,
     definition,

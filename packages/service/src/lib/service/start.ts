@@ -1,3 +1,4 @@
+import type { Config } from '../config/open.ts'
 import { createHealth } from '../health/health.ts'
 import type { Health, HealthReport } from '../health/health.ts'
 import { createHandler } from '../http/handler.ts'
@@ -52,6 +53,8 @@ export interface App<Values = unknown> extends AsyncDisposable {
   readonly adminUrl: string
   /** The resources, for tests and for work beside the requests. */
   readonly use: Values
+  /** The configuration with its origins and changes, if the service has one. */
+  readonly config: Config<unknown> | undefined
   readonly log: Logger
   readonly metrics: Metrics
   health(): Promise<HealthReport>
@@ -71,7 +74,7 @@ export interface App<Values = unknown> extends AsyncDisposable {
  * const response = await fetch(`${app.url}/products`)
  * ```
  *
- * @throws {ServiceError} `FAIRLEAD_SERVICE_LISTEN`, `FAIRLEAD_SERVICE_START`, `FAIRLEAD_SERVICE_SETTING`, `FAIRLEAD_SERVICE_ROUTE`
+ * @throws {ServiceError} `FAIRLEAD_SERVICE_LISTEN`, `FAIRLEAD_SERVICE_START`, `FAIRLEAD_SERVICE_SETTING`, `FAIRLEAD_SERVICE_ROUTE`, `FAIRLEAD_SERVICE_CONFIG`
  */
 export async function start<Uses extends ResourceMap>(
   service: Service<Uses>,
@@ -84,10 +87,16 @@ export async function start<Uses extends ResourceMap>(
   await using cleanup = new AsyncDisposableStack()
   cleanup.defer(() => parts.release())
 
+  const { config: configuration, use = {} as Uses } = service.definition
+  const reading = configuration?.['~open']({ env, log, metrics: parts.metrics, signal: options.signal })
+  const config = reading && (await reading)
+  cleanup.defer(() => config?.[Symbol.asyncDispose]())
   const host = options.host ?? settings.host
   const port = await parts.server.listen(options.port ?? settings.port, host)
   const adminPort = parts.admin ? await parts.admin.server.listen(parts.admin.port, parts.admin.host ?? host) : port
-  const resources = await startResources(service.definition.use ?? ({} as Uses), { log, env, signal: options.signal })
+  const given = configuration && new Map([[configuration.live, config]])
+  const started = await startResources(use, { log, env, signal: options.signal, given })
+  const resources = config === undefined ? started : addConfig(started, config, parts.health)
   cleanup.defer(() => resources.stop())
   parts.open(resources)
   const stopped = cleanup.move()
@@ -103,6 +112,7 @@ export async function start<Uses extends ResourceMap>(
     port,
     adminUrl: parts.admin ? urlOf(parts.admin.host ?? host, adminPort) : url,
     use: resources.values,
+    config,
     log,
     metrics: parts.metrics,
     health: () => parts.health.report(),
@@ -230,6 +240,17 @@ function addChecks<Uses extends ResourceMap>(
   for (const [name, check] of Object.entries(definition.checks ?? {})) {
     health.addCheck(name, (signal) => check.check(resources.values, signal), check)
   }
+}
+
+/** Handlers and checks see the value of the moment; one that cannot be reloaded degrades the service. */
+function addConfig<Uses extends ResourceMap>(
+  resources: StartedResources<Uses>,
+  config: Config<unknown>,
+  health: Health,
+): StartedResources<Uses> {
+  const values = Object.defineProperty({ ...resources.values }, 'config', { get: () => config.value, enumerable: true })
+  health.addCheck('config', () => config.check(), { critical: false, cacheMs: 0 })
+  return { ...resources, values }
 }
 
 function requestFields(): Record<string, unknown> | undefined {
