@@ -43,8 +43,12 @@ export function checkImports(root: string): string[] {
   return [...violations, ...checkCycles(files)].toSorted()
 }
 
+/** With what the root has for the tests of all packages. */
 function readManifest(root: string, folder: string): Manifest {
-  return JSON.parse(readFileSync(join(root, 'packages', folder, 'package.json'), 'utf8'))
+  const manifest: Manifest = JSON.parse(readFileSync(join(root, 'packages', folder, 'package.json'), 'utf8'))
+  const shared = join(root, 'package.json')
+  const { devDependencies = {} }: Manifest = existsSync(shared) ? JSON.parse(readFileSync(shared, 'utf8')) : manifest
+  return { ...manifest, devDependencies: { ...devDependencies, ...manifest.devDependencies } }
 }
 
 function readSource(root: string, path: string): SourceFile {
@@ -52,7 +56,7 @@ function readSource(root: string, path: string): SourceFile {
   return {
     path,
     package: path.split('/')[1] ?? '',
-    isTest: path.includes('.test.') || path.includes('/testing/'),
+    isTest: /\.(test|fixture)\./.test(path) || path.includes('/testing/'),
     imports: parseImports(text),
     text,
   }

@@ -205,20 +205,20 @@ describe('connectApp', () => {
   it('loses no call of grpc-js when the server drains', async () => {
     await using greeter = await serveGreeter()
     const client = new Client(`127.0.0.1:${greeter.port}`, credentials.createInsecure())
-    let isOver = false
+    const over = new AbortController()
     let count = 0
     const failures: unknown[] = []
     const callers = Array.from({ length: 8 }, async () => {
-      while (!isOver) {
+      while (!over.signal.aborted) {
         await callGrpc(client, '/test.Greeter/Greet', 'x').then(
           () => (count += 1),
           (error: ServiceError) => {
-            isOver = true
+            over.abort()
             // That nobody listens any more is what a client without another address has to hear.
             if (!/ECONNREFUSED/.test(error.message)) failures.push(error)
           },
         )
-        if (count === 200) void drain(greeter.server, { delayMs: 0, timeoutMs: 5000 }).then(() => (isOver = true))
+        if (count === 200) void drain(greeter.server, { delayMs: 0, timeoutMs: 5000 }).then(() => over.abort())
       }
     })
     await Promise.all(callers)

@@ -85,9 +85,7 @@ function stackOf(handle: unknown): readonly Layer[] {
 
 function templateOf(match: Match, path: string): string {
   if (typeof match.pattern === 'string') return match.pattern === '/' ? '' : match.pattern
-  const values = new Map(
-    Object.entries((match.params ?? {}) as object).map(([name, value]) => [String(value), `:${name}`]),
-  )
+  const values = new Map(Object.entries(match.params ?? {}).map(([name, value]) => [String(value), `:${name}`]))
   return path
     .split('/')
     .map((segment) => values.get(segment) ?? segment)

@@ -23,11 +23,12 @@ export async function* reflect(
     yield {
       validHost: question.host,
       originalRequest: question,
-      messageResponse: answer(question.messageRequest.case, String(question.messageRequest.value ?? '')),
+      messageResponse: answer(question.messageRequest),
     }
   }
 
-  function answer(kind: string | undefined, name: string): object {
+  function answer({ case: kind, value }: ReflectionRequest['messageRequest']): object {
+    const name = typeof value === 'string' ? value : ''
     if (kind === 'listServices') {
       const service = services.map(({ typeName }) => ({ name: typeName }))
       return { case: 'listServicesResponse', value: { service } }

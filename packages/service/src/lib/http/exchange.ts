@@ -3,6 +3,7 @@ import type { Writable } from 'node:stream'
 import type { RequestScope } from '../trace/current.ts'
 import { joinTrace } from '../trace/traceparent.ts'
 import type { TraceContext } from '../trace/traceparent.ts'
+import type { HostedApp } from './hosted.ts'
 import { requestIdOf } from './request-id.ts'
 
 /**
@@ -50,7 +51,7 @@ export class Exchange implements RequestScope, ServedRequest {
   error: unknown = undefined
   grpcStatus: number | undefined = undefined
   /** Who knows the route, when it is not this package's router. */
-  routeOf: ((request: IncomingMessage) => string | undefined) | undefined = undefined
+  app: Pick<HostedApp, 'routeOf'> | undefined = undefined
   /** When `finish` was called. */
   #endedAt = 0
   #status = 0
@@ -133,7 +134,7 @@ export class Exchange implements RequestScope, ServedRequest {
     const isWhole = isFinished(this.response)
     this.#endedAt = performance.now()
     this.#status = isWhole ? this.response.statusCode : callerLeft
-    if (this.routeOf !== undefined && this.route === unmatched) this.route = this.routeOf(this.request) ?? unmatched
+    if (this.app !== undefined && this.route === unmatched) this.route = this.app.routeOf?.(this.request) ?? unmatched
     if (!isWhole) this.#abort?.abort(callerGone())
   }
 }
