@@ -26,7 +26,13 @@ export function toServiceError(provider: string, reference: string, error: unkno
     const hint = `Check that this process may reach ${provider}; the last good value is used meanwhile, if there is one`
     return secretUnavailable(provider, reference, error.message, hint)
   }
-  if (isServiceError(error)) return error
+  if (isServiceError(error)) {
+    // The deadline of the whole reading, which says nothing of the provider.
+    const isLate = error.code === 'FAIRLEAD_SERVICE_TIMEOUT'
+    return isLate
+      ? secretUnavailable(provider, reference, 'it did not answer in time', `Check ${provider}`, error)
+      : error
+  }
   return secretUnavailable(provider, reference, messageOf(error), 'Look at the cause', error)
 }
 
