@@ -89,7 +89,7 @@ export function addRequestMetrics(metrics: Metrics): (request: MeasuredRequest) 
 
   return (request) => {
     const series = seriesOf(request)
-    series.total.inc(1, request.trace)
+    series.total.inc()
     series.duration.observe(request.durationMs / 1000, request.trace)
     const requestBytes = request.requestBytes ?? lengthOf(request.headers?.['content-length'])
     if (requestBytes !== undefined) series.requestSize().observe(requestBytes)
