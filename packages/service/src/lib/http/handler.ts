@@ -157,14 +157,14 @@ function handOver(app: HostedApp, context: Context, exchange: Exchange, host: Ho
   exchange.app = app
   response.setHeader('x-request-id', exchange.requestId)
   let isFallen = false
-  const next = (error?: unknown): void => {
+  const fall = (error?: unknown): void => {
     if (isFallen) return
     isFallen = true
     const failure = error ?? problem(404, 'There is nothing at this path')
     void serveError(asHttpError(failure), context, exchange, host)
   }
-  const done = app.handle(request, response, exchange, next)
-  if (done instanceof Promise) done.catch((error: unknown) => next(error))
+  const done = app.handle(request, response, exchange, fall)
+  if (done instanceof Promise) done.catch(fall)
   return handedOver
 }
 

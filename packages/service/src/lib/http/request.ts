@@ -9,6 +9,9 @@ import { problem } from './problem.ts'
  * It is an `instanceof Request`; to pass it to `new Request(...)` or `fetch(...)`, pass `request.clone()`.
  */
 export function createRequest(message: IncomingMessage, bodyLimitBytes: number, signal: () => AbortSignal): Request {
+  // Late, because Node loads its whole fetch with the first look at Request.
+  if (Object.getPrototypeOf(LazyRequest.prototype) === Object.prototype)
+    Object.setPrototypeOf(LazyRequest.prototype, Request.prototype)
   // LazyRequest has every member of Request: its own below, the others through `real`.
   return new LazyRequest(message, bodyLimitBytes, signal) as unknown as Request
 }
@@ -115,8 +118,6 @@ for (const name of delegatedMethods) {
     },
   })
 }
-Object.setPrototypeOf(LazyRequest.prototype, Request.prototype)
-
 /** Absolute, with the host as the caller named it. */
 function requestUrl(message: IncomingMessage): string {
   const target = message.url ?? '/'

@@ -17,8 +17,15 @@ export function send(response: ServerResponse, result: unknown, requestId?: stri
   const target = { response, requestId }
   if (response.headersSent || response.destroyed) return
   if (result instanceof Reply) return sendBody(target, result.status, result.headers, result.body)
-  if (result instanceof Response) return sendResponse(target, result)
+  if (isResponse(result)) return sendResponse(target, result)
   return sendBody(target, result === undefined ? 204 : 200, noHeaders, result)
+}
+
+/** Plain values are told from a Response without asking for its class, with which Node would load its whole fetch. */
+function isResponse(result: unknown): result is Response {
+  if (typeof result !== 'object' || result === null) return false
+  const prototype: unknown = Object.getPrototypeOf(result)
+  return prototype !== Object.prototype && prototype !== Array.prototype && result instanceof Response
 }
 
 interface Target {
