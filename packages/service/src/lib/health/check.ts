@@ -1,5 +1,6 @@
 import { withDeadline } from '../deadline.ts'
 import { messageOf } from '../errors.ts'
+import { redactUrls } from '../log/redact.ts'
 import type { ComponentHealth } from './health.ts'
 
 /** Fails (throws, or returns false) when the component is down. */
@@ -124,6 +125,7 @@ async function failureOf(name: string, check: Check, timeoutMs: number): Promise
     const answer = await withDeadline(check, { action: 'check', subject: name, timeoutMs })
     return answer === false ? 'the check answered false' : undefined
   } catch (error) {
-    return messageOf(error)
+    // Shown at /health: connection errors like to name the whole URL.
+    return redactUrls(messageOf(error))
   }
 }

@@ -1,6 +1,5 @@
 import type { Logger } from '../log/logger.ts'
 import type { Gauge, Metrics } from '../metrics/metrics.ts'
-import { redactUrls } from '../log/redact.ts'
 import { watchCheck } from './check.ts'
 import type { Check, CheckOptions, WatchedCheck } from './check.ts'
 
@@ -131,7 +130,7 @@ function tell(
   if (found.status === 'DOWN')
     log?.[found.critical ? 'error' : 'warn']('component down', {
       ...fields,
-      reason: found.error && redactUrls(found.error),
+      reason: found.error,
     })
   else if (before !== undefined) log?.info('component up again', fields)
 }

@@ -104,7 +104,9 @@ describe('start', () => {
       assert.equal((await fetch(app.adminUrl + path)).status, 200)
       assert.equal((await fetch(app.url + path)).status, 404)
     }
-    assert.equal((await fetch(app.adminUrl)).status, 404)
+    // Its own index, not the service's route.
+    assert.match(await (await fetch(app.adminUrl)).text(), /GET \/health\/ready/)
+    assert.equal((await fetch(`${app.adminUrl}/none`)).status, 404)
   })
 
   it('answers errors with a page of its own, if it has one', async () => {
