@@ -68,7 +68,7 @@ describe('Google Secret Manager', () => {
     if (url.pathname === '/token') return answerGrant(form)
     if (url.pathname === '/sts') return answerExchange(form)
     if (url.pathname.endsWith(':generateAccessToken')) {
-      if (!/^Bearer planted-federated/.test(headers['authorization'] ?? '')) return { status: 401, body: {} }
+      if (!headers['authorization']?.startsWith('Bearer planted-federated')) return { status: 401, body: {} }
       const { scope } = JSON.parse(body) as { scope?: string[] }
       if (scope?.[0] !== cloudScope) return { status: 400, body: { error: { status: 'INVALID_ARGUMENT' } } }
       return { body: { accessToken: issue('impersonated'), expireTime: '2099-01-01T00:00:00Z' } }
