@@ -101,7 +101,9 @@ export class Exchange implements RequestScope, ServedRequest {
   }
 
   get scheme(): 'http' | 'https' {
-    return 'encrypted' in this.request.socket ? 'https' : 'http'
+    // An HTTP/2 request has its own; the socket behind it is gone when it is over.
+    const { scheme, socket } = this.request as IncomingMessage & { readonly scheme?: 'http' | 'https' }
+    return scheme ?? ('encrypted' in socket ? 'https' : 'http')
   }
 
   get protocolVersion(): string {

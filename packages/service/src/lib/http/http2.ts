@@ -4,12 +4,12 @@ import type {
   Http2ServerResponse,
   Http2Session,
   ServerHttp2Session,
-  ServerOptions,
+  ServerOptions as NodeOptions,
 } from 'node:http2'
 import type { Socket } from 'node:net'
 import { Leavable, bindConnection } from './server-connection.ts'
 import type { Connection } from './server-connection.ts'
-import type { ServerLimits } from './server-options.ts'
+import type { ServerLimits, ServerOptions } from './server-options.ts'
 import { problemText } from './server-refuse.ts'
 
 type Listener = (request: IncomingMessage, response: ServerResponse) => void
@@ -24,14 +24,16 @@ export interface Http2Host {
 const patience = 100
 /** Streams with the highest number there can be: "no new requests, please", which loses none that is on its way. */
 const anyStream = 2 ** 31 - 1
+/** RFC 9113 7. */
+const internalError = 2
 /** To hear the answer to a ping, which shows that the peer knows it is to go. */
 const roundTripMs = 1000
 
-export function createHttp2Host(handle: Listener, limits: ServerLimits, onTimeout: () => void): Http2Host {
+export function createHttp2Host(handle: Listener, limits: ServerOptions, onTimeout: () => void): Http2Host {
   const maxStreamResets = limits.maxStreamResets ?? 200
   const { createServer } = process.getBuiltinModule('node:http2')
   const server = createServer({
-    ...compatibleClasses(),
+    ...compatibleClasses(limits.tls ? 'https' : 'http'),
     settings: {
       enablePush: false,
       maxConcurrentStreams: limits.maxConcurrentStreams ?? 250,
@@ -68,7 +70,7 @@ export function createHttp2Host(handle: Listener, limits: ServerLimits, onTimeou
 }
 
 /** Node's pair for HTTP/2 requests, nearer to what handlers know from HTTP/1.1. */
-function compatibleClasses(): Pick<ServerOptions, 'Http2ServerRequest' | 'Http2ServerResponse'> {
+function compatibleClasses(scheme: 'http' | 'https'): Pick<NodeOptions, 'Http2ServerRequest' | 'Http2ServerResponse'> {
   const {
     constants,
     Http2ServerRequest: Request,
@@ -82,6 +84,8 @@ function compatibleClasses(): Pick<ServerOptions, 'Http2ServerRequest' | 'Http2S
       super(stream, headers, options, named)
       // RFC 9113 8.3.1: what HTTP/1.1 says in Host.
       headers.host ??= headers[':authority']
+      // What the peer says of itself proves nothing.
+      headers[':scheme'] = scheme
     }
   }
 
@@ -91,7 +95,7 @@ function compatibleClasses(): Pick<ServerOptions, 'Http2ServerRequest' | 'Http2S
 
     /** A stream that is destroyed for no reason ends like one that is whole. */
     override destroy(): this {
-      this.stream.close(constants.NGHTTP2_INTERNAL_ERROR)
+      this.stream.close(internalError)
       return this
     }
 
@@ -191,7 +195,8 @@ export class Http2Connection extends Leavable implements Connection {
   }
 
   destroy(): void {
-    this.#session.destroy()
-    this.#socket.destroy()
+    // A session that is destroyed ends its streams as if they were whole.
+    for (const { stream } of this.#active.keys()) stream.close(internalError)
+    setImmediate(() => this.#socket.destroy())
   }
 }

@@ -89,15 +89,18 @@ export class Http1Connection extends Leavable implements Connection {
   current: ServerResponse | undefined
   isUpgraded = false
   readonly #socket: Socket
+  readonly #maxRequests: number
+  #served = 0
   /** Its next response is its last. */
   #isLeaving = false
   #isOver = false
   /** Bytes received when the last response was done: more than that means another request has begun to arrive. */
   #quietAtBytes = 0
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, maxRequests: number) {
     super()
     this.#socket = socket
+    this.#maxRequests = maxRequests
   }
 
   get requests(): number {
@@ -107,6 +110,9 @@ export class Http1Connection extends Leavable implements Connection {
   /** Takes note of a request. False: it came after an answer that said `close`, and is not to be served (RFC 9112 9.6). */
   begin(response: ServerResponse): boolean {
     if (this.#isOver) return false
+    this.#served += 1
+    // Node's own maxRequestsPerSocket says close and does not close.
+    if (this.#served >= this.#maxRequests) this.#isLeaving = true
     if (this.#isLeaving) {
       if (this.current !== undefined && saysClose(this.current)) {
         if (this.current.headersSent) return false

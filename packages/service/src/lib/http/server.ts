@@ -62,6 +62,7 @@ export function createDrainableServer(handle: Listener, options: ServerOptions =
   const emptied = Promise.withResolvers<void>()
   const headersTimeoutMs = options.headersTimeoutMs ?? 10_000
   const maxConnections = options.maxConnections ?? Infinity
+  const maxRequests = options.maxRequestsPerSocket ?? Infinity
   let isDraining = false
   let isClosed = false
   let goodbyeSpreadMs: number | undefined
@@ -105,7 +106,7 @@ export function createDrainableServer(handle: Listener, options: ServerOptions =
     socket.once('close', () => remove(connection))
   }
   const openHttp1 = (socket: Socket): Http1Connection => {
-    const connection = new Http1Connection(socket)
+    const connection = new Http1Connection(socket, maxRequests)
     bindConnection(socket, connection)
     listenHttp1.call(node, socket)
     // Whoever looked at its first bytes has paused it, and a listener for data does not undo that.
@@ -264,10 +265,12 @@ export function createDrainableServer(handle: Listener, options: ServerOptions =
 type Listening = (this: HttpServer | HttpsServer, socket: Socket) => void
 
 function createNodeServer(options: ServerOptions, serve: Listener): HttpServer | HttpsServer {
-  const headersTimeoutMs = options.headersTimeoutMs ?? 10_000
+  const requestTimeoutMs = options.requestTimeoutMs ?? 60_000
+  // Node insists on that order.
+  const headersTimeoutMs = Math.min(options.headersTimeoutMs ?? 10_000, requestTimeoutMs)
   const nodeOptions: NodeOptions = {
     headersTimeout: headersTimeoutMs,
-    requestTimeout: options.requestTimeoutMs ?? 60_000,
+    requestTimeout: requestTimeoutMs,
     keepAliveTimeout: options.keepAliveTimeoutMs ?? 65_000,
     maxHeaderSize: options.maxHeaderBytes ?? 16 * 1024,
     // How often the two timeouts are looked at; Node's 30 s would make a limit of 10 s one of 40 s.
@@ -279,11 +282,7 @@ function createNodeServer(options: ServerOptions, serve: Listener): HttpServer |
     requireHostHeader: false,
     shouldUpgradeCallback: (request) => options.upgrade !== undefined && isWebSocket(request),
   }
-  const server = options.tls
-    ? createTlsServer(options, options.tls, nodeOptions, serve)
-    : createServer(nodeOptions, serve)
-  server.maxRequestsPerSocket = options.maxRequestsPerSocket ?? 0
-  return server
+  return options.tls ? createTlsServer(options, options.tls, nodeOptions, serve) : createServer(nodeOptions, serve)
 }
 
 function createTlsServer(
