@@ -3,6 +3,8 @@ import { definitionInvalid } from '../errors.ts'
 import type { Check, CheckOptions } from '../health/check.ts'
 import { contextNames } from '../http/context.ts'
 import type { RequestContext } from '../http/context.ts'
+import type { HostedApp } from '../http/hosted.ts'
+import type { OpenApiOptions, serveOpenApi } from '../http/openapi.ts'
 import { createRouteTable } from '../http/router.ts'
 import type { Router, RouteTable } from '../http/router.ts'
 import type { ServerLimits } from '../http/server-options.ts'
@@ -27,6 +29,16 @@ export interface ServiceDefinition<Uses extends ResourceMap, Values = unknown> {
     | ((request: Request, context: RequestContext & ResourceValues<WithConfig<Uses, Values>>) => unknown)
     | undefined
   /**
+   * An application of another framework, hosted: `fastifyApp(app)`, `honoApp(app)`, `expressApp(app)`, `connectApp(routes)`, or
+   * a function that makes it of the resources. Answers what no route does.
+   */
+  readonly app?:
+    | HostedApp
+    | ((values: ResourceValues<WithConfig<Uses, Values>>) => HostedApp | Promise<HostedApp>)
+    | undefined
+  /** Serves the OpenAPI document of the routes at `/openapi.json`. Default false. */
+  readonly openapi?: boolean | OpenApiOptions | undefined
+  /**
    * Answers whatever was thrown while serving, an {@link HttpError} for a path that is not there included, with a page
    * of one's own. Returning undefined leaves it to problem details (RFC 9457), which is the default.
    */
@@ -40,6 +52,8 @@ export interface ServiceDefinition<Uses extends ResourceMap, Values = unknown> {
   /** Request bodies above this are answered 413. Default 1 MiB. */
   readonly bodyLimitBytes?: number | undefined
   readonly limits?: ServerLimits | undefined
+  /** Serves HTTP/2 with prior knowledge (h2c) beside HTTP/1.1, which gRPC needs. Default false. */
+  readonly http2?: boolean | undefined
 }
 
 export interface ServiceCheck<Values> extends CheckOptions {
@@ -75,8 +89,10 @@ export function service<Uses extends ResourceMap = Record<never, never>, Values 
   if (!/^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/.test(name)) {
     throw definitionInvalid(name, 'its name is not made of lower-case letters, digits and dashes')
   }
-  if (definition.http === undefined && definition.fetch === undefined)
-    throw definitionInvalid(name, 'it has neither http nor fetch')
+  if (definition.http === undefined && definition.fetch === undefined && definition.app === undefined)
+    throw definitionInvalid(name, 'it has neither http nor fetch nor app')
+  if (definition.fetch !== undefined && definition.app !== undefined)
+    throw definitionInvalid(name, 'fetch and app both answer what no route does')
   const taken = Object.keys(definition.use ?? {}).find((resource) => contextNames.has(resource))
   if (taken !== undefined)
     throw definitionInvalid(name, `a resource cannot be called "${taken}", handlers have that already`)
@@ -85,15 +101,25 @@ export function service<Uses extends ResourceMap = Record<never, never>, Values 
     name,
     definition,
     get routes() {
-      return (routes ??= collectRoutes(definition))
+      return (routes ??= collectRoutes(this))
     },
   }
 }
 
-function collectRoutes<Uses extends ResourceMap>(
-  definition: ServiceDefinition<Uses>,
-): RouteTable<ResourceValues<Uses>> {
+function collectRoutes<Uses extends ResourceMap>({
+  name,
+  definition,
+}: Pick<Service<Uses>, 'name' | 'definition'>): RouteTable<ResourceValues<Uses>> {
   const routes = createRouteTable<ResourceValues<Uses>>()
   definition.http?.(routes.router)
+  const { openapi = false } = definition
+  if (openapi !== false) {
+    let answer: ReturnType<typeof serveOpenApi> | undefined
+    routes.router.get('/openapi.json', { openapi: { hidden: true } }, async () => {
+      // Most services are never asked.
+      const { serveOpenApi: serve } = await import('../http/openapi.ts')
+      return await (answer ??= serve({ name, routes, definition }, openapi === true ? {} : openapi))()
+    })
+  }
   return routes
 }

@@ -1,8 +1,10 @@
+import { withDeadline } from '../deadline.ts'
 import type { Config } from '../config/open.ts'
 import { createHealth } from '../health/health.ts'
 import type { Health, HealthReport } from '../health/health.ts'
 import { createHandler } from '../http/handler.ts'
 import type { HandlerOptions } from '../http/handler.ts'
+import type { HostedApp } from '../http/hosted.ts'
 import { reply } from '../http/reply.ts'
 import { send } from '../http/send.ts'
 import { createDrainableServer } from '../http/server.ts'
@@ -98,7 +100,9 @@ export async function start<Uses extends ResourceMap>(
   const started = await startResources(use, { log, env, signal: options.signal, given })
   const resources = config === undefined ? started : addConfig(started, config, parts.health)
   cleanup.defer(() => resources.stop())
-  parts.open(resources)
+  const hosted = await startApp(service, resources, parts.health, log)
+  cleanup.defer(() => stopApp(hosted))
+  parts.open(resources, hosted)
   const stopped = cleanup.move()
 
   const url = urlOf(host, port)
@@ -138,7 +142,9 @@ interface Parts<Uses extends ResourceMap> {
     | { readonly server: DrainableServer; readonly port: number; readonly host?: string | undefined }
     | undefined
   /** Lets traffic in. */
-  open(resources: StartedResources<Uses>): void
+  open(resources: StartedResources<Uses>, app: HostedApp | undefined): void
+  /** Ends what would otherwise go on until it is cut. */
+  leave(): unknown
   /** Frees everything but the resources. */
   release(): void
 }
@@ -159,6 +165,7 @@ function createParts<Uses extends ResourceMap>(
     version: version ?? 'unknown',
   })
   const observe = createRequestObserver(metrics, log)
+  let app: HostedApp | undefined
 
   let handler: Parameters<typeof createAdminListener>[2] = (_request, response) =>
     void send(
@@ -172,7 +179,7 @@ function createParts<Uses extends ResourceMap>(
   const adminPort = definition.admin?.port ?? settings.adminPort
   const server = createDrainableServer(
     adminPort === undefined ? createAdminListener(health, metrics, handle) : handle,
-    definition.limits,
+    { ...definition.limits, http2: definition.http2 },
   )
   const admin =
     adminPort === undefined
@@ -189,13 +196,16 @@ function createParts<Uses extends ResourceMap>(
     metrics,
     server,
     admin,
-    open(resources) {
+    leave: () => app?.drain?.(),
+    open(resources, hosted) {
+      app = hosted
       addChecks(health, definition, resources)
       // The resources are on the context by the time a request comes, which the handler's options cannot know.
       const { fetch, onError } = definition as Pick<HandlerOptions, 'fetch' | 'onError'>
       handler = createHandler({
         match: routes.match,
         fetch,
+        app,
         onError,
         uses: resources.values,
         log,
@@ -221,11 +231,35 @@ async function stopParts<Uses extends ResourceMap>(
 ): Promise<void> {
   parts.health.state = 'draining'
   try {
+    await parts.leave()
     await drain(parts.server, { ...settings.drain, signal: options.signal })
   } finally {
     // The admin port outlives the traffic, so that the stop can be watched.
     await rest.disposeAsync()
   }
+}
+
+/** An application of another framework is ready before it is asked, and stopped before the resources it stands on. */
+async function startApp<Uses extends ResourceMap>(
+  { definition }: Service<Uses>,
+  resources: StartedResources<Uses>,
+  health: Health,
+  log: Logger,
+): Promise<HostedApp | undefined> {
+  const { app: given, bodyLimitBytes } = definition
+  const app = typeof given === 'function' ? await given(resources.values) : given
+  const isReady = async (): Promise<boolean> => ['UP', 'DEGRADED'].includes((await health.report()).status)
+  if (app?.start !== undefined) {
+    const work = async (): Promise<unknown> => await app.start?.({ log, isReady, bodyLimitBytes })
+    await withDeadline(work, { action: 'start', subject: app.kind, timeoutMs: 30_000 })
+  }
+  return app
+}
+
+async function stopApp(app: HostedApp | undefined): Promise<void> {
+  if (app?.stop === undefined) return
+  const work = async (): Promise<unknown> => await app.stop?.()
+  await withDeadline(work, { action: 'stop', subject: app.kind, timeoutMs: 10_000 })
 }
 
 function addChecks<Uses extends ResourceMap>(
