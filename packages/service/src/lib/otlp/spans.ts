@@ -1,4 +1,4 @@
-import type { AttributeList, InstrumentationScope, SpanRecord } from '../trace/span.ts'
+import type { AttributeList, CommonAttributes, InstrumentationScope, SpanRecord } from '../trace/span.ts'
 import { ProtobufWriter } from './protobuf.ts'
 import { renderAttributes, writeAttributes } from './values.ts'
 
@@ -103,6 +103,7 @@ function writeSpan(writer: ProtobufWriter, span: SpanRecord): void {
   writer.nanos(span.startMs)
   writer.tag(8, 1)
   writer.nanos(span.endMs)
+  if (span.common !== undefined) writer.raw(encodeCommon(span.common))
   writeAttributes(writer, 9, span.attributes)
   if (span.droppedAttributes > 0) writeCount(writer, 10, span.droppedAttributes)
   if (span.events.length > 0) writeEvents(writer, span)
@@ -118,6 +119,20 @@ function writeSpan(writer: ProtobufWriter, span: SpanRecord): void {
   writer.tag(16, 5)
   writer.fixed32(flagsOf(span))
   writer.end(start, 2)
+}
+
+const encodedCommon = new WeakMap<CommonAttributes, Buffer>()
+
+/** A block of bytes is copied at the cost of one attribute. */
+function encodeCommon(common: CommonAttributes): Buffer {
+  let bytes = encodedCommon.get(common)
+  if (bytes === undefined) {
+    const writer = new ProtobufWriter(512)
+    writeAttributes(writer, 9, common.list)
+    bytes = writer.copy()
+    encodedCommon.set(common, bytes)
+  }
+  return bytes
 }
 
 function writeEvents(writer: ProtobufWriter, span: SpanRecord): void {
@@ -214,7 +229,7 @@ function renderSpan(span: SpanRecord): string {
     ({ attributes, traceId, spanId, state, flags }) =>
       `${JSON.stringify({ traceId, spanId, traceState: state, flags }).slice(0, -1)},"attributes":${renderAttributes(attributes)}}`,
   )
-  const attributes = renderAttributes(span.attributes)
+  const attributes = renderAttributes(span.common ? [...span.common.list, ...span.attributes] : span.attributes)
   return `${head.slice(0, -1)},"attributes":${attributes},"events":[${events.join(',')}],"links":[${links.join(',')}]}`
 }
 

@@ -1,36 +1,67 @@
 import type { AttributeList } from '../trace/span.ts'
-import type { ProtobufWriter } from './protobuf.ts'
+import { ProtobufWriter } from './protobuf.ts'
 
 // AnyValue and KeyValue of opentelemetry/proto/common/v1/common.proto, in both encodings.
 
 const maxDepth = 8
-const keyCache = new Map<string, Buffer>()
+
+/** What is written again and again, as bytes. */
+interface KnownKey {
+  /** The `key` of a KeyValue. */
+  readonly key: Buffer
+  /** Whole KeyValues by their values, for keys that have few. */
+  readonly pairs: Map<unknown, Buffer> | undefined
+}
+const knownKeys = new Map<string, KnownKey>()
+const maxKnownKeys = 1000
+const maxPairs = 200
+const withFewValues: ReadonlySet<string> = new Set([
+  'http.request.method',
+  'http.route',
+  'http.response.status_code',
+  'url.scheme',
+  'server.address',
+  'server.port',
+  'network.protocol.version',
+  'user_agent.original',
+])
 
 /** Writes a list as KeyValues of `field`. */
 export function writeAttributes(writer: ProtobufWriter, field: number, attributes: AttributeList): void {
   for (let index = 0; index < attributes.length; index += 2) {
-    const value = attributes[index + 1]
     const key = attributes[index]
-    if (typeof key !== 'string') continue
-    const start = writer.begin(field)
-    writeKey(writer, key)
-    writeField(writer, 2, value, 0)
-    writer.end(start)
+    if (typeof key === 'string') writeAttribute(writer, field, key, attributes[index + 1])
   }
 }
 
-/** Keys are few and written with every span. */
-function writeKey(writer: ProtobufWriter, key: string): void {
-  const cached = keyCache.get(key)
-  if (cached !== undefined) {
-    writer.raw(cached)
+function writeAttribute(writer: ProtobufWriter, field: number, key: string, value: unknown): void {
+  const known = knownKeys.get(key) ?? learn(key)
+  const pair = known.pairs?.get(value)
+  if (pair !== undefined) {
+    writer.tag(field, 2)
+    writer.bytes(pair)
     return
   }
-  const start = writer.length
+  const start = writer.begin(field)
+  writer.raw(known.key)
+  writeField(writer, 2, value, 0)
+  if (known.pairs !== undefined && known.pairs.size < maxPairs && isShort(value))
+    known.pairs.set(value, Buffer.from(writer.view().subarray(start)))
+  writer.end(start)
+}
+
+function isShort(value: unknown): boolean {
+  return typeof value === 'number' || (typeof value === 'string' && value.length <= 256)
+}
+
+function learn(key: string): KnownKey {
+  const writer = new ProtobufWriter(64)
   writer.tag(1, 2)
   writer.string(key)
+  const known = { key: writer.copy(), pairs: withFewValues.has(key) ? new Map<unknown, Buffer>() : undefined }
   // Somebody may make keys of data.
-  if (keyCache.size < 1000) keyCache.set(key, Buffer.from(writer.view().subarray(start)))
+  if (knownKeys.size < maxKnownKeys) knownKeys.set(key, known)
+  return known
 }
 
 function writeField(writer: ProtobufWriter, field: number, value: unknown, depth: number): void {

@@ -3,6 +3,7 @@ import { epochMs } from './clock.ts'
 import { exceptionAttributes, errorType, RecordedSpan, spanKind, spanStatus } from './span.ts'
 import { ownScope } from './tracer.ts'
 import type { SpanTracer } from './tracer.ts'
+import type { CommonAttributes } from './span.ts'
 import type { TraceContext } from './traceparent.ts'
 
 /** What a server span is made of: a `ServedRequest` of the http part. */
@@ -25,7 +26,12 @@ export interface ServedSpanSource {
   /** `1.1`, `2`. */
   readonly protocolVersion?: string | undefined
   readonly remoteAddress?: string | undefined
+  /** The code of a gRPC call. */
+  readonly grpcStatus?: number | undefined
 }
+
+/** What the span of a request is called until its route is known. */
+export const unnamed = 'HTTP'
 
 const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'CONNECT', 'TRACE', 'QUERY'])
 
@@ -34,74 +40,136 @@ const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIO
  * server"). To be called when it ends: the end is now.
  */
 export function recordServed(tracer: SpanTracer, served: ServedSpanSource): void {
-  const { trace, method, status, error } = served
+  const { trace } = served
   if (!trace.isSampled || tracer.sink === undefined) return
   const endMs = epochMs()
-  const isKnown = methods.has(method)
-  const hasRoute = served.route !== 'unmatched' && served.route !== ''
-  const verb = isKnown ? method : 'HTTP'
-  const name = hasRoute ? `${verb} ${served.route}` : verb
-  const asked = served.span instanceof RecordedSpan ? served.span : undefined
-  const isParentRemote = trace.parentSpanId !== undefined
-  const span = asked ?? tracer.open(name, spanKind.server, trace, endMs - served.durationMs, ownScope, isParentRemote)
-  // Somebody may have given it a better name.
-  if (asked?.name === 'HTTP') asked.name = name
-
-  const add = asked === undefined ? push : setOnce
-  add(span, 'http.request.method', isKnown ? method : '_OTHER')
-  if (!isKnown) add(span, 'http.request.method_original', method)
-  if (hasRoute) add(span, 'http.route', served.route)
-  add(span, 'http.response.status_code', status)
-  add(span, 'url.path', served.path)
-  add(span, 'url.scheme', served.scheme ?? 'http')
-  if (served.protocolVersion !== undefined) add(span, 'network.protocol.version', protocolOf(served.protocolVersion))
-  if (served.headers !== undefined) addHeaders(span, add, served, served.headers)
-  else if (served.remoteAddress !== undefined) add(span, 'client.address', served.remoteAddress)
-  if (status >= 500 || error !== undefined) addFailure(span, add, status, error)
+  const isAsked = served.span instanceof RecordedSpan
+  const span = isAsked ? (served.span as RecordedSpan) : open(tracer, served, endMs)
+  if (isAsked) describeAsked(span, served)
+  else describe(span, served)
+  const { status, error } = served
+  if (error !== undefined) span.addEvent('exception', exceptionAttributes(error))
+  // A caller's mistake is not a failure of the server's span.
+  if (status >= 500 || isGrpcFailure(served.grpcStatus)) span.setStatus({ code: spanStatus.error })
   span.end(endMs)
 }
 
-type Add = (span: RecordedSpan, key: string, value: string | number) => void
-
-/** A span that nobody has touched has none of these yet. */
-function push(span: RecordedSpan, key: string, value: string | number): void {
-  span.append(key, value)
+function open(tracer: SpanTracer, served: ServedSpanSource, endMs: number): RecordedSpan {
+  const { trace, durationMs } = served
+  const isParentRemote = trace.parentSpanId !== undefined
+  return tracer.open(nameOf(served), spanKind.server, trace, endMs - durationMs, ownScope, isParentRemote)
 }
 
-/** What the service has said of a request counts more. */
-function setOnce(span: RecordedSpan, key: string, value: string | number): void {
-  const { attributes } = span
-  for (let index = 0; index < attributes.length; index += 2) if (attributes[index] === key) return
-  span.setAttribute(key, value)
+/** A span that nobody has touched has no attributes yet. */
+function describe(span: RecordedSpan, served: ServedSpanSource): void {
+  span.common = commonOf(served)
+  addOwn(served, (key, value) => span.append(key, value))
 }
 
-function addHeaders(span: RecordedSpan, add: Add, served: ServedSpanSource, headers: IncomingHttpHeaders): void {
-  const authority = headers[':authority'] ?? headers.host
-  if (typeof authority === 'string' && authority !== '') addAuthority(span, add, authority)
-  const forwarded = headers['x-forwarded-for']
-  const client = typeof forwarded === 'string' ? firstOf(forwarded) : served.remoteAddress
-  if (client !== undefined && client !== '') add(span, 'client.address', client)
-  const agent = headers['user-agent']
-  if (agent !== undefined && agent !== '') add(span, 'user_agent.original', agent)
+/** Of one that somebody has asked for. What the service has said of its request counts more than what we say. */
+function describeAsked(span: RecordedSpan, served: ServedSpanSource): void {
+  if (span.name === unnamed) span.name = nameOf(served)
+  const given = new Set(span.attributes.filter((_, index) => index % 2 === 0))
+  const add: Add = (key, value) => {
+    if (!given.has(key)) span.setAttribute(key, value)
+  }
+  addCommon(served, authorityOf(served), add)
+  addOwn(served, add)
 }
 
-function addAuthority(span: RecordedSpan, add: Add, authority: string): void {
+type Add = (key: string, value: string | number) => void
+
+function nameOf({ method, route }: ServedSpanSource): string {
+  const verb = methods.has(method) ? method : 'HTTP'
+  return hasRoute(route) ? `${verb} ${route}` : verb
+}
+
+function hasRoute(route: string): boolean {
+  return route !== 'unmatched' && route !== ''
+}
+
+const commons = new Map<string, CommonAttributes>()
+const maxCommons = 1000
+
+/** The attributes of all requests that are alike in them. */
+function commonOf(served: ServedSpanSource): CommonAttributes {
+  const authority = authorityOf(served)
+  const { method, status, route, scheme, protocolVersion } = served
+  const key = `${method} ${status} ${route} ${scheme} ${protocolVersion} ${authority}`
+  const known = commons.get(key)
+  if (known !== undefined) return known
+  const list: unknown[] = []
+  addCommon(served, authority, (name, value) => list.push(name, value))
+  const common = { list }
+  // Anybody can send any Host.
+  if (commons.size < maxCommons && key.length < 500) commons.set(key, common)
+  return common
+}
+
+function authorityOf({ headers }: ServedSpanSource): string {
+  const authority = headers?.[':authority'] ?? headers?.host
+  return typeof authority === 'string' ? authority : ''
+}
+
+function addCommon(served: ServedSpanSource, authority: string, add: Add): void {
+  const { method, route, status, scheme, protocolVersion } = served
+  const isKnown = methods.has(method)
+  add('http.request.method', isKnown ? method : '_OTHER')
+  if (!isKnown) add('http.request.method_original', method)
+  if (hasRoute(route)) add('http.route', route)
+  add('http.response.status_code', status)
+  add('url.scheme', scheme ?? 'http')
+  if (authority !== '') addAuthority(authority, add)
+  if (protocolVersion !== undefined) add('network.protocol.version', protocolVersion === '2.0' ? '2' : protocolVersion)
+}
+
+function addAuthority(authority: string, add: Add): void {
   const colon = authority.lastIndexOf(':')
-  const hasPort = colon !== -1 && authority[authority.length - 1] !== ']'
+  const hasPort = colon !== -1 && !authority.endsWith(']')
   const port = hasPort ? Number(authority.slice(colon + 1)) : Number.NaN
-  add(span, 'server.address', hasPort ? authority.slice(0, colon) : authority)
-  if (port > 0) add(span, 'server.port', port)
+  add('server.address', hasPort ? authority.slice(0, colon) : authority)
+  if (port > 0) add('server.port', port)
 }
 
-function addFailure(span: RecordedSpan, add: Add, status: number, error: unknown): void {
-  add(span, 'error.type', error === undefined ? String(status) : errorType(error))
-  if (error !== undefined) span.addEvent('exception', exceptionAttributes(error))
-  // A caller's mistake is not a failure of the server's span.
-  if (status >= 500) span.setStatus({ code: spanStatus.error })
+/** What tells this request from others. */
+function addOwn(served: ServedSpanSource, add: Add): void {
+  const { headers, path, remoteAddress, status, error, grpcStatus } = served
+  add('url.path', path)
+  const forwarded = headers?.['x-forwarded-for']
+  const client = typeof forwarded === 'string' ? firstOf(forwarded) : remoteAddress
+  if (client !== undefined && client !== '') add('client.address', client)
+  const agent = headers?.['user-agent']
+  if (agent !== undefined && agent !== '') add('user_agent.original', agent)
+  if (error !== undefined) add('error.type', errorType(error))
+  else if (status >= 500) add('error.type', String(status))
+  if (grpcStatus === undefined) return
+  add('rpc.system.name', 'grpc')
+  add('rpc.response.status_code', grpcCodes[grpcStatus] ?? String(grpcStatus))
 }
 
-function protocolOf(version: string): string {
-  return version === '2.0' ? '2' : version
+const grpcCodes = [
+  'OK',
+  'CANCELLED',
+  'UNKNOWN',
+  'INVALID_ARGUMENT',
+  'DEADLINE_EXCEEDED',
+  'NOT_FOUND',
+  'ALREADY_EXISTS',
+  'PERMISSION_DENIED',
+  'RESOURCE_EXHAUSTED',
+  'FAILED_PRECONDITION',
+  'ABORTED',
+  'OUT_OF_RANGE',
+  'UNIMPLEMENTED',
+  'INTERNAL',
+  'UNAVAILABLE',
+  'DATA_LOSS',
+  'UNAUTHENTICATED',
+]
+
+/** The codes that are the server's failure (semantic conventions, "gRPC", server spans). */
+function isGrpcFailure(code: number | undefined): boolean {
+  return code === 2 || code === 4 || code === 12 || code === 13 || code === 14 || code === 15
 }
 
 function firstOf(list: string): string {

@@ -18,6 +18,11 @@ export type Attributes = Readonly<Record<string, AttributeValue | undefined>>
 /** Keys and values in turn: `['http.route', '/orders/:id', ...]`. Cheaper than a map, and there are few. */
 export type AttributeList = readonly unknown[]
 
+/** Attributes that many spans have in common, which exporters may keep in their own form by the identity of the object. */
+export interface CommonAttributes {
+  readonly list: AttributeList
+}
+
 /** Who made a span or metric, as OpenTelemetry names libraries. */
 export interface InstrumentationScope {
   readonly name: string
@@ -48,6 +53,8 @@ export interface SpanRecord {
   readonly startMs: number
   readonly endMs: number
   readonly attributes: AttributeList
+  /** More of them, with other keys. */
+  readonly common: CommonAttributes | undefined
   readonly droppedAttributes: number
   readonly events: readonly SpanEvent[]
   readonly droppedEvents: number
@@ -100,6 +107,7 @@ export class RecordedSpan implements Span, SpanRecord {
   startMs: number
   endMs = 0
   attributes: unknown[] = []
+  common: CommonAttributes | undefined = undefined
   droppedAttributes = 0
   events: readonly SpanEvent[] = none
   droppedEvents = 0
