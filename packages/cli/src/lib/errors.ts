@@ -3,7 +3,11 @@ type Code =
   | 'FAIRLEAD_CLI_CLUSTER_ABSENT'
   | 'FAIRLEAD_CLI_CLUSTER_DIED'
   | 'FAIRLEAD_CLI_CLUSTER_STUCK'
+  | 'FAIRLEAD_CLI_CONFIG_ABSENT'
+  | 'FAIRLEAD_CLI_CONFIG_LOAD'
   | 'FAIRLEAD_CLI_HOME'
+  | 'FAIRLEAD_CLI_INIT'
+  | 'FAIRLEAD_CLI_INPUT'
   | 'FAIRLEAD_CLI_NOT_FOUND'
   | 'FAIRLEAD_CLI_PORT_FORBIDDEN'
   | 'FAIRLEAD_CLI_PORT_IN_USE'
@@ -78,6 +82,39 @@ export function homeUnusable(dir: string, variable: string, cause: unknown): Err
 /** Nothing of this name exists. */
 export function notFound(subject: string, state: string, hint: string): Error {
   return withCode(new Error(`Cannot find "${subject}": ${state}`), 'FAIRLEAD_CLI_NOT_FOUND', hint)
+}
+
+/** No service of the app has a `config`. */
+export function configAbsent(dir: string): Error {
+  return withCode(
+    new Error(`Cannot check configuration of "${dir}": no service in it has any`),
+    'FAIRLEAD_CLI_CONFIG_ABSENT',
+    'Give service({...}) a config made by defineConfig, of @fairlead/service/config',
+  )
+}
+
+/** A service cannot be loaded to ask for its configuration. `said` is what it wrote to stderr. */
+export function configUnreadable(dir: string, state: string, said: string): Error {
+  const lines = said.trim().split('\n').slice(-12).join('\n')
+  return withCode(
+    new Error(`Cannot load service "${dir}": ${state}`, lines === '' ? {} : { cause: new Error(lines) }),
+    'FAIRLEAD_CLI_CONFIG_LOAD',
+    'Its main module may do no more than wire and call run(service); see what it said above',
+  )
+}
+
+/** A file that an option names cannot be used. */
+export function inputUnreadable(file: string, state: string, cause?: unknown): Error {
+  return withCode(
+    new Error(`Cannot read "${file}": ${state}`, { cause }),
+    'FAIRLEAD_CLI_INPUT',
+    'Check the path and what is in it',
+  )
+}
+
+/** A new service cannot be written there. */
+export function initRefused(dir: string, state: string, hint: string): Error {
+  return withCode(new Error(`Cannot write a service into "${dir}": ${state}`), 'FAIRLEAD_CLI_INIT', hint)
 }
 
 function withCode<E extends Error>(error: E, code: Code, hint: string): E & { code: Code; hint: string } {

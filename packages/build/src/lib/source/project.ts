@@ -48,6 +48,18 @@ export async function loadProject(folder: string): Promise<Project> {
   return { dir, packageJson, lock, entry, nodeFlags, format: formatOf(entry, packageJson), conditions }
 }
 
+/**
+ * Where a service folder starts, whatever it depends on: needs no lock file. Throws `FAIRLEAD_BUILD_SOURCE` or
+ * `FAIRLEAD_BUILD_ENTRY`.
+ */
+export async function loadEntry(folder: string): Promise<Pick<Project, 'dir' | 'entry' | 'conditions'>> {
+  const dir = await realpath(folder).catch((error: unknown) => {
+    throw sourceInvalid(folder, 'the folder does not exist', 'Check the path', error)
+  })
+  const { entry } = await findEntry(dir, await readPackageJson(dir))
+  return { dir, entry, conditions: await loadConditions(dir, '/') }
+}
+
 async function readPackageJson(dir: string): Promise<PackageJson> {
   const path = join(dir, 'package.json')
   const text = await readFile(path, 'utf8').catch((error: unknown) => {

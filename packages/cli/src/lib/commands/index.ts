@@ -10,6 +10,11 @@ export interface LazyCommand extends CommandEntry {
 /** Every command, in the order of the help. */
 export const commands: readonly LazyCommand[] = [
   {
+    name: 'init',
+    summary: 'write a small service with tests into a folder',
+    load: async () => (await import('./init.ts')).init,
+  },
+  {
     name: 'up',
     summary: 'build an app, deliver it to a cluster, wait and show its URLs',
     load: async () => (await import('./up.ts')).up,
@@ -23,6 +28,11 @@ export const commands: readonly LazyCommand[] = [
     name: 'build',
     summary: 'build the images of an app',
     load: async () => (await import('./build.ts')).build,
+  },
+  {
+    name: 'config check',
+    summary: 'check values against the configuration of services, without starting them',
+    load: async () => (await import('./config-check.ts')).configCheck,
   },
   {
     name: 'status',

@@ -9,7 +9,7 @@ interface CodedError {
 
 /** Codes that say: the input is wrong, not the world. */
 const badInput = [
-  /^FAIRLEAD_CLI_USAGE$/,
+  /^FAIRLEAD_CLI_(CONFIG_ABSENT|CONFIG_LOAD|INIT|INPUT|USAGE)$/,
   /^FAIRLEAD_DELIVERY_APP_/,
   /^FAIRLEAD_BUILD_(ENTRY|LOCKFILE|PLATFORM|SOURCE)$/,
   /^FAIRLEAD_KUBE_KUBECONFIG$/,

@@ -8,6 +8,7 @@ import { listLeaves, renderEnvName } from './names.ts'
 import { openConfig } from './open.ts'
 import type { Config, OpenConfigOptions } from './open.ts'
 import type { ConfigOptions, ConfigReport, ConfigValues } from './options.ts'
+import { readSources } from './read.ts'
 import { isRecord } from './spec.ts'
 import type { JsonSchema, ValueSpec } from './spec.ts'
 import { renderKey } from './tree.ts'
@@ -43,6 +44,8 @@ export interface ConfigDefinition<T> extends Resource<T> {
   readonly live: Resource<Config<T>>
   /** `openConfig`, for those that are handed a definition and need not load this module. */
   '~open'(options: OpenConfigOptions): Promise<Config<T>>
+  /** {@link checkConfig} with the files and directories read; what `fairlead config check` asks. Directories given replace those of the definition. */
+  '~check'(values: ConfigValues): Promise<ConfigReport>
   /** See {@link AnyConfigDefinition}. */
   jsonSchema(): JsonSchema
 }
@@ -74,6 +77,10 @@ export function defineConfig(shape: StandardSchema | ConfigShape, options: Confi
     '~config': spec,
     live,
     '~open': (openOptions) => openConfig(definition, openOptions),
+    async '~check'(values) {
+      const sources = await readSources(values.mounted ? { ...options, dir: undefined } : options)
+      return await checkConfig(definition, { ...sources, ...values, mounted: values.mounted ?? sources.mounted })
+    },
     jsonSchema: () => renderJsonSchema(spec, options),
   }
   return definition

@@ -17,7 +17,7 @@ export function isDocument(name: string): boolean {
 }
 
 /** Endings of the files that can be read. */
-export const documentExtensions: readonly string[] = [...formats.keys()]
+const documentExtensions: readonly string[] = [...formats.keys()]
 
 /**
  * The keys of a document. One without any content has none. `origin` names the file; lines are added to it.

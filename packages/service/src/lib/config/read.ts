@@ -5,7 +5,7 @@ import { codeOf } from '../errors.ts'
 import type { ConfigOptions, ConfigValues } from './options.ts'
 
 /** The most a file may have: what a ConfigMap can hold in total. */
-export const maxFileBytes: number = 1024 * 1024
+const maxFileBytes = 1024 * 1024
 /** The most files a mounted directory may have. */
 const maxFiles = 1000
 

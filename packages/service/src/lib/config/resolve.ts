@@ -311,7 +311,7 @@ const words: ReadonlyMap<string, boolean> = new Map([
 ])
 
 /** `a, b,c` */
-export function splitList(text: string): string[] {
+function splitList(text: string): string[] {
   const items = text.split(',').map((item) => item.trim())
   return items.filter((item) => item !== '')
 }

@@ -7,6 +7,9 @@ import type { Settings } from './settings.ts'
 import { createServiceLogger, start } from './start.ts'
 import type { StartOptions } from './start.ts'
 
+/** A global function under this name is given the service instead of its being run. */
+const inspectHook: symbol = Symbol.for('fairlead.inspect')
+
 const stopSignals = ['SIGTERM', 'SIGINT'] as const
 
 /**
@@ -19,6 +22,12 @@ export async function run<Uses extends ResourceMap>(
   service: Service<Uses>,
   options: Omit<StartOptions, 'signal'> = {},
 ): Promise<void> {
+  const inspect: unknown = Reflect.get(globalThis, inspectHook)
+  if (typeof inspect === 'function') {
+    // A tool wants to know what the service is: it is not run, and the main module waits as it would for a service.
+    inspect(service)
+    return await new Promise(() => {})
+  }
   const log = options.log ?? openLogger(service.name, options)
   const stopping = new AbortController()
   const startedAt = performance.now()
