@@ -24,6 +24,7 @@ const testPackages = [
   { program: 'docker-registry', package: 'docker-registry' },
   { program: 'dig', package: 'bind9-dnsutils' },
   { program: 'busybox', package: 'busybox-static' },
+  { program: 'prometheus', package: 'prometheus' },
 ]
 
 /**
