@@ -102,7 +102,7 @@ async function readExemplars(prometheus: Prometheus): Promise<string[]> {
     start: String(now - 600),
     end: String(now + 60),
   })
-  const series = (await prometheus.get(`query_exemplars?${parameters}`)) as {
+  const series = (await prometheus.get(`query_exemplars?${parameters.toString()}`)) as {
     exemplars: { labels: Record<string, string> }[]
   }[]
   const found = series.flatMap(({ exemplars }) => exemplars.map(({ labels }) => labels['trace_id'] ?? ''))
