@@ -3,19 +3,13 @@
  * reflection.
  *
  * ```ts
+ * import { service, start } from '@fairlead/service'
  * import { connectApp } from '@fairlead/service/connect'
- * import { createDrainableServer, createHandler } from '@fairlead/service/http'
- * import { createLogger } from '@fairlead/service/log'
  *
  * // Here stand the services: (router) => router.service(GreetService, { greet: ({ name }) => ({ text: `hello ${name}` }) })
- * const app = connectApp(() => {})
- * const log = createLogger()
- * await app.start?.({ log, isReady: () => true })
- * const server = createDrainableServer(createHandler({ app, log }))
- * const port = await server.listen(0, '127.0.0.1')
+ * await using app = await start(service({ name: 'greeter', http2: true, app: connectApp(() => {}) }), { port: 0 })
  * const check = { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}' }
- * console.log(await (await fetch(`http://127.0.0.1:${port}/grpc.health.v1.Health/Check`, check)).json())
- * server.closeAll()
+ * console.log(await (await fetch(`${app.url}/grpc.health.v1.Health/Check`, check)).json())
  * ```
  */
 export { connectApp } from './lib/adapters/connect.ts'

@@ -4,16 +4,14 @@
  *
  * ```ts
  * import express from 'express'
+ * import { service, start } from '@fairlead/service'
  * import { expressApp } from '@fairlead/service/express'
- * import { createDrainableServer, createHandler } from '@fairlead/service/http'
- * import { createLogger } from '@fairlead/service/log'
  *
  * const orders = express()
  * orders.get('/orders/:id', (request, response) => void response.json({ order: request.params.id }))
- * const server = createDrainableServer(createHandler({ app: expressApp(orders), log: createLogger() }))
- * const port = await server.listen(0, '127.0.0.1')
- * console.log(await (await fetch(`http://127.0.0.1:${port}/orders/7`)).json())
- * server.closeAll()
+ *
+ * await using app = await start(service({ name: 'orders', app: expressApp(orders) }), { port: 0 })
+ * console.log(await (await fetch(`${app.url}/orders/7`)).json())
  * ```
  */
 export { expressApp } from './lib/adapters/express.ts'

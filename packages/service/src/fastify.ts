@@ -3,22 +3,14 @@
  *
  * ```ts
  * import fastify from 'fastify'
+ * import { service, start } from '@fairlead/service'
  * import { fastifyApp } from '@fairlead/service/fastify'
- * import { createDrainableServer, createHandler } from '@fairlead/service/http'
- * import { createLogger } from '@fairlead/service/log'
  *
  * const orders = fastify()
  * orders.get('/orders/:id', (request) => ({ order: request.params }))
- * const app = fastifyApp(orders)
- * const log = createLogger()
- * await app.start?.({ log, isReady: () => true })
- * const server = createDrainableServer(
- *   createHandler({ app, log, onServed: ({ route, status }) => log.info('served', { route, status }) }),
- * )
- * const port = await server.listen(0, '127.0.0.1')
- * console.log(await (await fetch(`http://127.0.0.1:${port}/orders/7`)).json())
- * server.closeAll()
- * await app.stop?.()
+ *
+ * await using app = await start(service({ name: 'orders', app: fastifyApp(orders) }), { port: 0 })
+ * console.log(await (await fetch(`${app.url}/orders/7`)).json())
  * ```
  */
 export { fastifyApp } from './lib/adapters/fastify.ts'

@@ -3,16 +3,14 @@
  *
  * ```ts
  * import { Hono } from 'hono'
+ * import { service, start } from '@fairlead/service'
  * import { honoApp } from '@fairlead/service/hono'
- * import { createDrainableServer, createHandler } from '@fairlead/service/http'
- * import { createLogger } from '@fairlead/service/log'
  *
  * const orders = new Hono()
  * orders.get('/orders/:id', (context) => context.json({ order: context.req.param('id') }))
- * const server = createDrainableServer(createHandler({ app: honoApp(orders), log: createLogger() }))
- * const port = await server.listen(0, '127.0.0.1')
- * console.log(await (await fetch(`http://127.0.0.1:${port}/orders/7`)).json())
- * server.closeAll()
+ *
+ * await using app = await start(service({ name: 'orders', app: honoApp(orders) }), { port: 0 })
+ * console.log(await (await fetch(`${app.url}/orders/7`)).json())
  * ```
  */
 export { honoApp } from './lib/adapters/hono.ts'

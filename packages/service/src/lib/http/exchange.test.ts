@@ -78,7 +78,7 @@ describe('an exchange', () => {
       http: (router) =>
         router
           .get('/kit', () => 'x')
-          .get('/looked', ({ node }) => String(node.request.httpVersion))
+          .get('/looked', ({ node }) => node.request.httpVersion)
           .get('/self', ({ node }) => void node.response.writeHead(201).end('y')),
     })
     for (const [path, status] of [
