@@ -12,5 +12,16 @@
  * console.log(product)
  * ```
  */
-export { CallError, client } from './lib/client/client.ts'
-export type { CallOptions, Client, ClientOptions, ResponseSchema } from './lib/client/client.ts'
+export type { Balancer, PickedEndpoint } from './lib/client/balancer.ts'
+export { CallError } from './lib/client/call-error.ts'
+export type { CallFailure } from './lib/client/call-error.ts'
+export { client } from './lib/client/client.ts'
+export type {
+  CallOptions,
+  Client,
+  ClientOptions,
+  RequestCallOptions,
+  ResponseSchema,
+  StreamedAnswer,
+} from './lib/client/client.ts'
+export type { ConnectionOptions } from './lib/client/transport.ts'

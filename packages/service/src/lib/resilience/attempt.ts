@@ -15,6 +15,9 @@ export interface Attempt {
    * it is first looked at, because that costs more than all policies together.
    */
   readonly signal: AbortSignal
+  readonly isAborted: boolean
+  /** Calls `listener` when {@link signal} would abort, without the cost of one. The last listener counts. */
+  onAbort(listener: (reason: unknown) => void): void
 }
 
 /** An attempt under way: settles once, by the work, the deadline or the caller. */
@@ -27,8 +30,9 @@ export class RunningAttempt<T> extends Timed implements Attempt {
   readonly #scope: 'attempt' | 'total'
   #controller: AbortController | undefined
   #reason: unknown
-  #isAborted = false
+  isAborted = false
   #reject: ((reason: unknown) => void) | undefined
+  #listener: ((reason: unknown) => void) | undefined
 
   constructor(subject: string, clock: Clock, number: number, startedAt: number, deadline: number, isTotal: boolean) {
     super()
@@ -47,9 +51,14 @@ export class RunningAttempt<T> extends Timed implements Attempt {
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController()
-      if (this.#isAborted) this.#controller.abort(this.#reason)
+      if (this.isAborted) this.#controller.abort(this.#reason)
     }
     return this.#controller.signal
+  }
+
+  onAbort(listener: (reason: unknown) => void): void {
+    this.#listener = listener
+    if (this.isAborted) listener(this.#reason)
   }
 
   /** The result of `work`, unless this is aborted before. */
@@ -64,10 +73,11 @@ export class RunningAttempt<T> extends Timed implements Attempt {
   }
 
   abort(reason: unknown): void {
-    if (this.#isAborted) return
-    this.#isAborted = true
+    if (this.isAborted) return
+    this.isAborted = true
     this.#reason = reason
     this.#reject?.(reason)
+    this.#listener?.(reason)
     this.#controller?.abort(reason)
   }
 
