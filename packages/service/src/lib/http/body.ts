@@ -79,7 +79,7 @@ const fieldLimit = 1000
 const depthLimit = 256
 
 /** @throws {HttpError} 400 */
-export function parseJson(bytes: Uint8Array): unknown {
+function parseJson(bytes: Uint8Array): unknown {
   const text = decodeText(bytes)
   // Each level takes two characters.
   if (text.length > 2 * depthLimit && isTooDeep(bytes))

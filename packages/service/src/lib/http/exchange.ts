@@ -36,7 +36,7 @@ export interface ServedRequest {
 }
 
 /** What the route of a request without one is called. */
-export const unmatched = 'unmatched'
+const unmatched = 'unmatched'
 
 /**
  * A request and its answer, from the first byte to the last: the scope of whatever runs on its behalf, and afterwards the

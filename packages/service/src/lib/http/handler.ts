@@ -55,7 +55,7 @@ export function createHandler(options: HandlerOptions): Listener {
 }
 
 /** Opens an exchange for each request, runs `work` in its scope, and reports it when it is over. */
-export function createExchangeListener(
+function createExchangeListener(
   { trace, onServed }: Pick<HandlerOptions, 'trace' | 'onServed'>,
   work: (exchange: Exchange) => void,
 ): Listener {

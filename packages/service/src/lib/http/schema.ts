@@ -107,7 +107,7 @@ export async function checkAnswer(route: Route, answer: unknown): Promise<unknow
 }
 
 /** One schema is that of the answers which are no errors; a table has one per status. */
-export function responseSchema(
+function responseSchema(
   response: StandardSchema | Readonly<Record<number, StandardSchema>> | undefined,
   status: number,
 ): StandardSchema | undefined {
