@@ -156,7 +156,7 @@ async function fromWebIdentity(
     const message = xmlText(answer.body, 'Message')
     throw new ProviderFault(
       answer.status >= 500 || answer.status === 429 ? 'unavailable' : 'denied',
-      `STS refused the role ${JSON.stringify(role)}: ${xmlText(answer.body, 'Code') ?? answer.status} ${quoteProvider(message, [token])}`,
+      `STS refused the role ${JSON.stringify(role)}: ${xmlText(answer.body, 'Code') ?? answer.status} ${quoteProvider(message, answer)}`,
       'Let the trust policy of the role name the OIDC provider of the cluster and this service account',
     )
   }

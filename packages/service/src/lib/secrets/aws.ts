@@ -116,7 +116,7 @@ const tellable = /AccessDenied|NotFound|Validation|InvalidRequest|InvalidParamet
 function toFault(answer: Answer, { permission }: AwsService): ProviderFault {
   const type = typeOf(answer)
   const json = parseJson(answer.body)
-  const message = tellable.test(type) ? quoteProvider(textAt(json, 'message') ?? textAt(json, 'Message')) : ''
+  const message = tellable.test(type) ? quoteProvider(textAt(json, 'message') ?? textAt(json, 'Message'), answer) : ''
   const state = `${type || `status ${answer.status}`}${message ? `: ${message}` : ''}`
   if (/NotFound$|NotFoundException$|ParameterVersionNotFound/.test(type))
     return new ProviderFault('absent', state, 'Check name, region and version stage of the reference')

@@ -88,7 +88,7 @@ async function grant(
   }).toString()
   const headers = { 'content-type': 'application/x-www-form-urlencoded' }
   const answer = await caller.call({ method: 'POST', url, headers, body, signal })
-  return toToken(answer, now(), [proof['client_secret'], proof['client_assertion']])
+  return toToken(answer, now())
 }
 
 async function fromManagedIdentity(
@@ -106,7 +106,7 @@ async function fromManagedIdentity(
   if (client) url.searchParams.set('client_id', client)
   const headers: Record<string, string> = isPlatform ? { 'x-identity-header': header ?? '' } : { metadata: 'true' }
   try {
-    return toToken(await caller.call({ url, headers, signal, timeoutMs: 3000 }), now(), [header])
+    return toToken(await caller.call({ url, headers, signal, timeoutMs: 3000 }), now())
   } catch (error) {
     if (!(error instanceof CallFailed)) throw error
     const state = `there are no Azure credentials: no client secret, no federated token, and the managed identity at ${error.message}`
@@ -116,7 +116,7 @@ async function fromManagedIdentity(
   }
 }
 
-function toToken(answer: Answer, now: number, sent: readonly (string | undefined)[]): Token {
+function toToken(answer: Answer, now: number): Token {
   const json = parseJson(answer.body)
   const value = textAt(json, 'access_token')
   if (answer.status === 200 && value !== undefined) {
@@ -124,7 +124,7 @@ function toToken(answer: Answer, now: number, sent: readonly (string | undefined
     const until = Number(json?.['expires_on'])
     return { value, expiresAt: seconds > 0 ? now + seconds * 1000 : until > 0 ? until * 1000 : now + 3_600_000 }
   }
-  const message = quoteProvider(textAt(json, 'error_description'), sent)
+  const message = quoteProvider(textAt(json, 'error_description'), answer)
   throw new ProviderFault(
     answer.status >= 500 || answer.status === 429 ? 'unavailable' : 'denied',
     `Microsoft Entra gave no token: ${textAt(json, 'error') ?? `status ${answer.status}`}${message ? ` ${message}` : ''}`,

@@ -92,7 +92,7 @@ function toFault(answer: Answer): ProviderFault {
   const json = parseJson(answer.body)
   const inner = json?.['error']
   const code = textAt(inner, 'innererror', 'code') ?? textAt(inner, 'code') ?? `status ${answer.status}`
-  const message = quoteProvider(textAt(inner, 'message'))
+  const message = quoteProvider(textAt(inner, 'message'), answer)
   const state = `${code}${message ? `: ${message}` : ''}`
   if (answer.status === 404 || code === 'SecretDisabled')
     return new ProviderFault('absent', state, 'Check vault, name and version, and that the secret is enabled')

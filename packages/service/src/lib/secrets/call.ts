@@ -20,6 +20,8 @@ export interface Answer {
   readonly status: number
   readonly headers: IncomingHttpHeaders
   readonly body: string
+  /** The credentials that were sent: some answers repeat the request, and what is quoted of an answer must be without them. */
+  readonly sent: readonly string[]
 }
 
 /** A call that brought no answer. The message names the address and what happened, nothing that was sent. */
@@ -79,7 +81,12 @@ export function createCaller(options: CallerOptions): Caller {
         request.once('response', resolve).on('error', reject)
         request.end(call.body)
       })
-      return { status: response.statusCode ?? 0, headers: response.headers, body: await readBounded(response) }
+      return {
+        status: response.statusCode ?? 0,
+        headers: response.headers,
+        body: await readBounded(response),
+        sent: credentialsOf(call),
+      }
     } catch (error) {
       // An idle connection may have been closed by its peer just now: then nobody has seen the request.
       if (request.reusedSocket && codeOf(error) === 'ECONNRESET' && !givenUp) return await attempt(call)
@@ -104,6 +111,33 @@ export function createCaller(options: CallerOptions): Caller {
       plain.destroy()
     },
   }
+}
+
+const credentialHeaders = [
+  'authorization',
+  'x-vault-token',
+  'x-amz-security-token',
+  'x-identity-header',
+  'x-aws-ec2-metadata-token',
+]
+const credentialFields = new Set([
+  'client_secret',
+  'client_assertion',
+  'assertion',
+  'subject_token',
+  'refresh_token',
+  'WebIdentityToken',
+  'secret_id',
+  'jwt',
+])
+
+function credentialsOf({ headers = {}, body = '' }: Call): string[] {
+  const inHeaders = credentialHeaders.flatMap((name) => headers[name] ?? [])
+  // A scheme or a list of attributes stands around what is secret.
+  const parts = inHeaders.flatMap((text) => text.split(/[ ,=]+/).filter((part) => part.length >= 8))
+  const fields = Object.entries(parseJson(body) ?? Object.fromEntries(new URLSearchParams(body)))
+  const inBody = fields.flatMap(([key, value]) => (credentialFields.has(key) && typeof value === 'string' ? value : []))
+  return [...inHeaders, ...parts, ...inBody].filter((text) => text !== '')
 }
 
 async function readBounded(response: IncomingMessage): Promise<string> {

@@ -1,5 +1,6 @@
 import { messageOf } from '../errors.ts'
 import { CallFailed } from './call.ts'
+import type { Answer } from './call.ts'
 import { secretAbsent, secretDenied, secretUnavailable } from './errors.ts'
 import type { ServiceError } from '../errors.ts'
 
@@ -37,12 +38,12 @@ export function toServiceError(provider: string, reference: string, error: unkno
 }
 
 /**
- * What a provider said of an error, fit for a message: its first line, shortened, without any of the credentials that were sent. Some
- * providers repeat the request in their answer.
+ * What a provider said of an error in its answer, fit for a message: the first line, shortened, without any of the credentials that were
+ * sent.
  */
-export function quoteProvider(text: string | undefined, sent: readonly (string | undefined)[] = []): string {
+export function quoteProvider(text: string | undefined, { sent }: Pick<Answer, 'sent'>): string {
   let line = (text ?? '').split(/[\r\n]/, 1)[0] ?? ''
-  for (const credential of sent) if (credential) line = line.replaceAll(credential, '[redacted]')
+  for (const credential of sent) line = line.replaceAll(credential, '[redacted]')
   line = line.trim()
   return line.length > 240 ? `${line.slice(0, 240)}…` : line
 }

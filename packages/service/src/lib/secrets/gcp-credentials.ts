@@ -106,7 +106,7 @@ async function fromServiceAccount(access: GoogleAccess, file: CredentialsFile, s
     throw unusable('private_key is not a PEM key')
   }
   const body = { grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer', assertion: `${unsigned}.${signature}` }
-  return toToken(access, await postForm(access, url, body, signal), [body.assertion])
+  return toToken(access, await postForm(access, url, body, signal))
 }
 
 function toBase64Url(value: unknown): string {
@@ -121,7 +121,7 @@ async function fromUser(access: GoogleAccess, file: CredentialsFile, signal: Abo
     refresh_token: textAt(file, 'refresh_token') ?? '',
   }
   const url = textAt(file, 'token_uri') ?? 'https://oauth2.googleapis.com/token'
-  return toToken(access, await postForm(access, url, body, signal), [body.refresh_token, body.client_secret])
+  return toToken(access, await postForm(access, url, body, signal))
 }
 
 /** Workload identity federation: the token of another issuer, in a file, is exchanged (RFC 8693), then a service account may be taken on. */
@@ -138,7 +138,7 @@ async function fromExternalAccount(access: GoogleAccess, file: CredentialsFile, 
     subject_token_type: textAt(file, 'subject_token_type') ?? 'urn:ietf:params:oauth:token-type:jwt',
   }
   const url = textAt(file, 'token_url') ?? 'https://sts.googleapis.com/v1/token'
-  const federated = toToken(access, await postForm(access, url, body, signal), [subject])
+  const federated = toToken(access, await postForm(access, url, body, signal))
   const impersonation = textAt(file, 'service_account_impersonation_url')
   if (impersonation === undefined) return federated
   const answer = await access.caller.call({
@@ -150,7 +150,7 @@ async function fromExternalAccount(access: GoogleAccess, file: CredentialsFile, 
   })
   const json = parseJson(answer.body)
   const value = textAt(json, 'accessToken')
-  if (answer.status !== 200 || value === undefined) throw refused(answer, [federated.value])
+  if (answer.status !== 200 || value === undefined) throw refused(answer)
   return { value, expiresAt: Date.parse(textAt(json, 'expireTime') ?? '') || access.now() + 3_600_000 }
 }
 
@@ -170,7 +170,7 @@ async function readSubjectToken(file: CredentialsFile, path: string): Promise<st
 }
 
 async function fromMetadata(access: GoogleAccess, signal: AbortSignal): Promise<Token> {
-  return toToken(access, await askMetadata(access, 'instance/service-accounts/default/token', signal), [])
+  return toToken(access, await askMetadata(access, 'instance/service-accounts/default/token', signal))
 }
 
 async function askMetadata({ env, caller }: GoogleAccess, path: string, signal: AbortSignal): Promise<Answer> {
@@ -203,18 +203,18 @@ async function postForm(
   return await caller.call({ method: 'POST', url: requireSafe(url, 'token_uri'), headers, body: text, signal })
 }
 
-function toToken({ now }: GoogleAccess, answer: Answer, sent: readonly string[]): Token {
+function toToken({ now }: GoogleAccess, answer: Answer): Token {
   const json = parseJson(answer.body)
   const value = textAt(json, 'access_token')
-  if (answer.status !== 200 || value === undefined) throw refused(answer, sent)
+  if (answer.status !== 200 || value === undefined) throw refused(answer)
   const seconds = Number(json?.['expires_in'])
   return { value, expiresAt: now() + (seconds > 0 ? seconds : 3600) * 1000 }
 }
 
-function refused(answer: Answer, sent: readonly string[]): ProviderFault {
+function refused(answer: Answer): ProviderFault {
   const json = parseJson(answer.body)
   const what = textAt(json, 'error') ?? textAt(json, 'error', 'status') ?? `status ${answer.status}`
-  const message = quoteProvider(textAt(json, 'error_description') ?? textAt(json, 'error', 'message'), sent)
+  const message = quoteProvider(textAt(json, 'error_description') ?? textAt(json, 'error', 'message'), answer)
   return new ProviderFault(
     answer.status >= 500 || answer.status === 429 ? 'unavailable' : 'denied',
     `Google gave no access token: ${what}${message ? ` ${message}` : ''}`,

@@ -66,7 +66,7 @@ export function createGoogleDriver({ env, timeoutMs, now }: DriverOptions): Secr
 function toFault(answer: Answer): ProviderFault {
   const json = parseJson(answer.body)
   const status = textAt(json, 'error', 'status') ?? `status ${answer.status}`
-  const message = quoteProvider(textAt(json, 'error', 'message'))
+  const message = quoteProvider(textAt(json, 'error', 'message'), answer)
   const state = `${status}${message ? `: ${message}` : ''}`
   if (answer.status === 404)
     return new ProviderFault('absent', state, 'Check project, name and version of the reference')

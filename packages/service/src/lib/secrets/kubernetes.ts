@@ -39,7 +39,7 @@ export function createKubernetesDriver({ env, timeoutMs }: DriverOptions): Secre
     const token = (await readAccountFile(env, 'token')).trim()
     const headers = { authorization: `Bearer ${token}`, accept: 'application/json' }
     const answer = await (await openCaller()).call({ url, headers, signal })
-    if (answer.status !== 200) throw toFault(answer, namespace, name, token)
+    if (answer.status !== 200) throw toFault(answer, namespace, name)
     const object = parseJson(answer.body)
     const data = object?.['data'] ?? {}
     if (!isRecord(data) || textAt(object, 'metadata', 'name') === undefined)
@@ -111,8 +111,8 @@ export async function readAccountFile(env: Environment, file: 'token' | 'ca.crt'
   }
 }
 
-function toFault(answer: Answer, namespace: string, name: string, token: string): ProviderFault {
-  const message = quoteProvider(textAt(parseJson(answer.body), 'message'), [token])
+function toFault(answer: Answer, namespace: string, name: string): ProviderFault {
+  const message = quoteProvider(textAt(parseJson(answer.body), 'message'), answer)
   const state = `${answer.status}${message ? `: ${message}` : ''}`
   if (answer.status === 404)
     return new ProviderFault(

@@ -103,7 +103,9 @@ export function openSecrets(options: SecretsOptions = {}): Secrets {
     let source = sources.get(key)
     if (source === undefined) {
       if (sources.size >= maxSecrets) throw secretLimit(maxSecrets)
-      source = createSource(reference, {
+      // What goes wrong at the provider concerns all fields alike.
+      const whole = key === reference.text ? reference : { ...reference, field: undefined, text: key }
+      source = createSource(whole, {
         cacheMs,
         refreshMs: options.refreshMs ?? cacheMs * 0.8,
         maxStaleMs: options.maxStaleMs ?? 86_400_000,

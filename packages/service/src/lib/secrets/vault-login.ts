@@ -189,7 +189,7 @@ async function logInBy(
   const answer = await request({ method: 'PUT', path, body }, undefined, signal)
   const login = answer.status === 200 ? toLogin(answer, true) : undefined
   if (login) return login
-  const said = vaultErrors(answer, Object.values(body))
+  const said = vaultErrors(answer)
   throw new ProviderFault(
     answer.status >= 500 || answer.status === 429 ? 'unavailable' : 'denied',
     `the login at auth/${mount} was refused: ${said}`,
@@ -206,12 +206,12 @@ function toLogin(answer: Answer, isOwn: boolean): Login | undefined {
 }
 
 /** `403: permission denied`, without what was sent. */
-export function vaultErrors(answer: Answer, sent: readonly string[] = []): string {
+export function vaultErrors(answer: Answer): string {
   const errors = parseJson(answer.body)?.['errors']
   const lines = Array.isArray(errors) ? errors.map(String).join('; ').split('\n') : []
   // "1 error occurred:" stands before the error itself.
   const text = lines.map((line) => line.replace(/^[\s*]+/, '').replace(/^\d+ errors? occurred:$/, '')).filter(Boolean)
-  const said = quoteProvider(text[0], sent)
+  const said = quoteProvider(text[0], answer)
   return `${answer.status}${said ? `: ${said}` : ''}`
 }
 
