@@ -75,6 +75,7 @@ describe('defineConfig', () => {
     const code = 'FAIRLEAD_SERVICE_CONFIG_DEFINITION'
     // @ts-expect-error a text is no schema
     assert.throws(() => defineConfig({ db: { url: 'x' } }), { code, message: /"db.url"/ })
+    assert.throws(() => text({ pattern: '(' }), { code, message: /no regular expression/ })
     assert.throws(() => defineConfig({ dbUrl: text(), db_url: text() }), { code, message: /DB_URL, and so is "dbUrl"/ })
   })
 })

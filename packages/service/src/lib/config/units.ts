@@ -12,7 +12,7 @@ const durationUnits: Readonly<Record<string, number>> = {
 /** Milliseconds of `5s`, `1m30s`, `500ms`, `1.5h`, `2d` (the spelling of Go's time.ParseDuration, and days); undefined for anything else. */
 export function parseDuration(text: string): number | undefined {
   if (text === '0') return 0
-  if (!/^(\d+(\.\d+)?(ns|us|µs|ms|s|m|h|d))+$/.test(text) || text.length > 64) return undefined
+  if (text.length > 64 || !/^(\d+(\.\d+)?(ns|us|µs|ms|s|m|h|d))+$/.test(text)) return undefined
   let durationMs = 0
   for (const [, amount, unit = ''] of text.matchAll(/(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d)/g))
     durationMs += Number(amount) * (durationUnits[unit] ?? Number.NaN)

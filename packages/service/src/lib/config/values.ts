@@ -1,5 +1,6 @@
 import type { StandardSchema } from '../http/schema.ts'
 import type { Secret } from '../secrets/secret.ts'
+import { configDefinitionInvalid } from './errors.ts'
 import { resolveSpec } from './resolve.ts'
 import type { JsonSchema, ValueSpec } from './spec.ts'
 import { toTree } from './tree.ts'
@@ -49,7 +50,17 @@ interface ListOptions<T> extends ValueOptions<readonly T[]> {
 }
 
 export function text<const O extends TextOptions = TextOptions>(options?: O): ConfigValue<Given<string, O>> {
+  if (options?.pattern !== undefined && !isPattern(options.pattern))
+    throw configDefinitionInvalid(options.pattern, 'the pattern is no regular expression')
   return valueOf({ kind: 'text', ...options })
+}
+
+function isPattern(pattern: string): boolean {
+  try {
+    return new RegExp(`^(?:${pattern})$`, 'u') instanceof RegExp
+  } catch {
+    return false
+  }
 }
 
 export function number<const O extends NumberOptions = NumberOptions>(options?: O): ConfigValue<Given<number, O>> {
