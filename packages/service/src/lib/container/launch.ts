@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process'
 import { writeSync } from 'node:fs'
 import { constants } from 'node:os'
 import { openCgroup } from './cgroup.ts'
@@ -50,6 +49,8 @@ function replace(nodeArguments: readonly string[], env: NodeJS.ProcessEnv): bool
 }
 
 function supervise(nodeArguments: readonly string[], env: NodeJS.ProcessEnv): void {
+  // Loaded here: it takes milliseconds, and mostly it is not needed.
+  const { spawn } = process.getBuiltinModule('node:child_process')
   const child = spawn(process.execPath, nodeArguments, { env, stdio: 'inherit' })
   for (const signal of forwarded) process.on(signal, () => child.kill(signal))
   child.on('error', (error) => fail(`Node cannot be started: ${error.message}`, 'Look at the cause'))

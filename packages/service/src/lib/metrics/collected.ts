@@ -22,6 +22,8 @@ export interface OtelNaming {
   readonly unit?: string | undefined
   /** Attribute names by label names; other labels keep their names. */
   readonly attributes?: Readonly<Record<string, string>> | undefined
+  /** Whether a gauge is a sum that may shrink (an UpDownCounter), which OTLP tells from other gauges. */
+  readonly isSum?: boolean | undefined
 }
 
 export type CollectedSeries = CollectedNumber | CollectedHistogram

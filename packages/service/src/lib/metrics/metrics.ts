@@ -88,6 +88,8 @@ export interface Metrics {
   remove(name: string): void
   /** Calls `update` before each collection: the place to set gauges that are read and not counted. Returns what ends it. */
   onCollect(update: () => void): () => void
+  /** Adds families that somebody else keeps, asked for at each collection; one whose name is taken is left out. Returns what ends it. */
+  source(read: () => readonly CollectedFamily[]): () => void
   /** Everything as it is now, a copy. In order of definition. */
   collect(): CollectedFamily[]
   /** The Prometheus text exposition format, version 0.0.4. */
@@ -109,6 +111,7 @@ const knownUnits = ['seconds', 'bytes', 'ratio', 'celsius', 'volts', 'amperes', 
 export function createMetrics(): Metrics {
   const families = new Map<string, Family>()
   const updates = new Set<() => void>()
+  const sources = new Set<() => readonly CollectedFamily[]>()
   let failures = 0
 
   const add = <S>(
@@ -142,6 +145,13 @@ export function createMetrics(): Metrics {
     for (const { read, overflows: _, ...family } of families.values()) {
       const series = attempt(read, undefined)
       if (series !== undefined) collected.push({ ...family, series })
+    }
+    const taken = new Set(families.keys())
+    for (const source of sources) {
+      for (const family of attempt(source, [])) {
+        if (!taken.has(family.name)) collected.push(family)
+        taken.add(family.name)
+      }
     }
     return [...collected, ...collectOwn(families, failures)]
   }
@@ -202,6 +212,11 @@ export function createMetrics(): Metrics {
       const call = (): void => update()
       updates.add(call)
       return () => void updates.delete(call)
+    },
+    source(read) {
+      const call = (): readonly CollectedFamily[] => read()
+      sources.add(call)
+      return () => void sources.delete(call)
     },
     collect,
     render: () => renderText(collect()),
