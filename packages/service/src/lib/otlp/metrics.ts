@@ -56,7 +56,7 @@ function writeMetric(writer: ProtobufWriter, family: CollectedFamily, timeMs: nu
     writer.tag(2, 0)
     writer.varint(cumulative)
   }
-  if (field === sum) {
+  if (family.kind === 'counter') {
     writer.tag(3, 0)
     writer.varint(1)
   }
@@ -72,7 +72,7 @@ const exponential = 10
 
 function dataField(family: CollectedFamily): number {
   if (family.kind === 'counter') return sum
-  if (family.kind !== 'histogram') return gauge
+  if (family.kind !== 'histogram') return family.otel?.isSum ? sum : gauge
   return family.series.every((series) => isHistogram(series) && series.native !== undefined) ? exponential : histogram
 }
 
@@ -236,7 +236,9 @@ function renderMetric(family: CollectedFamily, timeMs: number): string {
     return `${JSON.stringify(toJsonPoint(series, field, timeMs)).slice(0, -1)},"attributes":${labels}}`
   })
   const more =
-    field === gauge ? '' : `,"aggregationTemporality":${cumulative}${field === sum ? ',"isMonotonic":true' : ''}`
+    field === gauge
+      ? ''
+      : `,"aggregationTemporality":${cumulative}${family.kind === 'counter' ? ',"isMonotonic":true' : ''}`
   return `${head},"${jsonNames[field]}":{"dataPoints":[${points.join(',')}]${more}}}`
 }
 

@@ -36,11 +36,11 @@ export class DetachedScope {
 export class DerivedScope implements RequestScope {
   readonly trace: TraceContext
   readonly baggage: Baggage | undefined
-  span: unknown
   /** Of the OpenTelemetry bridge. */
   readonly context: unknown
   readonly #base: RequestScope | undefined
   #requestId: string | undefined
+  #span: unknown
 
   constructor(
     base: RequestScope | undefined,
@@ -53,7 +53,7 @@ export class DerivedScope implements RequestScope {
   ) {
     this.#base = base
     this.trace = change.trace
-    this.span = change.span
+    this.#span = change.span
     this.baggage = change.baggage ?? (base instanceof DerivedScope ? base.baggage : undefined)
     this.context = change.context
   }
@@ -61,6 +61,20 @@ export class DerivedScope implements RequestScope {
   /** Work outside of a request gets an id of its own, so that its calls can be found again. */
   get requestId(): string {
     return this.#base?.requestId ?? (this.#requestId ??= randomUUID())
+  }
+
+  /** Where it is the same as the request's, that is asked for there. */
+  get span(): unknown {
+    return this.#span ?? (this.#isSameSpan() ? this.#base?.span : undefined)
+  }
+
+  set span(span: unknown) {
+    if (this.#isSameSpan() && this.#base !== undefined) this.#base.span = span
+    else this.#span = span
+  }
+
+  #isSameSpan(): boolean {
+    return this.#base !== undefined && this.#base.trace === this.trace
   }
 
   get incoming(): IncomingHttpHeaders | undefined {
@@ -99,6 +113,11 @@ export function currentStore(): RequestScope | DetachedScope | undefined {
   return storage.getStore()
 }
 
+/** For a bridge that is told where a context ends: what runs after this in the same turn runs for `store`. */
+export function enterStore(store: RequestScope | DetachedScope | undefined): void {
+  storage.enterWith(store)
+}
+
 export function runInDetached<T>(scope: DetachedScope, work: () => T): T {
   return storage.run(scope, work)
 }
@@ -122,7 +141,7 @@ export function withBaggage<T>(entries: Readonly<Record<string, string | undefin
     if (value === undefined) baggage.delete(key)
     else baggage.set(key, { value })
   }
-  return runInScope(new DerivedScope(scope, { trace: scope.trace, span: scope.span, baggage }), work)
+  return runInScope(new DerivedScope(scope, { trace: scope.trace, baggage }), work)
 }
 
 /**
