@@ -129,7 +129,12 @@ function theirLogger(each: Case, sink: DestinationStream): Pino {
     base: null,
     timestamp: () => `,"time":"${new Date(Date.now()).toISOString()}"`,
     formatters: { level: (level) => ({ level }) },
-    ...(each.context ? { mixin: () => scope.getStore() ?? {} } : {}),
+    ...(each.context
+      ? {
+          // A copy, because pino assigns the fields of the line to it.
+          mixin: () => ({ ...scope.getStore() }),
+        }
+      : {}),
     ...(each.redact ? { redact: { paths: ['password'], censor: '[redacted]' } } : {}),
   }
   const log = pino(options, sink)

@@ -35,6 +35,8 @@ interface Plan {
   readonly isPlain: boolean
   readonly isSecret: boolean
   readonly change: ((value: unknown) => unknown) | undefined
+  /** The line this field was last a part of the context of. */
+  inContextOf: number
 }
 
 const maxPlans = 2000
@@ -56,6 +58,7 @@ export function createJsonRenderer(preset: Preset, writer: ValueWriter, options:
   const heads = byLevel(preset.head)
   const middles = byLevel(preset.middle)
   const reserved = new Set(preset.reserved)
+  let lineNumber = 1
   const { hasPaths, maxLineLength } = options
 
   const makePlan = (name: string): Plan => {
@@ -68,24 +71,26 @@ export function createJsonRenderer(preset: Preset, writer: ValueWriter, options:
       isPlain: !isSecret && !isError && change === undefined,
       isSecret,
       change,
+      inContextOf: 0,
     }
     if (plans.size < maxPlans && name.length <= 256) plans.set(name, plan)
     return plan
   }
-  /** Undefined when a field is there already, in `taken` or in `others`. */
+  /** Undefined when a field is there already, in `taken` or in the context of the same line. */
   const render = (
     fields: LogFields,
     limit: number,
     taken?: ReadonlySet<string>,
-    others?: LogFields,
+    isContext = false,
   ): string | undefined => {
     let text = ''
     for (const name in fields) {
       const value = fields[name]
       if (value === undefined) continue
       if (taken !== undefined && taken.has(name)) return undefined
-      if (others !== undefined && others[name] !== undefined) return undefined
       const plan = plans.get(name) ?? makePlan(name)
+      if (isContext) plan.inContextOf = lineNumber
+      else if (plan.inContextOf === lineNumber) return undefined
       const before = text
       if (!plan.isPlain) text += renderSpecial(name, plan, value, limit - text.length)
       else if (typeof value === 'string') text += plan.text + writer.quote(value)
@@ -124,18 +129,20 @@ export function createJsonRenderer(preset: Preset, writer: ValueWriter, options:
     fields: LogFields | undefined,
   ): string | undefined => {
     if (message === accessMessage && preset.access !== undefined) return undefined
+    lineNumber += 1
     let text = bound === undefined ? always : bound.text
     const limit = maxLineLength - message.length - text.length
     if (context !== undefined) {
-      const own = render(context, limit, bound?.names)
+      const own = render(context, limit, bound?.names, true)
       if (own === undefined) return undefined
       text += own
     }
     if (fields === undefined) return text
-    const own = render(fields, limit, bound?.names, context)
+    const own = render(fields, limit, bound?.names)
     return own === undefined ? undefined : text + own
   }
   const renderSlowly = (message: string, sets: readonly (LogFields | undefined)[]): string => {
+    lineNumber += 1
     const all = mergeSafely(sets)
     if (message === accessMessage && preset.access !== undefined) return always + renderAccess(all, preset.access)
     return always + (render(all, maxLineLength - message.length) ?? '')
@@ -144,6 +151,7 @@ export function createJsonRenderer(preset: Preset, writer: ValueWriter, options:
 
   return {
     bind(parent, fields) {
+      lineNumber += 1
       const all = mergeSafely([parent?.fields, fields])
       return { fields: all, names: new Set(Object.keys(all)), text: always + (render(all, maxLineLength / 2) ?? '') }
     },

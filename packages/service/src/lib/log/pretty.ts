@@ -36,7 +36,8 @@ export function createPrettyRenderer(writer: ValueWriter, maxLineLength: number)
   const showValue = (value: unknown): string => {
     const text = writer.write(value instanceof Error ? read(value, 'message') : value, [])
     const held: unknown = JSON.parse(text)
-    if (typeof held === 'string') return value instanceof Error || /^[\w.:/@+%[\]-]+$/.test(held) ? plain(held) : text
+    if (typeof held === 'string')
+      return value instanceof Error || /^[\w.:/@+%[\]-]+$/.test(held) ? plain(held) : plain(text)
     return inspect(held, { depth: 5, breakLength: Infinity, colors: isColoured() })
   }
   /** Stack, own properties and causes, each below the last. */

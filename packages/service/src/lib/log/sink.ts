@@ -38,7 +38,7 @@ export function hostStdout(): LogSink {
 /**
  * Writes lines to a file descriptor, those of one turn of the event loop by one system call. A reader that is slow, gone, or a disk
  * that is full never stops or crashes the service: what cannot be written stays pending up to a bound, beyond it
- * lines are dropped, and the first line that gets through says how many. A pipe must not be in blocking mode, else a
+ * lines are dropped, and a line in their place says how many. A pipe must not be in blocking mode, else a
  * reader that stops stops the service; standard output is seen to.
  */
 export function createFileSink(fd: number, options: FileSinkOptions = {}): LogSink {
@@ -53,6 +53,7 @@ export function createFileSink(fd: number, options: FileSinkOptions = {}): LogSi
   let untold = 0
   let scheduled: NodeJS.Immediate | NodeJS.Timeout | undefined
   let retryMs = 0
+  let isLosing = false
 
   const drop = (lines: number): void => {
     dropped += lines
@@ -73,11 +74,12 @@ export function createFileSink(fd: number, options: FileSinkOptions = {}): LogSi
     }
     return 'failed'
   }
+  /** Notes, where the gap is, how many lines are missing. */
   const tell = (): void => {
+    isLosing = false
     if (untold === 0) return
-    const line = sink.renderDropped?.(untold) ?? renderDropped(untold)
+    pending += sink.renderDropped?.(untold) ?? renderDropped(untold)
     untold = 0
-    pending = line + pending
   }
   const flushSoon = (): void => {
     scheduled = undefined
@@ -97,10 +99,14 @@ export function createFileSink(fd: number, options: FileSinkOptions = {}): LogSi
       return dropped
     },
     write(line) {
-      if (rest.length + pending.length + line.length > maxPendingBytes) {
+      const held = rest.length + pending.length
+      // Once lines are lost, more are until there is room again: one gap with one note in it, not many.
+      if (isLosing ? held > maxPendingBytes / 2 : held + line.length > maxPendingBytes) {
+        isLosing = true
         drop(1)
         return
       }
+      if (isLosing) tell()
       pending += line
       if (retryMs > 0) return
       if (pending.length >= bufferBytes) flushSoon()

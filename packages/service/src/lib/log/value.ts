@@ -220,7 +220,7 @@ function keyText(key: unknown): string {
 /** The message of whatever was thrown, which may itself throw when looked at. */
 function reasonOf(error: unknown): string {
   try {
-    return redactUrls(error instanceof Error ? `${error.message}` : String(error)).slice(0, 200)
+    return redactUrls(error instanceof Error ? error.message : String(error)).slice(0, 200)
   } catch {
     return 'unknown'
   }
