@@ -3,10 +3,12 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { after, before, describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
 const repository = fileURLToPath(new URL('../../..', import.meta.url))
@@ -22,6 +24,7 @@ describe('fairlead init', () => {
   const scratch = mkdtempSync(join(tmpdir(), 'fairlead-init-'))
   // A workspace of a repository like ours, so that everything is found without a registry.
   const dir = join(scratch, 'my-notes')
+  let hasLock = false
 
   before(async () => {
     const written = await run(process.execPath, [launcher, 'init', dir], scratch)
@@ -74,7 +77,8 @@ describe('fairlead init', () => {
       ['install', '--package-lock-only', '--ignore-scripts', '--no-audit', '--no-fund'],
       dir,
     )
-    if (lock.code !== 0) return context.skip(`npm cannot lock the packages here: ${lock.stderr.slice(-200)}`)
+    hasLock = lock.code === 0
+    if (!hasLock) return context.skip(`npm cannot lock the packages here: ${lock.stderr.slice(-200)}`)
     writeLinks(dir)
     const built = await run(process.execPath, [launcher, 'build', dir, '--json'], scratch, {
       FAIRLEAD_HOME: join(scratch, 'home'),
@@ -83,7 +87,51 @@ describe('fairlead init', () => {
     const [image] = JSON.parse(built.stdout).images
     assert.match(image.reference, /^localhost\/my-notes\/my-notes:/)
   })
+
+  it('writes an app that runs on the embedded cluster, and follows its ConfigMap there', async (context) => {
+    if (!hasLock) return context.skip('the packages could not be locked')
+    const port = await freePort()
+    const config = join(dir, 'fairlead.config.ts')
+    writeFileSync(config, readFileSync(config, 'utf8').replace('public: true', `public: ${port}`))
+    const env = { FAIRLEAD_HOME: join(scratch, 'home') }
+    const fairlead = (...args: string[]): Promise<Finished> => run(process.execPath, [launcher, ...args], dir, env)
+    try {
+      const up = await fairlead('up', '--timeout', '90s')
+      assert.equal(up.code, 0, up.stderr)
+      const url = `http://127.0.0.1:${port}`
+      assert.deepEqual(await (await fetch(url)).json(), { greeting: 'Hello from the cluster' })
+
+      const kubeconfig = (await fairlead('cluster', 'kubeconfig', '--path')).stdout.trim()
+      const patch = async (data: Readonly<Record<string, string>>): Promise<void> => {
+        const args = ['patch', 'configmap', 'my-notes-config', '--type=merge', '-p', JSON.stringify({ data })]
+        const { code, stderr } = await run('kubectl', [`--kubeconfig=${kubeconfig}`, ...args], dir)
+        assert.equal(code, 0, stderr)
+      }
+      const until = async (path: string, pattern: RegExp): Promise<void> => {
+        while (!pattern.test(await (await fetch(url + path)).text())) await sleep(50)
+      }
+      await patch({ greeting: 'Changed while it runs' })
+      await until('/', /Changed while it runs/)
+      await patch({ 'notes.max': 'many', greeting: 'Not this one' })
+      await until('/health', /"DEGRADED".*notes\.max is/)
+      assert.deepEqual(await (await fetch(url)).json(), { greeting: 'Changed while it runs' })
+      await patch({ 'notes.max': '7' })
+      await until('/', /Not this one/)
+    } finally {
+      await fairlead('down', '--purge')
+    }
+  })
 })
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  // A TCP server has an address with a port.
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
 
 /** What npm install would link from the clone. */
 function writeLinks(dir: string): void {
