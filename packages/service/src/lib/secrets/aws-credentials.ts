@@ -3,10 +3,9 @@ import { isIP } from 'node:net'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import type { Environment } from '../lifecycle/resource.ts'
-import { parseJson, textAt } from './call.ts'
 import type { Caller } from './call.ts'
-import { CallFailed } from './call.ts'
-import { ProviderFault, quoteProvider } from './fault.ts'
+import { CallFailed, ProviderFault, quoteProvider } from './fault.ts'
+import { parseJson, textAt } from './json.ts'
 import type { AwsCredentials } from './sigv4.ts'
 
 export interface AwsAccess {

@@ -1,8 +1,9 @@
 import { createAwsCredentials, findAwsEndpoint, readInstanceRegion, readProfileRegion } from './aws-credentials.ts'
-import { createCaller, isRecord, parseJson, textAt } from './call.ts'
+import { createCaller } from './call.ts'
 import type { Answer } from './call.ts'
 import type { DriverOptions, ReadOptions, SecretDriver, SecretReading } from './driver.ts'
 import { ProviderFault, quoteProvider } from './fault.ts'
+import { isRecord, parseJson, textAt } from './json.ts'
 import type { SecretReference } from './reference.ts'
 import { signPost } from './sigv4.ts'
 

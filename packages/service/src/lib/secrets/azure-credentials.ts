@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import type { Environment } from '../lifecycle/resource.ts'
-import { CallFailed, parseJson, textAt } from './call.ts'
 import type { Answer, Caller } from './call.ts'
-import { ProviderFault, quoteProvider } from './fault.ts'
+import { CallFailed, ProviderFault, quoteProvider } from './fault.ts'
+import { parseJson, textAt } from './json.ts'
 import { createTokenCache, requireSafe } from './token.ts'
 import type { Token } from './token.ts'
 

@@ -1,8 +1,9 @@
 import { createAzureCredentials } from './azure-credentials.ts'
-import { createCaller, parseJson, textAt } from './call.ts'
+import { createCaller } from './call.ts'
 import type { Answer } from './call.ts'
 import type { DriverOptions, SecretDriver } from './driver.ts'
 import { ProviderFault, quoteProvider } from './fault.ts'
+import { parseJson, textAt } from './json.ts'
 import type { SecretReference } from './reference.ts'
 
 /** Where vaults are, by the authority that signs for them. */

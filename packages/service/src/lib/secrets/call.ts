@@ -4,6 +4,8 @@ import { Agent as HttpsAgent, request as requestHttps } from 'node:https'
 import type { AgentOptions } from 'node:https'
 import { codeOf } from '../errors.ts'
 import type { Environment } from '../lifecycle/resource.ts'
+import { CallFailed } from './fault.ts'
+import { parseJson } from './json.ts'
 
 /** One request to a provider. */
 export interface Call {
@@ -23,9 +25,6 @@ export interface Answer {
   /** The credentials that were sent: some answers repeat the request, and what is quoted of an answer must be without them. */
   readonly sent: readonly string[]
 }
-
-/** A call that brought no answer. The message names the address and what happened, nothing that was sent. */
-export class CallFailed extends Error {}
 
 export interface Caller {
   /** Resolves to the answer whatever its status, redirects excepted. */
@@ -178,31 +177,4 @@ function isTlsCode(code: string): boolean {
   return (
     code.includes('CERT') || code.includes('SELF_SIGNED') || code.includes('UNABLE_TO') || code.startsWith('ERR_TLS')
   )
-}
-
-/** JSON of a body, or undefined when it is none: what came may be the page of a proxy. */
-export function parseJson(body: string): Readonly<Record<string, unknown>> | undefined {
-  try {
-    const value: unknown = JSON.parse(body)
-    return isRecord(value) ? value : undefined
-  } catch {
-    return undefined
-  }
-}
-
-export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-/** A text at `path` of a JSON object, or undefined. */
-export function textAt(value: unknown, ...path: readonly string[]): string | undefined {
-  let at = value
-  for (const key of path) at = isRecord(at) ? at[key] : undefined
-  return typeof at === 'string' ? at : undefined
-}
-
-/** Waits for `work`, and starts it once for everybody who asks meanwhile. */
-export function singleFlight<T>(work: () => Promise<T>): () => Promise<T> {
-  let running: Promise<T> | undefined
-  return () => (running ??= work().finally(() => (running = undefined)))
 }

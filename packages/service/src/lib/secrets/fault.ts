@@ -1,8 +1,10 @@
 import { messageOf } from '../errors.ts'
-import { CallFailed } from './call.ts'
 import type { Answer } from './call.ts'
 import { secretAbsent, secretDenied, secretUnavailable } from './errors.ts'
 import type { ServiceError } from '../errors.ts'
+
+/** A call that brought no answer. The message names the address and what happened, nothing that was sent. */
+export class CallFailed extends Error {}
 
 /** What went wrong at a provider, before the reference is named. `unavailable` is worth another try soon. */
 export class ProviderFault extends Error {

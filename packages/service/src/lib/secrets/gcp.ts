@@ -1,8 +1,9 @@
-import { createCaller, parseJson, textAt } from './call.ts'
+import { createCaller } from './call.ts'
 import type { Answer, Caller } from './call.ts'
 import type { DriverOptions, SecretDriver } from './driver.ts'
 import { ProviderFault, quoteProvider } from './fault.ts'
 import { createGoogleCredentials } from './gcp-credentials.ts'
+import { parseJson, textAt } from './json.ts'
 import type { SecretReference } from './reference.ts'
 
 /** Google Secret Manager: `gcp-sm://project/name@version`; without version the latest, without project the one this runs in. */

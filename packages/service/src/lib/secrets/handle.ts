@@ -1,7 +1,7 @@
 import { inspect } from 'node:util'
 import type { Logger } from '../log/logger.ts'
-import { isRecord } from './call.ts'
 import { secretAbsent, secretFormat } from './errors.ts'
+import { isRecord } from './json.ts'
 import type { SecretReference } from './reference.ts'
 import { Secret } from './secret.ts'
 import type { SecretSource, SecretState, SourceValue } from './source.ts'

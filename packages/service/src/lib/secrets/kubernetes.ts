@@ -1,11 +1,12 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Environment } from '../lifecycle/resource.ts'
-import { createCaller, isRecord, parseJson, textAt } from './call.ts'
+import { createCaller } from './call.ts'
 import type { Answer, Caller } from './call.ts'
 import type { DriverOptions, SecretDriver, SecretReading } from './driver.ts'
 import { ProviderFault, quoteProvider } from './fault.ts'
 import { createFileDriver } from './file.ts'
+import { isRecord, parseJson, textAt } from './json.ts'
 import type { SecretReference } from './reference.ts'
 
 /**

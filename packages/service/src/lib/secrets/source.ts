@@ -1,4 +1,3 @@
-import { timingSafeEqual } from 'node:crypto'
 import { withDeadline } from '../deadline.ts'
 import type { ServiceError } from '../errors.ts'
 import type { Logger } from '../log/logger.ts'
@@ -172,8 +171,7 @@ export function createSource(reference: SecretReference, options: SourceOptions)
 }
 
 function isEqual(one: SecretReading['value'], other: SecretReading['value']): boolean {
-  const [left, right] = [toBytes(one), toBytes(other)]
-  return left.length === right.length && timingSafeEqual(left, right)
+  return toBytes(one).equals(toBytes(other))
 }
 
 /** Entries in the order of their names: a provider may list them as it likes. */

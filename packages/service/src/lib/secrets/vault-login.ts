@@ -3,9 +3,10 @@ import { readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import type { Environment } from '../lifecycle/resource.ts'
-import { createCaller, isRecord, parseJson, textAt } from './call.ts'
+import { createCaller } from './call.ts'
 import type { Answer, Caller, CallerOptions } from './call.ts'
 import { ProviderFault, quoteProvider } from './fault.ts'
+import { isRecord, parseJson, textAt } from './json.ts'
 import { readAccountFile } from './kubernetes.ts'
 
 export interface VaultRequest {

@@ -1,7 +1,7 @@
-import { isRecord, parseJson, textAt } from './call.ts'
 import type { Answer } from './call.ts'
 import type { DriverOptions, ReadOptions, SecretDriver, SecretReading } from './driver.ts'
 import { ProviderFault } from './fault.ts'
+import { isRecord, parseJson, textAt } from './json.ts'
 import type { SecretReference } from './reference.ts'
 import { createVaultSession, vaultErrors } from './vault-login.ts'
 import type { VaultSession } from './vault-login.ts'
