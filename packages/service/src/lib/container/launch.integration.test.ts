@@ -145,7 +145,10 @@ describe('the launcher', { skip: process.platform === 'win32' && 'there is no ex
 
   it('hands signals to the program where it stays as its parent', async () => {
     const env = { ...process.env, LOG_LEVEL: 'error', FAIRLEAD_LAUNCH: 'spawn' }
-    const child = spawn(launcher[0] ?? '', [...launcher.slice(1), show, 'wait'], { env, stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(launcher[0] ?? '', [...launcher.slice(1), show, 'wait'], {
+      env,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
     await once(child.stdout, 'data')
     child.kill('SIGTERM')
     assert.deepEqual(await once(child, 'close'), [5, null])
@@ -164,11 +167,19 @@ describe('the launcher', { skip: process.platform === 'win32' && 'there is no ex
     assert.equal(stdout.trim().split('\n').length, 1)
   })
 
+  it('refuses a mode there is not', () => {
+    const [node = '', ...rest] = launcher
+    const env = { ...process.env, FAIRLEAD_LAUNCH: 'fork' }
+    const { status, stderr } = spawnSync(node, [...rest, show], { encoding: 'utf8', env })
+    assert.equal(status, 2)
+    assert.match(stderr, /show\.cjs": FAIRLEAD_LAUNCH is "fork", expected exec, spawn or off\n/)
+  })
+
   it('refuses to run without a program', () => {
     const [node = '', ...rest] = launcher
     const { status, stderr } = spawnSync(node, rest, { encoding: 'utf8' })
     assert.equal(status, 2)
-    assert.match(stderr, /^Cannot launch the program: no program is given\n {2}Write: /)
+    assert.match(stderr, /^Cannot launch "": no program is given\n {2}Write: .*\n {2}FAIRLEAD_SERVICE_LAUNCH\n$/)
   })
 })
 

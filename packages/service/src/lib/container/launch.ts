@@ -1,6 +1,9 @@
 import { writeSync } from 'node:fs'
 import { constants } from 'node:os'
+import { messageOf } from '../errors.ts'
+import type { ServiceError } from '../errors.ts'
 import { openCgroup } from './cgroup.ts'
+import { launchFailed } from './errors.ts'
 import { planLaunch } from './launch-plan.ts'
 import type { LaunchPlan } from './launch-plan.ts'
 import { planResources } from './plan.ts'
@@ -16,10 +19,16 @@ const guard = 'FAIRLEAD_LAUNCHED'
  */
 export function launch(parameters: readonly string[], env: NodeJS.ProcessEnv = process.env): void {
   const at = parameters.findIndex((parameter) => !parameter.startsWith('-'))
-  if (at === -1) return fail('no program is given', 'Write: node launch.js [node options, as --name=value] program.js')
+  const program = parameters[at] ?? ''
+  if (at === -1) {
+    const hint = 'Write: node launch.js [node options, as --name=value] program.js'
+    return fail(launchFailed(program, 'no program is given', hint))
+  }
   const mode = env['FAIRLEAD_LAUNCH'] ?? 'exec'
-  if (mode !== 'exec' && mode !== 'spawn' && mode !== 'off')
-    return fail(`FAIRLEAD_LAUNCH is ${JSON.stringify(mode)}`, 'Set it to exec, spawn or off, or remove it')
+  if (mode !== 'exec' && mode !== 'spawn' && mode !== 'off') {
+    const state = `FAIRLEAD_LAUNCH is ${JSON.stringify(mode)}, expected exec, spawn or off`
+    return fail(launchFailed(program, state, 'Set it to one of the three, or remove it'))
+  }
   const given = [...process.execArgv, ...parameters.slice(0, at)]
   const plan = mode === 'off' || isPlanned(env) ? nothing : planLaunch(decide(), given, env)
   for (const { setting, value, reason } of plan.lines)
@@ -27,7 +36,7 @@ export function launch(parameters: readonly string[], env: NodeJS.ProcessEnv = p
 
   const nodeArguments = [...plan.nodeArguments, ...given, ...parameters.slice(at)]
   const variables = { ...env, ...plan.variables, [guard]: String(process.pid) }
-  if (mode === 'spawn' || !replace(nodeArguments, variables)) supervise(nodeArguments, variables)
+  if (mode === 'spawn' || !replace(nodeArguments, variables)) supervise(program, nodeArguments, variables)
 }
 
 const nothing: LaunchPlan = { nodeArguments: [], variables: {}, lines: [] }
@@ -48,12 +57,14 @@ function replace(nodeArguments: readonly string[], env: NodeJS.ProcessEnv): bool
   return process.execve(process.execPath, [process.argv0, ...nodeArguments], env)
 }
 
-function supervise(nodeArguments: readonly string[], env: NodeJS.ProcessEnv): void {
+function supervise(program: string, nodeArguments: readonly string[], env: NodeJS.ProcessEnv): void {
   // Loaded here: it takes milliseconds, and mostly it is not needed.
   const { spawn } = process.getBuiltinModule('node:child_process')
   const child = spawn(process.execPath, nodeArguments, { env, stdio: 'inherit' })
   for (const signal of forwarded) process.on(signal, () => child.kill(signal))
-  child.on('error', (error) => fail(`Node cannot be started: ${error.message}`, 'Look at the cause'))
+  child.on('error', (error) =>
+    fail(launchFailed(program, `Node does not start: ${messageOf(error)}`, 'Look at the cause', error)),
+  )
   child.on('exit', (code, signal) => {
     const exitCode = signal === null ? (code ?? 1) : 128 + constants.signals[signal]
     const isAbort = signal === 'SIGABRT' || code === 134
@@ -76,7 +87,8 @@ function log(level: 'info' | 'fatal', msg: string, fields: object, env: NodeJS.P
   }
 }
 
-function fail(state: string, hint: string): void {
-  writeSync(2, `Cannot launch the program: ${state}\n  ${hint}\n`)
+/** As the command line shows errors; 2 is its exit code for wrong input. */
+function fail({ message, hint, code }: ServiceError): void {
+  writeSync(2, `${message}\n  ${hint}\n  ${code}\n`)
   process.exitCode = 2
 }

@@ -27,7 +27,7 @@ export function renderOpenMetrics(families: readonly CollectedFamily[], options:
   return `${text}# EOF\n`
 }
 
-export function baseName({ name, kind }: CollectedFamily): string {
+function baseName({ name, kind }: CollectedFamily): string {
   if (kind === 'counter') return name.replace(/_total$/, '')
   return kind === 'info' ? name.replace(/_info$/, '') : name
 }

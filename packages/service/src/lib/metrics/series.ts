@@ -21,7 +21,7 @@ export interface SeriesTable<S> {
 }
 
 /** The value of every label of the series that counts what is above the cap. */
-export const overflowValue = '__overflow__'
+const overflowValue = '__overflow__'
 
 export function createSeriesTable<S>(
   metric: string,
