@@ -54,6 +54,18 @@ describe('startResources', () => {
     assert.deepEqual(disposed.toSorted(), ['later', 'now'])
   })
 
+  it('stops what `await using` lets go of', async () => {
+    const stopped: string[] = []
+    {
+      await using running = await startResources(
+        { db: resource(() => 'db', { stop: (name) => void stopped.push(name) }) },
+        options,
+      )
+      assert.equal(running.values.db, 'db')
+    }
+    assert.deepEqual(stopped, ['db'])
+  })
+
   it('names what failed, and releases what had started', async () => {
     const stopped: string[] = []
     const good = resource(() => 1, { stop: () => void stopped.push('good') })

@@ -11,8 +11,8 @@ export interface StartResourcesOptions {
   readonly given?: ReadonlyMap<Resource<unknown>, unknown> | undefined
 }
 
-/** Resources that are running. */
-export interface StartedResources<Map extends ResourceMap> {
+/** Resources that are running. `await using` stops them. */
+export interface StartedResources<Map extends ResourceMap> extends AsyncDisposable {
   readonly values: ResourceValues<Map>
   /** Every started resource, those only needed by others included, in the order they became ready. */
   readonly started: readonly StartedResource[]
@@ -89,7 +89,7 @@ export async function startResources<Map extends ResourceMap>(
 
   const stop = once(() => stopAll(started, options.log))
   try {
-    return { values: (await startMap(resources)) as ResourceValues<Map>, started, stop }
+    return { values: (await startMap(resources)) as ResourceValues<Map>, started, stop, [Symbol.asyncDispose]: stop }
   } catch (error) {
     await stop().catch((stopError: unknown) =>
       options.log.warn('could not stop after a failed start', { err: stopError }),
