@@ -212,7 +212,7 @@ class OpenedConfig<T> implements Config<T> {
     const values = await this.#read()
     const found = await evaluate(this.#spec, this.#sources, values)
     this.#fingerprint = fingerprintOf(values)
-    for (const { message } of found.warnings) this.#options.log?.warn('configuration', { warning: message })
+    for (const { message } of found.warnings) this.#options.log?.warn('configuration warning', { warning: message })
     if (!found.isValid) throw configInvalid('load', found.problems)
     this.#accept(found, values)
     this.#version = 1
