@@ -6,7 +6,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { fileURLToPath } from 'node:url'
 import { createMemoryGroup } from './memory-group.fixture.ts'
 import type { MemoryGroup } from './memory-group.fixture.ts'
 
@@ -18,6 +18,9 @@ const launcher = [
   '--conditions=@fairlead/source',
   fileURLToPath(new URL('../../launch.ts', import.meta.url)),
 ]
+
+const watch = new URL('watch.ts', import.meta.url).href
+const logger = new URL('../log/logger.ts', import.meta.url).href
 
 /** A listening server that keeps every object it makes, a few thousand per turn. */
 const leak = program(
@@ -110,8 +113,6 @@ describe('a service that uses Buffers under the launcher', { skip }, () => {
 
   it('says so first where watchLimits looks on', async () => {
     await using group = groupOf(256)
-    const watch = pathToFileURL(fileURLToPath(new URL('watch.ts', import.meta.url))).href
-    const logger = pathToFileURL(fileURLToPath(new URL('../log/logger.ts', import.meta.url))).href
     const slow = program(
       'watched.mjs',
       `import { createLogger } from ${JSON.stringify(logger)}
@@ -125,6 +126,30 @@ describe('a service that uses Buffers under the launcher', { skip }, () => {
     const line = stdout.split('\n').find((text) => text.includes('memory nearly full')) ?? '{}'
     const { array_buffers_bytes: buffers, heap_used_bytes: heap } = JSON.parse(line) as Record<string, number>
     assert.ok(Number(buffers) > Number(heap), line)
+  })
+})
+
+describe('watchLimits', { skip }, () => {
+  it('tells when a pod is resized in place', async () => {
+    await using group = groupOf(256)
+    const resized = program(
+      'resized.mjs',
+      `import { writeFileSync } from 'node:fs'
+       import { createLogger } from ${JSON.stringify(logger)}
+       import { watchLimits } from ${JSON.stringify(watch)}
+       const log = createLogger({ format: 'json' })
+       watchLimits({ log, intervalMs: 20, onChange: () => process.exit(0) })
+       setInterval(() => {}, 1000)
+       writeFileSync(${JSON.stringify(group.limitFile)}, String(200 * 2 ** 20))`,
+    )
+    const { code, stdout } = await group.run([...launcher, resized])
+    assert.equal(code, 0)
+    const line = JSON.parse(stdout.split('\n').find((text) => text.includes('limits changed')) ?? '{}') as object
+    assert.partialDeepStrictEqual(line, {
+      level: 'warn',
+      memory_limit_bytes: 200 * mebibyte,
+      memory_limit_bytes_before: 256 * mebibyte,
+    })
   })
 })
 

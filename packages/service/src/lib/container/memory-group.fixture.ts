@@ -9,7 +9,8 @@ import { findControllers } from './cgroup-paths.ts'
 export interface MemoryGroup extends AsyncDisposable {
   /** Runs a command in it until it ends. */
   run(command: readonly string[], env?: Readonly<Record<string, string>>): Promise<GroupResult>
-  setLimit(bytes: number): void
+  /** Holds the limit in bytes; may be written to. */
+  readonly limitFile: string
   readonly peakBytes: number
   readonly oomKills: number
 }
@@ -36,7 +37,7 @@ export function createMemoryGroup(limitBytes: number): MemoryGroup | string {
         : { limit: 'memory.max', peak: 'memory.peak', events: 'memory.events' }
     const group: MemoryGroup = {
       run: (command, env = {}) => runIn(folder, command, env),
-      setLimit: (bytes) => writeFileSync(join(folder, files.limit), String(bytes)),
+      limitFile: join(folder, files.limit),
       get peakBytes() {
         return Number(readFileSync(join(folder, files.peak), 'utf8'))
       },
@@ -46,7 +47,7 @@ export function createMemoryGroup(limitBytes: number): MemoryGroup | string {
       [Symbol.asyncDispose]: () => removeGroup(folder),
     }
     try {
-      group.setLimit(limitBytes)
+      writeFileSync(group.limitFile, String(limitBytes))
     } catch (error) {
       rmdirSync(folder)
       throw error
