@@ -54,23 +54,30 @@ export function createFileSink(fd: number, options: FileSinkOptions = {}): LogSi
   let scheduled: NodeJS.Immediate | NodeJS.Timeout | undefined
   let retryMs = 0
   let isLosing = false
+  /** A flush has waited for the reader in vain, and nothing has been taken since. */
+  let hasGivenUp = false
 
   const drop = (lines: number): void => {
     dropped += lines
     untold += lines
   }
-  /** Hands over what there is; false when the descriptor takes no more now. */
+  /** Hands over what there is. */
   const push = (): 'done' | 'full' | 'failed' => {
-    const bytes = Buffer.from(pending)
-    pending = ''
-    const { left, error } = writeAll(fd, rest.length === 0 ? bytes : Buffer.concat([rest, bytes]))
+    let { left, error } = writeAll(fd, rest)
+    if (error === undefined) {
+      const bytes = Buffer.from(pending)
+      pending = ''
+      ;({ left, error } = writeAll(fd, bytes))
+    }
     rest = left
+    if (error === undefined) hasGivenUp = false
     if (error === undefined) return 'done'
     if (error === 'EAGAIN' || error === 'EWOULDBLOCK') return 'full'
     if (error === 'EPIPE' || error === 'EBADF') {
       // Nobody will ever read it: keeping it would only fill memory.
-      drop(countLines(rest))
+      drop(countLines(rest) + countLines(Buffer.from(pending)))
       rest = new Uint8Array()
+      pending = ''
     }
     return 'failed'
   }
@@ -83,13 +90,15 @@ export function createFileSink(fd: number, options: FileSinkOptions = {}): LogSi
   }
   const flushSoon = (): void => {
     scheduled = undefined
+    const held = rest.length + pending.length
     let outcome = push()
     if (outcome === 'done' && untold > 0) {
       tell()
       outcome = push()
     }
     // The pipe is full or the disk is: try again later, without holding the process open for it.
-    retryMs = outcome === 'done' || rest.length === 0 ? 0 : Math.min(50, Math.max(1, retryMs * 2))
+    const isMoving = rest.length + pending.length < held
+    retryMs = outcome === 'done' || rest.length === 0 ? 0 : isMoving ? 1 : Math.min(50, Math.max(1, retryMs * 2))
     if (retryMs > 0) scheduled ??= setTimeout(flushSoon, retryMs).unref()
   }
 
@@ -114,11 +123,13 @@ export function createFileSink(fd: number, options: FileSinkOptions = {}): LogSi
     },
     flush() {
       let outcome = push()
-      const until = performance.now() + flushTimeoutMs
+      // To wait in vain once is enough: a process that ends flushes more than once.
+      const until = performance.now() + (hasGivenUp ? 0 : flushTimeoutMs)
       while (outcome === 'full' && performance.now() < until) {
         sleepNow(2)
         outcome = push()
       }
+      hasGivenUp = outcome === 'full'
       if (outcome === 'done' && untold > 0) {
         tell()
         push()
