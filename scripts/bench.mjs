@@ -1,20 +1,23 @@
-// `npm run bench -- NAME [--json]`: runs benchmarks/system/NAME.ts; without a name lists what there is.
+// `npm run bench -- NAME [--json]`: runs NAME.bench.ts of benchmarks/system or benchmarks/micro; without a name lists what there is.
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { root, setUp } from './setup.mjs'
 
-const folder = join(root, 'benchmarks', 'system')
-const names = readdirSync(folder)
-  .filter((file) => file.endsWith('.bench.ts'))
-  .map((file) => file.slice(0, -'.bench.ts'.length))
+const files = ['system', 'micro'].flatMap((kind) => {
+  const folder = join(root, 'benchmarks', kind)
+  return readdirSync(folder)
+    .filter((file) => file.endsWith('.bench.ts'))
+    .map((file) => ({ name: file.slice(0, -'.bench.ts'.length), path: join(folder, file) }))
+})
+const names = files.map((file) => file.name)
 const [name, ...rest] = process.argv.slice(2)
 if (name === undefined) {
   console.log(names.join('\n'))
   process.exit(0)
 }
-const file = join(folder, `${name}.bench.ts`)
-if (!existsSync(file)) {
+const file = files.find((known) => known.name === name)?.path
+if (file === undefined) {
   console.error(`Cannot run benchmark "${name}": there is none, expected one of ${names.join(', ')}`)
   process.exit(2)
 }

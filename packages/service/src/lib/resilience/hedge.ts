@@ -24,6 +24,8 @@ export interface HedgePlan {
   readonly budget: RetryBudget
   /** Infinity: not at all. */
   delayMs(): number
+  /** Whether it wants to know how long tries take. */
+  readonly isLearning: boolean
   observe(durationMs: number): void
 }
 
@@ -38,6 +40,7 @@ export function createHedgePlan(options: HedgeOptions): HedgePlan {
       budget !== undefined && 'withdraw' in budget
         ? budget
         : createRetryBudget({ ratio: 0.1, minPerSecond: 1, burst: 20, ...budget }),
+    isLearning: latency !== undefined,
     delayMs: () => latency?.quantile() ?? fixedMs,
     observe: (durationMs) => latency?.observe(durationMs),
   }
@@ -69,12 +72,13 @@ export class HedgedRun<T> extends Timed {
     this.#another = another
   }
 
-  run(first: RunningAttempt<T>): Promise<T> {
+  /** `now` is when the first try begins. */
+  run(first: RunningAttempt<T>, now: number): Promise<T> {
     this.#plan.budget.deposit()
     return new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
-      this.#launch(first, this.#clock.now())
+      this.#launch(first, now)
     })
   }
 
@@ -94,7 +98,9 @@ export class HedgedRun<T> extends Timed {
 
   #launch(attempt: RunningAttempt<T>, now: number): void {
     this.#running.push(attempt)
-    attempt.run(this.#work).then(
+    // Without a deadline nothing but the work itself ends a try early.
+    const result = attempt.deadline < Infinity ? attempt.run(this.#work) : this.#begin(attempt)
+    result.then(
       (value) => this.#win(attempt, value, now),
       (error: unknown) => this.#lose(attempt, error),
     )
@@ -102,8 +108,17 @@ export class HedgedRun<T> extends Timed {
     if (this.#running.length < this.#plan.maxAttempts && delayMs < Infinity) this.#wheel.set(this, now + delayMs, now)
   }
 
+  #begin(attempt: RunningAttempt<T>): Promise<T> {
+    try {
+      const result = this.#work(attempt)
+      return result instanceof Promise ? result : Promise.resolve(result)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
   #win(attempt: RunningAttempt<T>, value: T, since: number): void {
-    this.#plan.observe(this.#clock.now() - since)
+    if (this.#plan.isLearning) this.#plan.observe(this.#clock.now() - since)
     this.#remove(attempt)
     this.#resolve(value)
     if (this.#running.length > 0) this.abort(new Error('Another try was quicker'))

@@ -219,7 +219,7 @@ class PolicyPipeline implements Pipeline {
           const value =
             this.#hedge === undefined && attempt.deadline === Infinity && signal === undefined
               ? await work(attempt)
-              : await this.#run(work, attempt, options, startedAt, deadline)
+              : await this.#run(work, attempt, options, startedAt, now, deadline)
           this.#end(attempt, ticket, permit, 'success', undefined)
           this.counts.succeeded += 1
           return value
@@ -279,6 +279,7 @@ class PolicyPipeline implements Pipeline {
     attempt: RunningAttempt<T>,
     options: ExecuteOptions,
     startedAt: number,
+    now: number,
     deadline: number,
   ): Promise<T> {
     const { signal } = options
@@ -286,7 +287,9 @@ class PolicyPipeline implements Pipeline {
     if (this.#hedge === undefined || !isIdempotent || options.isSingle === true)
       return signal === undefined ? attempt.run(work) : runUntilAborted(signal, attempt, () => attempt.run(work))
     const hedged = this.#runHedged(this.#hedge, work, attempt, startedAt, deadline)
-    return signal === undefined ? hedged.run(attempt) : runUntilAborted(signal, hedged, () => hedged.run(attempt))
+    return signal === undefined
+      ? hedged.run(attempt, now)
+      : runUntilAborted(signal, hedged, () => hedged.run(attempt, now))
   }
 
   #runHedged<T>(
