@@ -14,3 +14,5 @@
  */
 export { registerOpenTelemetry } from './lib/otel/register.ts'
 export type { OpenTelemetryOptions } from './lib/otel/register.ts'
+export { sdkTracing } from './lib/otel/sdk.ts'
+export type { SdkTracing } from './lib/otel/sdk.ts'

@@ -27,6 +27,8 @@ export interface ServedRequest {
   readonly scheme: 'http' | 'https'
   /** `1.1`, `2.0`. */
   readonly protocolVersion: string
+  /** Of the connection: a proxy's, where there is one. */
+  readonly remoteAddress: string | undefined
   /** What tracing has put into the request's scope. */
   readonly span: unknown
   /** What the handler threw, if it was not an {@link HttpError}. */
@@ -108,6 +110,10 @@ export class Exchange implements RequestScope, ServedRequest {
 
   get protocolVersion(): string {
     return this.request.httpVersion
+  }
+
+  get remoteAddress(): string | undefined {
+    return this.request.socket.remoteAddress
   }
 
   get startTime(): number {

@@ -1,5 +1,5 @@
 import { propagation, ROOT_CONTEXT, trace } from '@opentelemetry/api'
-import type { Baggage as ApiBaggage, Context, ContextManagementToken, ContextManager } from '@opentelemetry/api'
+import type { Baggage as ApiBaggage, Context, ContextManagementToken, ContextManager, Span } from '@opentelemetry/api'
 import {
   currentBaggage,
   currentStore,
@@ -17,6 +17,8 @@ import type { TraceContext } from '../trace/traceparent.ts'
 import { fromSpanContext, toSpanContext } from './span-context.ts'
 
 const scopeKey = Symbol('fairlead request scope')
+
+const adopted = new WeakMap<TraceContext, Span>()
 
 /** The contexts of a request's scope, as long as it lives. */
 const contexts = new WeakMap<RequestScope, Context>()
@@ -63,9 +65,9 @@ export class ScopeContextManager implements ContextManager {
   }
 
   #bindFunction(context: Context, target: AnyFunction): AnyFunction {
-    const manager = this
+    const run = (work: () => unknown): unknown => this.with(context, work)
     const bound = function (this: unknown, ...args: unknown[]): unknown {
-      return manager.with(context, () => target.apply(this, args))
+      return run(() => target.apply(this, args))
     }
     Object.defineProperty(bound, 'length', { configurable: true, value: target.length })
     return bound
@@ -111,13 +113,22 @@ function contextOf(scope: RequestScope): Context {
   const known = contexts.get(scope)
   if (known !== undefined) return known
   let context = ROOT_CONTEXT.setValue(scopeKey, scope)
-  const span = spanOf(scope)
+  const span = adopted.get(scope.trace) ?? spanOf(scope)
   context =
     span === undefined ? trace.setSpanContext(context, toSpanContext(scope.trace)) : trace.setSpan(context, span)
   const baggage = currentBaggage()
   if (baggage.size > 0) context = propagation.setBaggage(context, toApiBaggage(baggage))
   contexts.set(scope, context)
   return context
+}
+
+/** Makes `span`, of another tracer, the one of requests whose trace is `own`. */
+export function adoptSpan(own: TraceContext, span: Span): void {
+  adopted.set(own, span)
+}
+
+export function adoptedSpan(own: TraceContext): Span | undefined {
+  return adopted.get(own)
 }
 
 /** What code that runs in `context` runs for. */

@@ -14,7 +14,7 @@ import type {
   UpDownCounter,
 } from '@opentelemetry/api'
 import { trace } from '@opentelemetry/api'
-import type { CollectedFamily, CollectedSeries } from '../metrics/collected.ts'
+import type { CollectedFamily } from '../metrics/collected.ts'
 import { defaultBuckets } from '../metrics/metrics.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import { HistogramValue } from '../metrics/values.ts'
@@ -243,7 +243,7 @@ class Instrument {
   collect(): CollectedFamily {
     const series = [...this.#series.values()].map(({ labels, startTimeMs, value }) =>
       value instanceof HistogramValue
-        ? ({ labels, startTimeMs, ...value.collect() } as CollectedSeries)
+        ? { labels, startTimeMs, ...value.collect() }
         : { labels, startTimeMs, value: value.current },
     )
     const attributes = Object.fromEntries([...this.#labels].map(([attribute, label]) => [label, attribute]))
@@ -286,7 +286,7 @@ function keyOf(attributes: Attributes): string {
 }
 
 function textOf(value: unknown): string {
-  return (typeof value === 'object' ? JSON.stringify(value) : String(value)).toWellFormed()
+  return typeof value === 'string' ? value.toWellFormed() : (JSON.stringify(value) ?? String(value)).toWellFormed()
 }
 
 const unitNames: Readonly<Record<string, string>> = {

@@ -20,6 +20,7 @@ import { FastifyOtelInstrumentation } from '@fastify/otel'
 import { HttpInstrumentation } from '@opentelemetry/instrumentation-http'
 import { IORedisInstrumentation } from '@opentelemetry/instrumentation-ioredis'
 import { UndiciInstrumentation } from '@opentelemetry/instrumentation-undici'
+import { InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace'
 import { createHandler } from '../http/handler.ts'
 import { createRouteTable } from '../http/router.ts'
 import type { Router } from '../http/router.ts'
@@ -33,6 +34,8 @@ import { currentBaggage, currentScope, propagationHeaders, runInScope, withBagga
 import type { SpanRecord } from '../trace/span.ts'
 import { currentSpan, span } from '../trace/tracer.ts'
 import { registerOpenTelemetry } from './register.ts'
+import { sdkTracing } from './sdk.ts'
+import type { SdkTracing } from './sdk.ts'
 
 const load = createRequire(import.meta.url)
 const traceId = '0af7651916cd43dd8448eb211c80319c'
@@ -307,6 +310,40 @@ describe('instrumentations of others', () => {
   })
 })
 
+describe('sdkTracing', () => {
+  it('has the OpenTelemetry SDK make the spans, of the request and within it', async () => {
+    undo()
+    const exporter = new InMemorySpanExporter()
+    const provider = new TracerProvider({ spanProcessors: [new SimpleSpanProcessor({ exporter })] })
+    undo = registerOpenTelemetry({ tracerProvider: provider })
+    const { join, onServed } = sdkTracing(provider)
+    let headers: Record<string, string> = {}
+    await serve(
+      (router) =>
+        router.get('/orders/:id', () => {
+          trace.getActiveSpan()?.setAttribute('order.id', 7)
+          return trace.getTracer('lib').startActiveSpan('inner', async (inner) => {
+            await Promise.resolve()
+            headers = propagationHeaders()
+            inner.end()
+            return { current: currentScope()?.trace.spanId }
+          })
+        }),
+      async (url) => assert.equal((await fetch(`${url}/orders/7`, { headers: incoming })).status, 200),
+      { join, onServed },
+    )
+    const [inner, served] = exporter.getFinishedSpans()
+    assert.equal(served?.name, 'GET /orders/:id')
+    assert.equal(served?.attributes['order.id'], 7)
+    assert.equal(served?.attributes['http.response.status_code'], 200)
+    assert.equal(served?.spanContext().traceId, traceId)
+    assert.equal(inner?.parentSpanContext?.spanId, served?.spanContext().spanId)
+    assert.equal(headers['traceparent'], `00-${traceId}-${inner?.spanContext().spanId}-01`)
+    assert.deepEqual(spans, [])
+    await provider.shutdown()
+  })
+})
+
 function attribute(record: SpanRecord | undefined, key: string): unknown {
   const all = [...(record?.common?.list ?? []), ...(record?.attributes ?? [])]
   const index = all.indexOf(key)
@@ -314,16 +351,20 @@ function attribute(record: SpanRecord | undefined, key: string): unknown {
 }
 
 /** A service with the routes of `add`, as long as `use` runs. */
-async function serve(add: (router: Router<object>) => unknown, use: (url: string) => Promise<void>): Promise<void> {
+async function serve(
+  add: (router: Router<object>) => unknown,
+  use: (url: string) => Promise<void>,
+  tracing: SdkTracing = telemetry,
+): Promise<void> {
   const table = createRouteTable()
   add(table.router as Router<object>)
   const log = createLogger({ level: 'silent' })
   const ended = Promise.withResolvers<void>()
   const onServed = (served: Parameters<Telemetry['onServed']>[0]): void => {
-    telemetry.onServed(served)
+    tracing.onServed(served)
     ended.resolve()
   }
-  const server = createServer(createHandler({ match: table.match, log, trace: telemetry.join, onServed }))
+  const server = createServer(createHandler({ match: table.match, log, trace: tracing.join, onServed }))
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   try {

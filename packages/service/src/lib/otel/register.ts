@@ -1,4 +1,5 @@
 import { context, metrics as metricsApi, propagation, trace } from '@opentelemetry/api'
+import type { TracerProvider } from '@opentelemetry/api'
 import type { Metrics } from '../metrics/metrics.ts'
 import { createPropagation } from '../trace/propagation.ts'
 import { currentTracer, SpanTracer } from '../trace/tracer.ts'
@@ -11,6 +12,8 @@ import { BridgePropagator, BridgeTracerProvider } from './tracing.ts'
 export interface OpenTelemetryOptions {
   /** Where spans go that are made with the API. Default: the tracer of the current request, else of the running service. */
   readonly tracer?: Tracer | undefined
+  /** Makes the spans in place of ours: a provider of the OpenTelemetry SDK. See {@link sdkTracing}. */
+  readonly tracerProvider?: TracerProvider | undefined
   /** Where metrics go that are made with the API. Default: nowhere, the API's meters do nothing then. */
   readonly metrics?: Metrics | undefined
 }
@@ -36,15 +39,16 @@ export function registerOpenTelemetry(options: OpenTelemetryOptions = {}): () =>
     throw openTelemetryTaken(what)
   }
 
-  register('TracerProvider', trace.setGlobalTracerProvider(new BridgeTracerProvider(current)), () => trace.disable())
+  const provider = options.tracerProvider ?? new BridgeTracerProvider(current)
+  register('TracerProvider', trace.setGlobalTracerProvider(provider), () => trace.disable())
   register('ContextManager', context.setGlobalContextManager(new ScopeContextManager()), () => context.disable())
   const propagator = new BridgePropagator(() => current()?.propagation ?? standard)
   register('propagator', propagation.setGlobalPropagator(propagator), () => propagation.disable())
   if (options.metrics) {
-    const provider = new BridgeMeterProvider(options.metrics)
-    register('MeterProvider', metricsApi.setGlobalMeterProvider(provider), () => {
+    const meters = new BridgeMeterProvider(options.metrics)
+    register('MeterProvider', metricsApi.setGlobalMeterProvider(meters), () => {
       metricsApi.disable()
-      provider.end()
+      meters.end()
     })
   }
   return () => {

@@ -266,7 +266,7 @@ describe('a collector that answers errors', () => {
     await using receiver = await startGrpcReceiver(undefined, {
       partialSuccess: { rejectedSpans: 1, errorMessage: 'too old' },
     })
-    const { exporter, log, metrics } = createExporter(`${receiver.url}`, { OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' })
+    const { exporter, log, metrics } = createExporter(receiver.url, { OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' })
     exporter.add(createSpan('a'))
     exporter.add(createSpan('b'))
     exporter.add(createSpan('c'))

@@ -16,7 +16,7 @@ interface Message {
 const root = createRequire(import.meta.url)('@opentelemetry/otlp-transformer/build/src/generated/root')
 const collector = root.opentelemetry.proto.collector
 export const TraceRequest: Message = collector.trace.v1.ExportTraceServiceRequest
-export const MetricsRequest: Message = collector.metrics.v1.ExportMetricsServiceRequest
+const MetricsRequest: Message = collector.metrics.v1.ExportMetricsServiceRequest
 const TraceResponse: Message = collector.trace.v1.ExportTraceServiceResponse
 
 /** As an object with ids in hex, 64-bit numbers as decimals and enums as numbers: what the JSON encoding of OTLP has. */

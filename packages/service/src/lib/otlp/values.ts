@@ -86,8 +86,14 @@ function writeValue(writer: ProtobufWriter, value: unknown, depth: number): void
     writeObject(writer, value, depth)
   } else if (value !== undefined && value !== null) {
     writer.tag(1, 2)
-    writer.string(String(value))
+    writer.string(textOf(value))
   }
+}
+
+/** Of what OTLP has no type for: bigints, symbols, functions, and what is nested too deeply. */
+function textOf(value: unknown): string {
+  if (typeof value === 'bigint' || typeof value === 'symbol') return value.toString()
+  return `[${typeof value}]`
 }
 
 function writeNumber(writer: ProtobufWriter, value: number): void {
@@ -132,7 +138,7 @@ function toJsonValue(value: unknown, depth: number): unknown {
   if (typeof value === 'number') return toJsonNumber(value)
   if (value === undefined || value === null) return {}
   if (value instanceof Uint8Array) return { bytesValue: Buffer.from(value).toString('base64') }
-  if (typeof value !== 'object' || depth >= maxDepth) return { stringValue: String(value) }
+  if (typeof value !== 'object' || depth >= maxDepth) return { stringValue: textOf(value) }
   if (Array.isArray(value)) return { arrayValue: { values: value.map((item) => toJsonValue(item, depth + 1)) } }
   const values = Object.entries(value).map(([key, item]) => ({ key, value: toJsonValue(item, depth + 1) }))
   return { kvlistValue: { values } }

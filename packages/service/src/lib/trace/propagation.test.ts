@@ -275,9 +275,9 @@ const b3Cases: readonly { name: string; headers: IncomingHttpHeaders; expected: 
 ]
 
 describe('B3 propagation', () => {
-  const { extract } = createPropagation(['b3'])
+  const b3 = createPropagation(['b3'])
   for (const { name, headers, expected } of b3Cases) {
-    it(`reads ${name}`, () => assert.deepEqual(extract(headers), expected))
+    it(`reads ${name}`, () => assert.deepEqual(b3.extract(headers), expected))
   }
 
   it('writes the single header, with the parent', () => {

@@ -5,7 +5,7 @@ import type { Environment } from '../lifecycle/resource.ts'
 export type Sampler = (traceId: string, parentIsSampled: boolean | undefined) => boolean
 
 /** Names of OTEL_TRACES_SAMPLER. */
-export const samplerNames = [
+const samplerNames = [
   'always_on',
   'always_off',
   'traceidratio',

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { epochMs } from './clock.ts'
 import { exceptionAttributes, errorType, RecordedSpan, spanKind, spanStatus } from './span.ts'
-import { ownScope } from './tracer.ts'
+import { ownScope, unnamed } from './tracer.ts'
 import type { SpanTracer } from './tracer.ts'
 import type { CommonAttributes } from './span.ts'
 import type { TraceContext } from './traceparent.ts'
@@ -30,9 +30,6 @@ export interface ServedSpanSource {
   readonly grpcStatus?: number | undefined
 }
 
-/** What the span of a request is called until its route is known. */
-export const unnamed = 'HTTP'
-
 const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'CONNECT', 'TRACE', 'QUERY'])
 
 /**
@@ -43,14 +40,14 @@ export function recordServed(tracer: SpanTracer, served: ServedSpanSource): void
   const { trace } = served
   if (!trace.isSampled || tracer.sink === undefined) return
   const endMs = epochMs()
-  const isAsked = served.span instanceof RecordedSpan
-  const span = isAsked ? (served.span as RecordedSpan) : open(tracer, served, endMs)
-  if (isAsked) describeAsked(span, served)
+  const asked = served.span instanceof RecordedSpan ? served.span : undefined
+  const span = asked ?? open(tracer, served, endMs)
+  if (asked) describeAsked(span, served)
   else describe(span, served)
-  const { status, error } = served
+  const { error } = served
   if (error !== undefined) span.addEvent('exception', exceptionAttributes(error))
   // A caller's mistake is not a failure of the server's span.
-  if (status >= 500 || isGrpcFailure(served.grpcStatus)) span.setStatus({ code: spanStatus.error })
+  if (isFailure(served)) span.setStatus({ code: spanStatus.error })
   span.end(endMs)
 }
 
@@ -75,6 +72,25 @@ function describeAsked(span: RecordedSpan, served: ServedSpanSource): void {
   }
   addCommon(served, authorityOf(served), add)
   addOwn(served, add)
+}
+
+/** Name and attributes of a server span, for a tracer that is not ours. */
+export function describeServed(served: ServedSpanSource): {
+  readonly name: string
+  readonly attributes: Record<string, string | number>
+  readonly isFailure: boolean
+} {
+  const attributes: Record<string, string | number> = {}
+  const add: Add = (key, value) => {
+    attributes[key] = value
+  }
+  addCommon(served, authorityOf(served), add)
+  addOwn(served, add)
+  return { name: nameOf(served), attributes, isFailure: isFailure(served) }
+}
+
+function isFailure({ status, grpcStatus }: ServedSpanSource): boolean {
+  return status >= 500 || isGrpcFailure(grpcStatus)
 }
 
 type Add = (key: string, value: string | number) => void

@@ -44,6 +44,9 @@ export interface Tracer {
   startSpan(name: string, options?: SpanOptions): Span
 }
 
+/** What the span of a request is called until its route is known. */
+export const unnamed = 'HTTP'
+
 /** Scope of the spans that this package makes itself. */
 export const ownScope: InstrumentationScope = { name: 'fairlead' }
 
@@ -151,7 +154,9 @@ class TracerTrace extends LocalTrace {
 }
 
 /** The tracer that a trace was joined or begun with. */
-export const tracerOf: (trace: TraceContext) => SpanTracer | undefined = TracerTrace.tracerOf
+export function tracerOf(trace: TraceContext): SpanTracer | undefined {
+  return TracerTrace.tracerOf(trace)
+}
 
 const installed: SpanTracer[] = []
 
@@ -187,7 +192,7 @@ export function spanOf(scope: RequestScope): RecordedSpan | undefined {
   if (tracer === undefined) return undefined
   const startMs = scope.startedAt === undefined ? epochMs() : toEpochMs(scope.startedAt)
   const isParentRemote = scope.trace.parentSpanId !== undefined
-  const span = tracer.open('HTTP', spanKind.server, scope.trace, startMs, ownScope, isParentRemote)
+  const span = tracer.open(unnamed, spanKind.server, scope.trace, startMs, ownScope, isParentRemote)
   scope.span = span
   return span
 }
@@ -221,7 +226,7 @@ export function span<T>(
 }
 
 /** Runs `work` and ends its span, whichever way it goes. */
-export function settle<T>(span: RecordedSpan, work: (span: Span) => T): T {
+function settle<T>(span: RecordedSpan, work: (span: Span) => T): T {
   let result: T
   try {
     result = work(span)
