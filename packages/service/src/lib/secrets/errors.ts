@@ -28,7 +28,7 @@ export function secretDenied(
   cause?: unknown,
 ): ServiceError {
   return coded(
-    new Error(`Cannot read secret ${quote(reference)} of ${provider}: ${state}`, { cause }),
+    new Error(`Cannot read secret ${quote(reference)} of ${provider}: ${state}`, cause === undefined ? {} : { cause }),
     'FAIRLEAD_SERVICE_SECRET_DENIED',
     hint,
   )
@@ -43,7 +43,7 @@ export function secretUnavailable(
   cause?: unknown,
 ): ServiceError {
   return coded(
-    new Error(`Cannot read secret ${quote(reference)} of ${provider}: ${state}`, { cause }),
+    new Error(`Cannot read secret ${quote(reference)} of ${provider}: ${state}`, cause === undefined ? {} : { cause }),
     'FAIRLEAD_SERVICE_SECRET_UNAVAILABLE',
     hint,
   )

@@ -12,7 +12,7 @@ export class ProviderFault extends Error {
   readonly hint: string
 
   constructor(kind: ProviderFault['kind'], state: string, hint: string, cause?: unknown) {
-    super(state, { cause })
+    super(state, cause === undefined ? {} : { cause })
     this.kind = kind
     this.hint = hint
   }
