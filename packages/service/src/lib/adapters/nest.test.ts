@@ -1,3 +1,5 @@
+// Nest reads the types of constructors from what this adds to Reflect.
+// oxlint-disable-next-line import/no-unassigned-import
 import 'reflect-metadata'
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
@@ -28,6 +30,7 @@ Controller('tenants/:tenant/orders')(Orders)
 Get(':id')(Orders.prototype, 'find', Object.getOwnPropertyDescriptor(Orders.prototype, 'find') ?? {})
 Param('id')(Orders.prototype, 'find', 0)
 
+// oxlint-disable-next-line typescript/no-extraneous-class -- a module of Nest is a class without members
 class Shop {}
 Module({ controllers: [Orders] })(Shop)
 

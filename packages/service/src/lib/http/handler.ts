@@ -64,7 +64,7 @@ function createExchangeListener(
     const exchange = this[exchangeKey]
     if (exchange === undefined) return
     exchange.finish()
-    onServed?.(exchange)
+    if (onServed !== undefined) onServed(exchange)
   }
   return (request, response: Tracked) => {
     const exchange = new Exchange(request, response, trace)

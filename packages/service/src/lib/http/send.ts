@@ -16,16 +16,18 @@ const noHeaders: Reply['headers'] = Object.freeze({})
 export function send(response: ServerResponse, result: unknown, requestId?: string): void | Promise<void> {
   const target = { response, requestId }
   if (response.headersSent || response.destroyed) return
+  // Not before: with the first look at Response, Node loads its whole fetch.
+  if (isPlain(result)) return sendBytes(target, 200, noHeaders, jsonType, JSON.stringify(result) ?? 'null')
   if (result instanceof Reply) return sendBody(target, result.status, result.headers, result.body)
-  if (isResponse(result)) return sendResponse(target, result)
+  if (typeof result === 'object' && result instanceof Response) return sendResponse(target, result)
   return sendBody(target, result === undefined ? 204 : 200, noHeaders, result)
 }
 
-/** Plain values are told from a Response without asking for its class, with which Node would load its whole fetch. */
-function isResponse(result: unknown): result is Response {
-  if (typeof result !== 'object' || result === null) return false
-  const prototype: unknown = Object.getPrototypeOf(result)
-  return prototype !== Object.prototype && prototype !== Array.prototype && result instanceof Response
+/** What nearly every answer is, and nothing else that could be one: those are asked for by their classes, which is dearer. */
+function isPlain(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === Array.prototype
 }
 
 interface Target {
@@ -36,6 +38,7 @@ interface Target {
 function sendBody(target: Target, status: number, headers: Reply['headers'], body: unknown): void | Promise<void> {
   if (body === undefined) return sendBytes(target, status, headers, undefined, undefined)
   if (typeof body === 'string') return sendBytes(target, status, headers, textType, body)
+  if (isPlain(body)) return sendBytes(target, status, headers, jsonType, JSON.stringify(body) ?? 'null')
   if (body instanceof Uint8Array) return sendBytes(target, status, headers, bytesType, body)
   if (body instanceof ReadableStream) return sendStream(target, status, headers, body)
   if (body instanceof WrittenBody) {
