@@ -38,8 +38,8 @@ export interface ConnectionOptions {
 }
 
 /**
- * Sends by node:http: measured, a call costs 26 microseconds of CPU, with `fetch` and a deadline 81; `request` of undici costs
- * the same 26 but would be a dependency. diagnostics_channel sees the calls (docs/service/client.md).
+ * Sends by node:http: a call costs 24 microseconds of CPU, with `fetch` and a deadline 77; `request` of undici costs 21 but would be
+ * a dependency (measured by benchmarks/micro/client.bench.ts). diagnostics_channel sees the calls.
  */
 export function createNodeTransport(options: ConnectionOptions = {}): Transport {
   const idleMs = options.idleMs ?? 4000
