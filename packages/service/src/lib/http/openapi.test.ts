@@ -52,7 +52,9 @@ const options = {
 describe('openApiDocument', () => {
   it('is a valid OpenAPI 3.1 document', async () => {
     const document = await openApiDocument(shop(), options)
-    const { valid, errors } = await new Validator().validate(JSON.parse(JSON.stringify(document)) as Record<string, unknown>)
+    const { valid, errors } = await new Validator().validate(
+      JSON.parse(JSON.stringify(document)) as Record<string, unknown>,
+    )
     assert.deepEqual({ valid, errors }, { valid: true, errors: undefined })
   })
 

@@ -188,4 +188,22 @@ describe('hostile bodies and queries', () => {
     assert.deepEqual(await response.json(), { a: ['1', '2'], constructor: 'x', b: '%zz' })
     assert.equal((await fetch(`${server.url}/?__proto__=1`)).status, 400)
   })
+
+  it('reads multipart through the request, up to the limit', async () => {
+    await using other = await serveHandler({
+      bodyLimitBytes: 2000,
+      http: (router) =>
+        router.post('/', async ({ request }) => {
+          const file = (await request.formData()).get('file')
+          return file instanceof File ? `${file.name} ${await file.text()}` : 'none'
+        }),
+    })
+    const send = (text: string): Promise<Response> => {
+      const body = new FormData()
+      body.set('file', new File([text], 'a.txt'))
+      return fetch(other.url, { method: 'POST', body })
+    }
+    assert.equal(await (await send('hello')).text(), 'a.txt hello')
+    assert.equal((await send('x'.repeat(3000))).status, 413)
+  })
 })
