@@ -28,5 +28,7 @@ export type { SchemaOutput, StandardIssue, StandardResult, StandardSchema } from
 export { createDrainableServer } from './lib/http/server.ts'
 export type { DrainableServer } from './lib/http/server.ts'
 export type { Refusal, ServerLimits, ServerOptions, ServerTls } from './lib/http/server-options.ts'
+export { drain } from './lib/service/drain.ts'
+export type { Drained, DrainHook, DrainOptions } from './lib/service/drain.ts'
 export { events } from './lib/http/sse.ts'
 export type { EventsOptions, EventSourceItem, EventStream, ServerEvent } from './lib/http/sse.ts'

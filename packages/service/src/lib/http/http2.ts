@@ -71,11 +71,7 @@ export function createHttp2Host(handle: Listener, limits: ServerOptions, onTimeo
 
 /** Node's pair for HTTP/2 requests, nearer to what handlers know from HTTP/1.1. */
 function compatibleClasses(scheme: 'http' | 'https'): Pick<NodeOptions, 'Http2ServerRequest' | 'Http2ServerResponse'> {
-  const {
-    constants,
-    Http2ServerRequest: Request,
-    Http2ServerResponse: Response,
-  } = process.getBuiltinModule('node:http2')
+  const { Http2ServerRequest: Request, Http2ServerResponse: Response } = process.getBuiltinModule('node:http2')
 
   class CompatibleRequest extends Request {
     constructor(...[stream, headers, options, rawHeaders]: ConstructorParameters<typeof Request>) {
@@ -191,7 +187,10 @@ export class Http2Connection extends Leavable implements Connection {
   closeIdle(): void {
     // The peer may not hang up although its session is over.
     if (this.#session.destroyed) this.#socket.destroySoon()
-    else if (this.#active.size === 0) this.leave()
+    else if (this.#active.size > 0) return
+    // Told before and idle still: a peer that has closed its session may never answer the ping.
+    else if (this.#isLeaving) this.#session.close()
+    else this.leave()
   }
 
   destroy(): void {

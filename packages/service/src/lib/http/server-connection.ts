@@ -18,8 +18,13 @@ const connectionKey = Symbol('connection')
 
 /** The connection that a socket, or the proxy of one that HTTP/2 hands out, belongs to. */
 export function connectionOf(socket: object | null | undefined): (Connection & Leavable) | undefined {
-  // Only bindConnection writes under this key.
-  return (socket as { [connectionKey]?: Connection & Leavable } | null | undefined)?.[connectionKey]
+  const bound: BoundSocket | null | undefined = socket
+  return bound?.[connectionKey]
+}
+
+/** Only {@link bindConnection} writes under this key. */
+interface BoundSocket {
+  readonly [connectionKey]?: Connection & Leavable
 }
 
 export function bindConnection(socket: object, connection: Connection & Leavable): void {

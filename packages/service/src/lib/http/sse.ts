@@ -57,7 +57,7 @@ export function events(source: EventStream, options: EventsOptions = {}): Reply 
  * @throws {ServiceError} `FAIRLEAD_SERVICE_EVENT` for a type or id with a line break, which would be another field.
  */
 export function renderEvent(item: EventSourceItem): string {
-  const { event, id, retry, data } = typeof item === 'string' ? { data: item } : (item as ServerEvent)
+  const { event, id, retry, data } = asEvent(item)
   let text = ''
   if (event !== undefined) text += `event: ${singleLine('event', event)}\n`
   if (id !== undefined) text += `id: ${singleLine('id', id)}\n`
@@ -70,6 +70,10 @@ export function renderEvent(item: EventSourceItem): string {
     for (const line of content.split(/\r\n|\r|\n/)) text += `data: ${line}\n`
   }
   return `${text}\n`
+}
+
+function asEvent(item: EventSourceItem): ServerEvent {
+  return typeof item === 'string' ? { data: item } : item
 }
 
 function singleLine(field: 'event' | 'id', value: string): string {
@@ -151,7 +155,7 @@ function createWriter(
     full = undefined
   }
   const beat = (): void => {
-    if (full === undefined) write(':\n\n')
+    if (full === undefined) void write(':\n\n')
     else if (performance.now() - fullSince >= stallTimeoutMs) response.destroy()
   }
   const timer = setInterval(beat, heartbeatMs)

@@ -15,7 +15,7 @@ async function serve(
 ): Promise<{ server: DrainableServer; port: number; url: string } & Disposable> {
   const upgrade = acceptWebSockets(
     new WebSocketServer({ noServer: true }),
-    (socket) => void socket.on('message', (data) => socket.send(`echo ${String(data)}`)),
+    (socket) => void socket.on('message', (data) => socket.send(`echo ${(data as Buffer).toString()}`)),
     options,
   )
   const server = createDrainableServer((_request, response) => response.end('plain'), { upgrade, http2 })

@@ -5,7 +5,9 @@ import { once } from 'node:events'
 import { describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createLogger } from '../log/logger.ts'
+import { createDrainableServer } from '../http/server.ts'
 import { service } from './definition.ts'
+import { drain, goodbyeSpread } from './drain.ts'
 import { start } from './start.ts'
 import type { App } from './start.ts'
 
@@ -120,21 +122,74 @@ describe('drain', () => {
 
   it('waits for a request of which only half has arrived', async () => {
     const app = await start(service({ name: 'half', fetch: () => 'whole' }), { host: '127.0.0.1', port: 0, log, env })
+    // Without traffic, and closed when the grace for idle connections is over.
+    const idle = connect(app.port, '127.0.0.1')
+    const graceIsOver = once(idle.resume(), 'end')
     const socket = connect(app.port, '127.0.0.1')
     let received = ''
     socket.on('data', (chunk) => (received += String(chunk)))
     await once(socket, 'connect')
     socket.write('GET / HTTP/1.1\r\nhost: x\r\n')
-    await waitFor(() => app.metrics.render().includes('http_active_connections 1\n'))
+    await waitFor(() => app.metrics.render().includes('http_active_connections 2\n'))
     const stopped = app.stop()
-    // Longer than the grace for idle connections.
-    await sleep(250)
+    await graceIsOver
+    idle.destroy()
     const ended = once(socket, 'end')
     socket.write('\r\n')
     await stopped
     await ended
     assert.match(received, /^HTTP\/1\.1 200 OK[^]*connection: close[^]*whole$/i)
   })
+})
+
+describe('drain, hooks', () => {
+  const never = (signal: AbortSignal): Promise<unknown> => once(signal, 'abort')
+
+  it('runs them before readiness goes, together, and goes on when one fails or hangs', async () => {
+    const server = createDrainableServer((_request, response) => response.end())
+    await server.listen(0, '127.0.0.1')
+    const steps: string[] = []
+    const { failures, wasCut } = await drain(server, {
+      hooks: {
+        consul: async () => {
+          await Promise.resolve()
+          steps.push('deregistered')
+        },
+        queue: () => Promise.reject(new Error('gone')),
+        lease: never,
+      },
+      hookTimeoutMs: 20,
+      unready: () => steps.push(`unready, ${server.node.listening ? 'listening' : 'closed'}`),
+      delayMs: 0,
+      timeoutMs: 5000,
+    })
+    assert.deepEqual(steps, ['deregistered', 'unready, listening'])
+    assert.deepEqual(
+      failures.map(({ hook, error }) => [hook, (error as NodeJS.ErrnoException).code ?? (error as Error).message]),
+      [
+        ['queue', 'gone'],
+        ['lease', 'FAIRLEAD_SERVICE_TIMEOUT'],
+      ],
+    )
+    assert.equal(wasCut, false)
+  })
+
+  it('does not let them take more than the whole time', async () => {
+    const server = createDrainableServer((_request, response) => response.end())
+    await server.listen(0, '127.0.0.1')
+    const { failures } = await drain(server, { hooks: { never }, delayMs: 0, timeoutMs: 20 })
+    assert.equal(failures.length, 1)
+  })
+
+  for (const { options, elapsedMs, expected } of [
+    { options: { timeoutMs: 10_000 }, elapsedMs: 0, expected: 0 },
+    { options: { goodbyeSpreadMs: 2000, timeoutMs: 10_000 }, elapsedMs: 0, expected: 2000 },
+    { options: { goodbyeSpreadMs: 2000, timeoutMs: 10_000 }, elapsedMs: 9000, expected: 500 },
+    { options: { goodbyeSpreadMs: 2000, timeoutMs: 10_000 }, elapsedMs: 11_000, expected: 0 },
+  ]) {
+    it(`says goodbye over ${expected} ms, ${elapsedMs} ms into ${JSON.stringify(options)}`, () =>
+      assert.equal(goodbyeSpread(options, elapsedMs), expected))
+  }
 })
 
 async function startSlow(entered: PromiseWithResolvers<void>, release: Promise<void>): Promise<App> {
