@@ -22,19 +22,19 @@ table.router.get('/events', ({ node }) => {
 })
 const upgrade = acceptWebSockets(
   new WebSocketServer({ noServer: true }),
-  (socket) => void socket.on('message', (data) => socket.send(`${(data as Buffer).toString()}`)),
+  (socket) => void socket.on('message', (data) => socket.send((data as Buffer).toString())),
 )
 const handle = createHandler({ match: table.match, log: createLogger({ level: 'silent' }) })
 const server = createDrainableServer(handle, { http2: true, upgrade })
 const port = await server.listen(0, '127.0.0.1')
-console.log(JSON.stringify({ port }))
+process.stdout.write(`${JSON.stringify({ port })}\n`)
 
 // Whoever started it is gone.
 process.stdin.resume().once('end', () => process.exit(1))
 process.once('SIGTERM', () => {
   // As in Kubernetes, only quicker: traffic moves away a little after the signal.
   void drain(server, { delayMs: 100, idleGraceMs: 100, goodbyeSpreadMs: 50, timeoutMs: 10_000 }).then((drained) => {
-    console.log(JSON.stringify(drained))
+    process.stdout.write(`${JSON.stringify(drained)}\n`)
     process.exit(0)
   })
 })
