@@ -12,7 +12,7 @@ report('drain', [
   figureOf('connections cut at the deadline', 'restarts', [seen.cut], { atMost: 0 }),
   figureOf('HTTP/1.1 keep-alive POST requests served', 'requests', [seen.http1]),
   figureOf('HTTP/2 POST requests served', 'requests', [seen.http2]),
-  figureOf('HTTP/2 requests that their client held back and sent again', 'requests', [seen.resent]),
+  figureOf('HTTP/2 requests refused unseen (GOAWAY) and sent again', 'requests', [seen.resent]),
   figureOf('WebSocket messages answered', 'messages', [seen.messages]),
   figureOf('events received in order', 'events', [seen.events]),
   figureOf('SIGTERM to the end of the process (100 ms of it the drain delay)', 'ms', seen.drainedMs),

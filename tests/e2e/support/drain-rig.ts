@@ -19,7 +19,7 @@ export interface Seen {
   http2: number
   messages: number
   events: number
-  /** HTTP/2 requests that never left their client, because its connection had been told to go: sent again (RFC 9113 8.7). */
+  /** HTTP/2 requests refused with REFUSED_STREAM, which says that nobody looked at them: sent again (RFC 9113 8.7). */
   resent: number
   /** What went wrong, in words. */
   readonly failures: string[]
