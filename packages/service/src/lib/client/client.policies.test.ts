@@ -184,7 +184,7 @@ describe('client policies', () => {
       'service="stock",method="GET",status="200"',
       'service="other",method="GET",status="error"',
     ])
-      assert.ok(text.includes(`http_client_request_duration_seconds_count{${label}} 1`), text)
+      assert.ok(text.includes(`service_call_duration_seconds_count{${label}} 1`), text)
     assert.ok(text.includes('resilience_events_total{pipeline="stock",event="retry"} 1'))
   })
 })

@@ -17,7 +17,7 @@ export function requestReporter(metrics: Metrics): RequestReporter {
 }
 
 function createReporter(metrics: Metrics): RequestReporter {
-  const duration = metrics.histogram('http_client_request_duration_seconds', {
+  const duration = metrics.histogram('service_call_duration_seconds', {
     help: 'Time of HTTP requests to other services in seconds, each try of a call by itself.',
     labels: ['service', 'method', 'status'],
   })

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import type { Writable } from 'node:stream'
+import type { MeshSettings } from '../mesh/settings.ts'
 import type { RequestScope } from '../trace/current.ts'
 import { joinTrace } from '../trace/traceparent.ts'
 import type { TraceContext } from '../trace/traceparent.ts'
@@ -74,6 +75,11 @@ export class Exchange implements RequestScope, ServedRequest {
 
   get trace(): TraceContext {
     return (this.#trace ??= this.#join(this.request.headers))
+  }
+
+  /** Of the service, the same for all requests. */
+  get mesh(): MeshSettings | undefined {
+    return undefined
   }
 
   get incoming(): IncomingHttpHeaders {

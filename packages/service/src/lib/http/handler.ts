@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Logger } from '../log/logger.ts'
+import type { MeshSettings } from '../mesh/settings.ts'
 import { runInScope } from '../trace/current.ts'
 import { discardBody, formFields, parseBody, readBody } from './body.ts'
 import type { RequestContext } from './context.ts'
@@ -31,6 +32,8 @@ export interface HandlerOptions {
   readonly checkResponses?: boolean | undefined
   /** Finds the caller's trace in the headers of a request, or begins one. Default: W3C Trace Context. */
   readonly trace?: TraceReader | undefined
+  /** What outgoing calls pass on of the request they are made for. Default: the headers of tracing systems. */
+  readonly mesh?: MeshSettings | undefined
   /** Answers in place of problem details whatever was thrown; undefined leaves it to them. */
   readonly onError?: ((error: unknown, context: RequestContext) => unknown) | undefined
   readonly onServed?: ((served: ServedRequest) => void) | undefined
@@ -56,9 +59,12 @@ export function createHandler(options: HandlerOptions): Listener {
 
 /** Opens an exchange for each request, runs `work` in its scope, and reports it when it is over. */
 function createExchangeListener(
-  { trace, onServed }: Pick<HandlerOptions, 'trace' | 'onServed'>,
+  { trace, mesh, onServed }: Pick<HandlerOptions, 'trace' | 'mesh' | 'onServed'>,
   work: (exchange: Exchange) => void,
 ): Listener {
+  class BoundExchange extends Exchange {}
+  if (mesh !== undefined) Object.defineProperty(BoundExchange.prototype, 'mesh', { value: mesh })
+
   // One function for all requests: it finds its own by the response it is called on.
   function finish(this: Tracked): void {
     const exchange = this[exchangeKey]
@@ -67,7 +73,7 @@ function createExchangeListener(
     if (onServed !== undefined) onServed(exchange)
   }
   return (request, response: Tracked) => {
-    const exchange = new Exchange(request, response, trace)
+    const exchange = new BoundExchange(request, response, trace)
     response[exchangeKey] = exchange
     response.on('close', finish)
     runInScope(exchange, () => work(exchange))

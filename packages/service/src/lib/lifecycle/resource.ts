@@ -1,4 +1,5 @@
 import type { Logger } from '../log/logger.ts'
+import type { Metrics } from '../metrics/metrics.ts'
 
 /** Environment variables, as `process.env` has them. */
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -6,6 +7,8 @@ export type Environment = Readonly<Record<string, string | undefined>>
 /** What a resource's start step is given, besides the resources it needs. */
 export interface StartContext {
   readonly log: Logger
+  /** Where resources count; what they add there is shown at `/metrics`. */
+  readonly metrics: Metrics
   /** Aborts when the start takes too long or the service is told to stop meanwhile. */
   readonly signal: AbortSignal
   readonly env: Environment

@@ -1,10 +1,14 @@
 import { withDeadline } from '../deadline.ts'
 import { startFailed, stopFailed } from '../errors.ts'
 import type { Logger } from '../log/logger.ts'
+import { createMetrics } from '../metrics/metrics.ts'
+import type { Metrics } from '../metrics/metrics.ts'
 import type { Environment, Resource, ResourceMap, ResourceValues } from './resource.ts'
 
 export interface StartResourcesOptions {
   readonly log: Logger
+  /** Default: a set of their own. */
+  readonly metrics?: Metrics | undefined
   readonly env: Environment
   readonly signal?: AbortSignal | undefined
   /** Values that are there already, by the resource they are of; who made them stops them. */
@@ -41,6 +45,7 @@ export async function startResources<Map extends ResourceMap>(
   options: StartResourcesOptions,
 ): Promise<StartedResources<Map>> {
   const started: StartedResource[] = []
+  const { log, env, metrics = createMetrics() } = options
   const starting = new Map<Resource<unknown>, Promise<unknown>>()
   for (const [resource, value] of options.given ?? []) starting.set(resource, Promise.resolve(value))
   const failure = new AbortController()
@@ -60,7 +65,7 @@ export async function startResources<Map extends ResourceMap>(
     const startedAt = performance.now()
     let work: Promise<unknown> | undefined
     const begin = (signal: AbortSignal): Promise<unknown> =>
-      (work = resource.start({ ...needs, log: options.log, env: options.env, signal }))
+      (work = resource.start({ ...needs, log, metrics, env, signal }))
     try {
       const value = await withDeadline(begin, {
         action: 'start resource',

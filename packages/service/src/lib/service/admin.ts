@@ -9,7 +9,8 @@ import { send } from '../http/send.ts'
 import { exposeMetrics } from '../metrics/expose.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 
-type Listener = (request: IncomingMessage, response: ServerResponse) => void
+/** What answers a request of node:http. */
+export type Listener = (request: IncomingMessage, response: ServerResponse) => void
 
 const headers = { 'cache-control': 'no-store' }
 
@@ -75,6 +76,3 @@ async function answerHealthJson(health: Health): Promise<Reply> {
     headers: { ...headers, 'content-type': healthJsonType },
   })
 }
-
-/** Answers 404; what the admin port has for other paths. */
-export const answerNotFound: Listener = createAdminRest()

@@ -7,8 +7,12 @@ import type { HostedApp } from '../http/hosted.ts'
 import type { OpenApiOptions, serveOpenApi } from '../http/openapi.ts'
 import { createRouteTable } from '../http/router.ts'
 import type { Router, RouteTable } from '../http/router.ts'
-import type { ServerLimits } from '../http/server-options.ts'
+import type { ServerLimits, ServerTls } from '../http/server-options.ts'
+import type { UpgradeHandler } from '../http/websocket.ts'
 import type { ResourceMap, ResourceValues } from '../lifecycle/resource.ts'
+import type { MeshSettings } from '../mesh/settings.ts'
+import type { AdmissionOptions } from '../resilience/admission.ts'
+import type { ServiceTelemetry } from './telemetry.ts'
 
 export interface ServiceDefinition<Uses extends ResourceMap, Values = unknown> {
   /** Lower-case letters, digits and dashes, at most 63: what Kubernetes accepts for a Service. */
@@ -52,8 +56,27 @@ export interface ServiceDefinition<Uses extends ResourceMap, Values = unknown> {
   /** Request bodies above this are answered 413. Default 1 MiB. */
   readonly bodyLimitBytes?: number | undefined
   readonly limits?: ServerLimits | undefined
-  /** Serves HTTP/2 with prior knowledge (h2c) beside HTTP/1.1, which gRPC needs. Default false. */
+  /** Serves HTTP/2 beside HTTP/1.1, which gRPC needs: by ALPN with `tls`, by prior knowledge (h2c) without. Default false. */
   readonly http2?: boolean | undefined
+  /** Serves TLS. Renewed by {@link App.renewTls}. */
+  readonly tls?: ServerTls | undefined
+  /** Takes over WebSocket connections: `() => acceptWebSockets(...)`. */
+  readonly upgrade?: ((values: ResourceValues<WithConfig<Uses, Values>>) => UpgradeHandler) | undefined
+  /**
+   * Refuses requests beyond what the service can serve, with 503 and Retry-After, before they make it slow for all. True is an
+   * adaptive limit, and refusal while CPU or event loop are overloaded. Default false.
+   */
+  readonly overload?: boolean | AdmissionOptions | undefined
+  /**
+   * Done at once when the service is told to stop, before it stops being ready: leave a registry, stop taking work from a queue,
+   * give back a lease. Each has 5 s.
+   */
+  readonly onDraining?:
+    | Readonly<Record<string, (values: ResourceValues<WithConfig<Uses, Values>>, signal: AbortSignal) => unknown>>
+    | undefined
+  readonly telemetry?: ServiceTelemetry | undefined
+  /** What calls made for a request pass on. Default: the environment's MESH_HEADERS and MESH_RETRIES. */
+  readonly mesh?: MeshSettings | undefined
 }
 
 export interface ServiceCheck<Values> extends CheckOptions {

@@ -25,6 +25,8 @@ export interface Settings {
     readonly delayMs: number
     /** How long an idle connection is left to its peer: 1000 in Kubernetes, else 100. */
     readonly idleGraceMs: number
+    /** Over how long WebSockets and event streams are ended: 2000 in Kubernetes, else 0. */
+    readonly goodbyeSpreadMs: number
     /** STOP_TIMEOUT_MS: for the whole drain. Default 27000, which leaves 3 s of Kubernetes' 30 s to stop resources. */
     readonly timeoutMs: number
   }
@@ -43,6 +45,7 @@ export function readSettings(env: Environment, isTerminal: boolean): Settings {
     drain: {
       delayMs: readNumber(env, 'DRAIN_DELAY_MS', 3_600_000) ?? (isKubernetes ? 5000 : 0),
       idleGraceMs: isKubernetes ? 1000 : 100,
+      goodbyeSpreadMs: isKubernetes ? 2000 : 0,
       timeoutMs: readNumber(env, 'STOP_TIMEOUT_MS', 3_600_000) ?? 27_000,
     },
   }

@@ -51,12 +51,14 @@ describe('start', () => {
   })
 
   it('answers health while it starts, and 503 to everything else', async () => {
-    const slow = Promise.withResolvers<number>()
-    const port = await freePort()
-    const starting = start(service({ name: 'slow', use: { slow: resource(() => slow.promise) }, fetch: () => 'up' }), {
-      ...options,
-      port,
+    const [entered, slow] = [Promise.withResolvers<void>(), Promise.withResolvers<number>()]
+    const waiting = resource(() => {
+      entered.resolve()
+      return slow.promise
     })
+    const port = await freePort()
+    const starting = start(service({ name: 'slow', use: { waiting }, fetch: () => 'up' }), { ...options, port })
+    await entered.promise
     const status = async (path: string): Promise<number> => (await fetch(`http://127.0.0.1:${port}${path}`)).status
     const before = await Promise.all(['/health/live', '/health/ready', '/health/startup', '/'].map(status))
     slow.resolve(1)

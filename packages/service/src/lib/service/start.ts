@@ -1,28 +1,19 @@
 import { withDeadline } from '../deadline.ts'
 import type { Config } from '../config/open.ts'
-import { createHealth } from '../health/health.ts'
 import type { Health, HealthReport } from '../health/health.ts'
-import { createHandler } from '../http/handler.ts'
-import type { HandlerOptions } from '../http/handler.ts'
 import type { HostedApp } from '../http/hosted.ts'
-import { reply } from '../http/reply.ts'
-import { send } from '../http/send.ts'
-import { createDrainableServer } from '../http/server.ts'
-import type { DrainableServer } from '../http/server.ts'
+import type { ServerTls } from '../http/server-options.ts'
 import type { Environment, ResourceMap, ResourceValues } from '../lifecycle/resource.ts'
 import { startResources } from '../lifecycle/start.ts'
 import type { StartedResources } from '../lifecycle/start.ts'
 import { createLogger } from '../log/logger.ts'
 import type { Logger } from '../log/logger.ts'
-import { addServerMetrics } from '../metrics/http.ts'
-import { createMetrics } from '../metrics/metrics.ts'
 import type { Metrics } from '../metrics/metrics.ts'
-import { addRuntimeMetrics } from '../metrics/all.ts'
 import { currentScope } from '../trace/current.ts'
-import { answerNotFound, createAdminListener } from './admin.ts'
 import type { Service } from './definition.ts'
 import { drain } from './drain.ts'
-import { createRequestObserver } from './observe.ts'
+import { openParts } from './parts.ts'
+import type { Parts } from './parts.ts'
 import { readSettings } from './settings.ts'
 import type { Settings } from './settings.ts'
 
@@ -61,6 +52,12 @@ export interface App<Values = unknown> extends AsyncDisposable {
   readonly metrics: Metrics
   health(): Promise<HealthReport>
   /**
+   * New connections get this certificate; those there are keep theirs.
+   *
+   * @throws {ServiceError} `FAIRLEAD_SERVICE_TLS`; the old certificate stays in use.
+   */
+  renewTls(tls: ServerTls): void
+  /**
    * Drains and stops, resources last, in reverse order. Later calls join the first.
    *
    * @throws {ServiceError} `FAIRLEAD_SERVICE_STOP` when a resource could not be stopped; everything else is stopped nevertheless.
@@ -85,19 +82,22 @@ export async function start<Uses extends ResourceMap>(
   const env = options.env ?? process.env
   const settings = readSettings(env, process.stdout.isTTY)
   const log = options.log ?? createServiceLogger(service.name, settings)
-  const parts = createParts(service, settings, log, options.metrics)
   await using cleanup = new AsyncDisposableStack()
+  const parts = await openParts(service, settings, { log, env, metrics: options.metrics })
   cleanup.defer(() => parts.release())
 
+  const { metrics } = parts
   const { config: configuration, use = {} as Uses } = service.definition
-  const reading = configuration?.['~open']({ env, log, metrics: parts.metrics, signal: options.signal })
+  const reading = configuration?.['~open']({ env, log, metrics, signal: options.signal })
   const config = reading && (await reading)
   cleanup.defer(() => config?.[Symbol.asyncDispose]())
+  parts.describeConfig = () => config?.describe()
+
   const host = options.host ?? settings.host
   const port = await parts.server.listen(options.port ?? settings.port, host)
   const adminPort = parts.admin ? await parts.admin.server.listen(parts.admin.port, parts.admin.host ?? host) : port
   const given = configuration && new Map([[configuration.live, config]])
-  const started = await startResources(use, { log, env, signal: options.signal, given })
+  const started = await startResources(use, { log, metrics, env, signal: options.signal, given })
   const resources = config === undefined ? started : addConfig(started, config, parts.health)
   cleanup.defer(() => resources.stop())
   const hosted = await startApp(service, resources, parts.health, log)
@@ -105,10 +105,10 @@ export async function start<Uses extends ResourceMap>(
   parts.open(resources, hosted)
   const stopped = cleanup.move()
 
-  const url = urlOf(host, port)
+  const url = urlOf(host, port, service.definition.tls ? 'https' : 'http')
   let stopping: Promise<void> | undefined
   const stop = (stopOptions: StopOptions = {}): Promise<void> =>
-    (stopping ??= stopParts(parts, settings, stopOptions, stopped))
+    (stopping ??= stopParts(parts, settings, { ...stopOptions, log }, stopped))
   // Who wants to hear how the stop went calls stop(), which joins this one.
   options.signal?.addEventListener('abort', () => void stop().catch(() => {}), { once: true })
   return {
@@ -120,6 +120,7 @@ export async function start<Uses extends ResourceMap>(
     log,
     metrics: parts.metrics,
     health: () => parts.health.report(),
+    renewTls: (tls) => parts.server.renewTls(tls),
     stop,
     [Symbol.asyncDispose]: () => stop(),
   }
@@ -134,105 +135,21 @@ export function createServiceLogger(name: string, settings: Settings): Logger {
   })
 }
 
-interface Parts<Uses extends ResourceMap> {
-  readonly health: Health
-  readonly metrics: Metrics
-  readonly server: DrainableServer
-  readonly admin:
-    | { readonly server: DrainableServer; readonly port: number; readonly host?: string | undefined }
-    | undefined
-  /** Lets traffic in. */
-  open(resources: StartedResources<Uses>, app: HostedApp | undefined): void
-  /** Ends what would otherwise go on until it is cut. */
-  leave(): unknown
-  /** Frees everything but the resources. */
-  release(): void
-}
-
-function createParts<Uses extends ResourceMap>(
-  service: Service<Uses>,
-  settings: Settings,
-  log: Logger,
-  givenMetrics: Metrics | undefined,
-): Parts<Uses> {
-  const { definition, routes } = service
-  const version = definition.version ?? settings.version
-  const health = createHealth({ service: service.name, version, environment: settings.environment })
-  const metrics = givenMetrics ?? createMetrics()
-  const endProcessMetrics = givenMetrics ? () => {} : addRuntimeMetrics(metrics)
-  metrics.info('service_info', 'The service and its version.', {
-    service: service.name,
-    version: version ?? 'unknown',
-  })
-  const observe = createRequestObserver(metrics, log)
-  let app: HostedApp | undefined
-
-  let handler: Parameters<typeof createAdminListener>[2] = (_request, response) =>
-    void send(
-      response,
-      reply(
-        { status: 503, title: 'Service Unavailable', detail: 'The service is starting' },
-        { status: 503, headers: { 'retry-after': '1', 'content-type': 'application/problem+json' } },
-      ),
-    )
-  const handle: typeof handler = (request, response) => handler(request, response)
-  const adminPort = definition.admin?.port ?? settings.adminPort
-  const server = createDrainableServer(
-    adminPort === undefined ? createAdminListener(health, metrics, handle) : handle,
-    { ...definition.limits, http2: definition.http2 },
-  )
-  const admin =
-    adminPort === undefined
-      ? undefined
-      : {
-          port: adminPort,
-          host: definition.admin?.host,
-          server: createDrainableServer(createAdminListener(health, metrics, answerNotFound)),
-        }
-  addServerMetrics(metrics, server)
-
-  return {
-    health,
-    metrics,
-    server,
-    admin,
-    leave: () => app?.drain?.(),
-    open(resources, hosted) {
-      app = hosted
-      addChecks(health, definition, resources)
-      // The resources are on the context by the time a request comes, which the handler's options cannot know.
-      const { fetch, onError } = definition as Pick<HandlerOptions, 'fetch' | 'onError'>
-      handler = createHandler({
-        match: routes.match,
-        fetch,
-        app,
-        onError,
-        uses: resources.values,
-        log,
-        bodyLimitBytes: definition.bodyLimitBytes,
-        onServed: observe,
-      })
-      health.state = 'ready'
-    },
-    release() {
-      endProcessMetrics()
-      server.closeAll()
-      admin?.server.closeAll()
-      health.state = 'stopped'
-    },
-  }
-}
-
 async function stopParts<Uses extends ResourceMap>(
   parts: Parts<Uses>,
   settings: Settings,
-  options: StopOptions,
+  { log, signal }: StopOptions & { readonly log: Logger },
   rest: AsyncDisposableStack,
 ): Promise<void> {
-  parts.health.state = 'draining'
   try {
-    await parts.leave()
-    await drain(parts.server, { ...settings.drain, signal: options.signal })
+    const { wasCut, failures } = await drain(parts.server, {
+      ...settings.drain,
+      hooks: parts.drainHooks(),
+      unready: () => parts.leave(),
+      signal,
+    })
+    for (const { hook, error } of failures) log.warn('not done before the drain', { hook, err: error })
+    if (wasCut) log.warn('connections were cut: the drain took too long')
   } finally {
     // The admin port outlives the traffic, so that the stop can be watched.
     await rest.disposeAsync()
@@ -262,20 +179,6 @@ async function stopApp(app: HostedApp | undefined): Promise<void> {
   await withDeadline(work, { action: 'stop', subject: app.kind, timeoutMs: 10_000 })
 }
 
-function addChecks<Uses extends ResourceMap>(
-  health: Health,
-  definition: Service<Uses>['definition'],
-  resources: StartedResources<Uses>,
-): void {
-  for (const { name, resource, value } of resources.started) {
-    if (resource.hasHealth)
-      health.addCheck(name, (signal) => resource.health(value, signal), { critical: resource.critical })
-  }
-  for (const [name, check] of Object.entries(definition.checks ?? {})) {
-    health.addCheck(name, (signal) => check.check(resources.values, signal), check)
-  }
-}
-
 /** Handlers and checks see the value of the moment; one that cannot be reloaded degrades the service. */
 function addConfig<Uses extends ResourceMap>(
   resources: StartedResources<Uses>,
@@ -289,10 +192,12 @@ function addConfig<Uses extends ResourceMap>(
 
 function requestFields(): Record<string, unknown> | undefined {
   const scope = currentScope()
-  return scope && { request_id: scope.requestId, trace_id: scope.trace.traceId, span_id: scope.trace.spanId }
+  if (scope === undefined) return undefined
+  const { traceId, spanId, isSampled } = scope.trace
+  return { request_id: scope.requestId, trace_id: traceId, span_id: spanId, trace_sampled: isSampled }
 }
 
-function urlOf(host: string, port: number): string {
+function urlOf(host: string, port: number, scheme: 'http' | 'https' = 'http'): string {
   const reachable = host === '0.0.0.0' || host === '::' || host === '' ? '127.0.0.1' : host
-  return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`
+  return `${scheme}://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`
 }
