@@ -150,6 +150,42 @@ describe('Layout', () => {
     })
   })
 
+  it('lists what refers to a manifest, attached without a reference', async () => {
+    await using folder = await temporary()
+    const layout = await openLayout(folder.dir)
+    const subject = await addImage(layout)
+    const empty = await layout.writeBlob(Buffer.from('{}'))
+    const attached = []
+    for (const artifactType of ['application/x.signature', 'application/x.sbom']) {
+      const descriptor = await layout.writeJson(mediaTypes.manifest, {
+        schemaVersion: 2,
+        artifactType,
+        config: { mediaType: mediaTypes.empty, ...empty },
+        layers: [],
+        subject,
+        annotations: { 'x.y': artifactType },
+      })
+      attached.push(descriptor)
+      await layout.attach(descriptor)
+      await layout.attach(descriptor)
+    }
+    assert.equal((await layout.referrers(subject.digest)).length, 2)
+    const [sbom] = await layout.referrers(subject.digest, 'application/x.sbom')
+    const artifactType = 'application/x.sbom'
+    assert.deepEqual(sbom, { ...attached[1], artifactType, annotations: { 'x.y': artifactType } })
+    assert.deepEqual(await layout.list(), [])
+    assert.ok((await layout.detach(subject.digest)) === false && sbom && (await layout.detach(sbom.digest)))
+    assert.equal((await layout.referrers(subject.digest)).length, 1)
+  })
+
+  it('writes many changes of one process together, and refuses none for another', async () => {
+    await using folder = await temporary()
+    const layout = await openLayout(folder.dir)
+    const descriptor = await addImage(layout)
+    await Promise.all(Array.from({ length: 200 }, (_, at) => layout.tag(`localhost/a:${at}`, descriptor)))
+    assert.equal((await layout.list()).length, 200)
+  })
+
   it('loses no tag when many processes add some at once', async () => {
     await using folder = await temporary()
     const layout = await openLayout(folder.dir)

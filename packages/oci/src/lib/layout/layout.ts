@@ -1,4 +1,4 @@
-import { mkdir, readFile, stat } from 'node:fs/promises'
+import { mkdir, readFile, stat, utimes } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 
@@ -11,7 +11,8 @@ import { isIndexType, isManifestType, mediaTypes } from '../spec/media-types.ts'
 import { hostPlatform, matchesPlatform, parsePlatform, renderPlatform } from '../spec/platform.ts'
 import type { Platform } from '../spec/platform.ts'
 import { parseReference, renderReference } from '../spec/reference.ts'
-import { withLock } from './lock.ts'
+import { IndexFile } from './index-file.ts'
+import { referrerOf } from './referrer.ts'
 import { sweepIngest, writeWhole } from './whole-file.ts'
 
 /** An image found in a layout: the manifest for one platform, with its configuration. */
@@ -34,6 +35,7 @@ export interface StoredBlob {
  */
 export interface Layout {
   readonly dir: string
+  /** Whether the blob is there. Asking counts as use: the collector of garbage leaves it alone for its time of grace. */
   hasBlob(digest: Digest): Promise<boolean>
   /** The content, checked against the digest; `FAIRLEAD_OCI_BLOB_MISSING`, `FAIRLEAD_OCI_DIGEST_MISMATCH`. */
   readBlob(digest: Digest): Promise<Buffer>
@@ -49,6 +51,18 @@ export interface Layout {
   tagAll(tags: readonly { reference: string; descriptor: Descriptor }[]): Promise<void>
   /** Forgets a reference; the blobs stay. Returns whether it was known. */
   untag(reference: string): Promise<boolean>
+  /**
+   * Keeps a manifest that has no reference of its own, such as a signature: it becomes an entry of `index.json` without a
+   * name. One that is there already stays as it is.
+   */
+  attach(descriptor: Descriptor): Promise<void>
+  /** Forgets a manifest without a reference; the blobs stay. Returns whether it was known. */
+  detach(digest: Digest): Promise<boolean>
+  /**
+   * Manifests in `index.json`, with and without a reference, whose `subject` is `digest`: as the referrers API of a
+   * registry describes them (distribution-spec 1.1, "Listing Referrers"), sorted by digest.
+   */
+  referrers(digest: Digest, artifactType?: string): Promise<Descriptor[]>
   /** The image a reference, or `name@digest`, means for a platform (default: Linux on this processor). */
   resolve(reference: string, platform?: string): Promise<ResolvedImage | undefined>
   /** All references with what they mean, sorted by reference. */
@@ -67,10 +81,13 @@ export async function openLayout(dir: string): Promise<Layout> {
 class DirectoryLayout implements Layout {
   readonly dir: string
   readonly #ingestDir: string
+  readonly #index: IndexFile
+  readonly #referrers = new Map<Digest, { subject: Digest; descriptor: Descriptor } | undefined>()
 
   constructor(dir: string) {
     this.dir = dir
     this.#ingestDir = join(dir, '.ingest')
+    this.#index = new IndexFile(dir)
   }
 
   async prepare(): Promise<void> {
@@ -84,7 +101,7 @@ class DirectoryLayout implements Layout {
     if (text === undefined) await this.#replace(marker, '{"imageLayoutVersion":"1.0.0"}')
     else if (versionOf(text) !== '1.0.0') throw layoutInvalid(this.dir, 'its "oci-layout" file names no version 1.0.0')
     if (!(await isFile(join(this.dir, 'index.json')))) {
-      await this.#change((manifests) => manifests)
+      await this.#index.change((manifests) => manifests)
     }
   }
 
@@ -94,7 +111,7 @@ class DirectoryLayout implements Layout {
   }
 
   hasBlob(digest: Digest): Promise<boolean> {
-    return isFile(this.blobPath(digest))
+    return markUsed(this.blobPath(digest))
   }
 
   async readBlob(digest: Digest): Promise<Buffer> {
@@ -111,7 +128,7 @@ class DirectoryLayout implements Layout {
   async writeBlob(content: Uint8Array | AsyncIterable<Uint8Array>, expected?: Digest): Promise<StoredBlob> {
     const known = expected ?? (content instanceof Uint8Array ? digestOf(content) : undefined)
     if (known && content instanceof Uint8Array && (await sizeOf(this.blobPath(known))) === content.byteLength) {
-      return { digest: known, size: content.byteLength }
+      if (await markUsed(this.blobPath(known))) return { digest: known, size: content.byteLength }
     }
     const stored = { digest: known ?? digestOf(''), size: 0 }
     await writeWhole(this.#ingestDir, async (file) => {
@@ -140,23 +157,58 @@ class DirectoryLayout implements Layout {
   async tagAll(tags: readonly { reference: string; descriptor: Descriptor }[]): Promise<void> {
     const added = tags.map(({ reference, descriptor }) => named(descriptor, renderReference(parseReference(reference))))
     const names = new Set(added.map(nameOf))
-    await this.#change((manifests) => [...manifests.filter((entry) => !names.has(nameOf(entry))), ...added])
+    await this.#index.change((manifests) => [...manifests.filter((entry) => !names.has(nameOf(entry))), ...added])
   }
 
   async untag(reference: string): Promise<boolean> {
     const name = renderReference(parseReference(reference))
     let isKnown = false
-    await this.#change((manifests) => {
+    await this.#index.change((manifests) => {
       const kept = manifests.filter((entry) => nameOf(entry) !== name)
       isKnown = kept.length < manifests.length
-      return kept
+      return isKnown ? kept : manifests
     })
     return isKnown
   }
 
+  async attach(descriptor: Descriptor): Promise<void> {
+    await this.#index.change((manifests) =>
+      manifests.some((entry) => entry.digest === descriptor.digest && nameOf(entry) === undefined)
+        ? manifests
+        : [...manifests, descriptor],
+    )
+  }
+
+  async detach(digest: Digest): Promise<boolean> {
+    let isKnown = false
+    await this.#index.change((manifests) => {
+      const kept = manifests.filter((entry) => entry.digest !== digest || nameOf(entry) !== undefined)
+      isKnown = kept.length < manifests.length
+      return isKnown ? kept : manifests
+    })
+    return isKnown
+  }
+
+  async referrers(digest: Digest, artifactType?: string): Promise<Descriptor[]> {
+    const found = new Map<Digest, Descriptor>()
+    for (const entry of this.#index.read().manifests) {
+      if (!this.#referrers.has(entry.digest)) this.#referrers.set(entry.digest, await this.#readReferrer(entry))
+      const referrer = this.#referrers.get(entry.digest)
+      if (referrer?.subject === digest) found.set(entry.digest, referrer.descriptor)
+    }
+    const all = [...found.values()].toSorted((a, b) => (a.digest < b.digest ? -1 : 1))
+    return artifactType === undefined ? all : all.filter((entry) => entry.artifactType === artifactType)
+  }
+
+  async #readReferrer(entry: Descriptor): Promise<{ subject: Digest; descriptor: Descriptor } | undefined> {
+    if (!isManifestType(entry.mediaType) && !isIndexType(entry.mediaType)) return undefined
+    const bytes = await readFile(this.blobPath(entry.digest)).catch(() => undefined)
+    return bytes && referrerOf(entry.mediaType, entry.digest, bytes)
+  }
+
   async resolve(reference: string, platform?: string): Promise<ResolvedImage | undefined> {
     const parsed = parseReference(reference)
-    const index = await this.#readIndex()
+    const index = this.#index.read()
     const found = parsed.digest
       ? index.manifests.find((entry) => entry.digest === parsed.digest)
       : index.manifests.find((entry) => nameOf(entry) === renderReference(parsed))
@@ -166,7 +218,7 @@ class DirectoryLayout implements Layout {
   }
 
   async list(): Promise<{ reference: string; descriptor: Descriptor }[]> {
-    const index = await this.#readIndex()
+    const index = this.#index.read()
     const entries = index.manifests.map((descriptor) => ({ reference: nameOf(descriptor) ?? '', descriptor }))
     return entries.filter(({ reference }) => reference !== '').toSorted((a, b) => (a.reference < b.reference ? -1 : 1))
   }
@@ -194,25 +246,6 @@ class DirectoryLayout implements Layout {
     const mediaType = mediaTypeOf(bytes)
     if (!mediaType || (!isManifestType(mediaType) && !isIndexType(mediaType))) return undefined
     return { mediaType, digest, size: bytes.byteLength }
-  }
-
-  async #readIndex(): Promise<ImageIndex> {
-    const text = await readFile(join(this.dir, 'index.json'), 'utf8').catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return '{"manifests":[]}'
-      throw error
-    })
-    const index = parseJson(text) as Partial<ImageIndex> | undefined
-    if (!Array.isArray(index?.manifests)) throw layoutInvalid(this.dir, 'its "index.json" is no image index')
-    return index as ImageIndex
-  }
-
-  async #change(edit: (manifests: readonly Descriptor[]) => readonly Descriptor[]): Promise<void> {
-    await mkdir(this.#ingestDir, { recursive: true })
-    await withLock(join(this.#ingestDir, 'index.lock'), async () => {
-      const index = await this.#readIndex()
-      const next = { ...index, schemaVersion: 2, mediaType: mediaTypes.index, manifests: edit(index.manifests) }
-      await this.#replace(join(this.dir, 'index.json'), renderCanonicalJson(next))
-    })
   }
 
   async #replace(path: string, text: string): Promise<void> {
@@ -257,6 +290,18 @@ async function writeFully(file: FileHandle, chunk: Uint8Array): Promise<void> {
 
 async function sizeOf(path: string): Promise<number | undefined> {
   return (await stat(path).catch(() => undefined))?.size
+}
+
+/** The time of a blob says when somebody last relied on it. */
+async function markUsed(path: string): Promise<boolean> {
+  const now = new Date()
+  try {
+    await utimes(path, now, now)
+    return true
+  } catch (error) {
+    // A store that may only be read is not swept either.
+    return (error as NodeJS.ErrnoException).code === 'ENOENT' ? false : isFile(path)
+  }
 }
 
 async function isFile(path: string): Promise<boolean> {
