@@ -12,4 +12,14 @@
  */
 export { buildImage } from './lib/build-image.ts'
 export { DEFAULT_NODE_VERSION } from './lib/options.ts'
+export type {
+  BuildReport,
+  ReportedBase,
+  ReportedBasePackage,
+  ReportedInput,
+  ReportedLockfile,
+  ReportedNode,
+  ReportedPackage,
+  ReportedSource,
+} from './lib/report.ts'
 export type { BuildEvent, BuildImageOptions, BuildResult, BuiltBase, BuiltLayer } from './lib/options.ts'

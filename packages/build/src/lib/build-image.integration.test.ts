@@ -67,6 +67,26 @@ describe('buildImage', { skip, timeout: 240_000 }, () => {
     assert.ok(first.sizeBytes < 50_000_000, `${first.sizeBytes} bytes`)
   })
 
+  it('reports what went in: packages with integrity, files, the base, Node.js and the layers', () => {
+    const { report } = first
+    assert.deepEqual(report.layers, first.layers)
+    assert.equal(report.lockfile.name, 'package-lock.json')
+    const express = report.packages.find(({ name }) => name === 'express')
+    assert.equal(express?.placement, 'bundle')
+    assert.match(express?.integrity ?? '', /^sha512-/)
+    assert.equal(express?.license, 'MIT')
+    assert.ok(express?.dependencies.includes('node_modules/body-parser'))
+    const addon = report.packages.find(({ placement }) => placement === 'externals')
+    assert.ok(addon?.reason)
+    assert.ok(report.inputs.some(({ path, package: owner }) => path === 'src/app.js' && owner === undefined))
+    assert.ok(report.inputs.some(({ package: owner }) => owner === express?.path))
+    assert.equal(report.base.distribution?.id, 'debian')
+    const libc = report.base.packages.find(({ name }) => name === 'libc6')
+    assert.match(libc?.sha256 ?? '', /^[0-9a-f]{64}$/)
+    assert.equal(libc?.source, 'glibc')
+    assert.match(report.node.integrity, /^sha512-/)
+  })
+
   it('is accepted by skopeo', () => {
     const reference = `oci:${join(work, 'layout')}:${first.reference}`
     const found = JSON.parse(execFileSync('skopeo', ['inspect', reference], { encoding: 'utf8' })) as { Digest: string }

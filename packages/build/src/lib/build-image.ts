@@ -4,6 +4,7 @@ import type { Descriptor, ImageManifest } from '@fairlead/oci'
 import { resolveBase } from './base/base.ts'
 import type { Base } from './base/base.ts'
 import { nodeLayer } from './base/node.ts'
+import type { NodeLayer } from './base/node.ts'
 import { bundleProject } from './bundle/bundle.ts'
 import type { Bundle, BundlePlan } from './bundle/bundle.ts'
 import { diskFull, platformUnsupported } from './errors.ts'
@@ -14,9 +15,11 @@ import type { BuildCache, StoredLayer } from './layers/cache.ts'
 import { copyLayer, writeLayer } from './layers/layer.ts'
 import { DEFAULT_NODE_VERSION } from './options.ts'
 import type { BuildEvent, BuildImageOptions, BuildResult, BuiltLayer } from './options.ts'
+import { reportContents } from './report.ts'
+import type { BuildReport } from './report.ts'
 import { installDependencies } from './source/install.ts'
 import { dependencyClosure } from './source/lockfile.ts'
-import { loadProject } from './source/project.ts'
+import { loadProject, pathBelow } from './source/project.ts'
 import type { Project } from './source/project.ts'
 import { creationTime, loadRevision } from './source/revision.ts'
 import type { Revision } from './source/revision.ts'
@@ -67,10 +70,10 @@ class Build {
     this.#signal.throwIfAborted()
     const layers: Layer[] = [
       ...base.layers.map((layer) => ({ ...layer, title: 'base' as const })),
-      { ...node, title: 'node' },
+      { descriptor: node.descriptor, diffId: node.diffId, title: 'node' },
       ...source.layers,
     ]
-    return this.#write(project, { ...source, base, layers })
+    return this.#write(project, { ...source, base, node, layers })
   }
 
   async #base(): Promise<Base> {
@@ -90,7 +93,7 @@ class Build {
     return found
   }
 
-  async #node(): Promise<StoredLayer> {
+  async #node(): Promise<NodeLayer> {
     const step = this.#step('node')
     const { layer, isCached } = await nodeLayer({
       cache: this.#cache,
@@ -169,7 +172,7 @@ class Build {
     return layer
   }
 
-  async #write(project: Project, parts: Source & { base: Base }): Promise<Omit<BuildResult, 'durationMs'>> {
+  async #write(project: Project, parts: Parts): Promise<Omit<BuildResult, 'durationMs'>> {
     const { layout, name } = this.#options
     const { base, layers, bundle } = parts
     for (const layer of layers) if (layer.title !== 'application') await copyLayer(this.#cache.layers, layout, layer)
@@ -189,6 +192,7 @@ class Build {
     }
     const built = layers.map(({ title, descriptor, diffId }) => ({ ...descriptor, title, diffId }))
     const sizeBytes = built.reduce((sum, layer) => sum + layer.size, 0)
+    const report = await this.#report(project, parts, built)
     this.#emit({ step: 'write', state: changed ? 'done' : 'cached', message: reference })
     return {
       reference,
@@ -198,11 +202,39 @@ class Build {
       base: { kind: base.kind, detail: base.detail },
       nodeVersion: this.#nodeVersion,
       externals: bundle.externals.entries().map(([path, reason]) => ({ name: nameOf(path), reason })),
+      report,
       changed,
     }
   }
 
-  async #writeManifest(project: Project, parts: Source & { base: Base }): Promise<Descriptor> {
+  async #report(project: Project, parts: Parts, layers: readonly BuiltLayer[]): Promise<BuildReport> {
+    const { base, node, revision, created, bundle } = parts
+    const { name, license } = project.packageJson
+    return {
+      platform: `linux/${this.#architecture}`,
+      source: {
+        name,
+        version: this.#version(project),
+        license,
+        commit: revision?.commit,
+        created: created.toISOString(),
+        entry: pathBelow(project.lock.root, project.entry) ?? project.entry,
+      },
+      lockfile: { manager: project.lock.manager, name: project.lock.name, digest: project.lock.digest },
+      ...(await reportContents(project, bundle)),
+      base: {
+        kind: base.kind,
+        name: base.name,
+        digest: base.digest,
+        distribution: base.distribution,
+        packages: base.packages,
+      },
+      node: { version: this.#nodeVersion, source: node.source, integrity: node.integrity, stripped: true },
+      layers,
+    }
+  }
+
+  async #writeManifest(project: Project, parts: Parts): Promise<Descriptor> {
     const { layout, name } = this.#options
     const text = renderImageConfig({
       project,
@@ -268,6 +300,11 @@ interface Source {
   bundle: Bundle
   revision: Revision | undefined
   created: Date
+}
+
+interface Parts extends Source {
+  base: Base
+  node: NodeLayer
 }
 
 function architectureOf(platform: string | undefined): 'amd64' | 'arm64' {

@@ -1,6 +1,8 @@
 import type { Descriptor, Digest } from '@fairlead/oci'
 import type { Layout } from '@fairlead/oci/layout'
 
+import type { BuildReport } from './report.ts'
+
 /** What to build and where to put it. */
 export interface BuildImageOptions {
   /** The folder of the service, holding its package.json. */
@@ -66,6 +68,8 @@ export interface BuildResult {
   nodeVersion: string
   /** Packages left unbundled, each with the reason. */
   externals: readonly { name: string; reason: string }[]
+  /** What went into it. */
+  report: BuildReport
   /** Whether `latest` meant another image before, or none. */
   changed: boolean
   durationMs: number

@@ -7,6 +7,9 @@ import { runCommand } from '../run-command.ts'
 export interface DebianPackage {
   name: string
   version: string
+  architecture: string
+  /** `Source` field: name, and version in brackets where it differs; empty when the source has the package's own name. */
+  source: string
   depends: string
   sha256: string
 }
@@ -97,7 +100,14 @@ function parsePackages(text: string): DebianPackage[] {
     const field = (name: string): string => new RegExp(`^${name}: (.*)$`, 'm').exec(stanza)?.[1] ?? ''
     const name = field('Package')
     if (name === '' || packages.has(name)) continue
-    packages.set(name, { name, version: field('Version'), depends: field('Depends'), sha256: field('SHA256') })
+    packages.set(name, {
+      name,
+      version: field('Version'),
+      architecture: field('Architecture'),
+      source: field('Source'),
+      depends: field('Depends'),
+      sha256: field('SHA256'),
+    })
   }
   return [...packages.values()]
 }

@@ -3,6 +3,7 @@ import type { Digest, ImageRunConfig } from '@fairlead/oci'
 import { baseUnavailable } from '../errors.ts'
 import { hashKey } from '../layers/cache.ts'
 import type { BuildCache, StoredLayer } from '../layers/cache.ts'
+import type { ReportedBasePackage } from '../report.ts'
 import { assembleDebianBase } from './debian.ts'
 import { isRegistryReachable, pullBase } from './registry.ts'
 
@@ -14,6 +15,8 @@ export interface Base {
   name: string
   digest?: Digest | undefined
   config?: ImageRunConfig | undefined
+  distribution?: { id: string; versionId: string } | undefined
+  packages: readonly ReportedBasePackage[]
   layers: readonly StoredLayer[]
 }
 
@@ -30,6 +33,8 @@ export interface BaseOptions {
   onStart: (message: string) => void
 }
 
+/** Changes whenever what is recorded about a base does. */
+const RECIPE = '2'
 /** C and C++ libraries, certificates and accounts, no shell; Node.js comes from npm on top of it. */
 const DISTROLESS = 'gcr.io/distroless/cc-debian12:nonroot'
 
@@ -38,7 +43,7 @@ const DISTROLESS = 'gcr.io/distroless/cc-debian12:nonroot'
  * stay equal while archives and tags move. Throws `FAIRLEAD_BUILD_BASE`.
  */
 export async function resolveBase(options: BaseOptions): Promise<{ base: Base; isCached: boolean }> {
-  const key = `base-${hashKey(options.base, options.architecture)}`
+  const key = `base-${hashKey(RECIPE, options.base, options.architecture)}`
   const known = options.isRefresh ? undefined : await knownBase(options.cache, key)
   if (known) return { base: known, isCached: true }
   return options.cache.exclusively(
@@ -80,6 +85,6 @@ async function makeBase(options: BaseOptions): Promise<Base> {
 
 async function debianBase(options: BaseOptions): Promise<Base> {
   options.onStart('assembling the base from Debian packages')
-  const { layer, detail, name } = await assembleDebianBase(options)
-  return { kind: 'debian', detail, name, layers: [layer] }
+  const { layer, ...described } = await assembleDebianBase(options)
+  return { kind: 'debian', ...described, layers: [layer] }
 }

@@ -8,6 +8,7 @@ import { hashKey } from '../layers/cache.ts'
 import type { BuildCache, StoredLayer } from '../layers/cache.ts'
 import { writeLayer } from '../layers/layer.ts'
 import { openCommand, runCommand } from '../run-command.ts'
+import type { ReportedBasePackage } from '../report.ts'
 import { openApt } from './apt.ts'
 import type { Apt, DebianPackage } from './apt.ts'
 import { RootFiles } from './root-files.ts'
@@ -26,10 +27,12 @@ export interface DebianBase {
   /** `Debian GNU/Linux 12 (bookworm): libc6 2.36-9, …`. */
   detail: string
   name: string
+  distribution: { id: string; versionId: string } | undefined
+  packages: readonly ReportedBasePackage[]
 }
 
 /** Changes whenever the layer made from the same packages would differ. */
-const RECIPE = '1'
+const RECIPE = '2'
 
 /** What Node.js and native addons ask for (C and C++ libraries), and what programs expect of a system. */
 const PACKAGES = ['base-files', 'netbase', 'tzdata', 'ca-certificates', 'libc6', 'libgcc-s1', 'libstdc++6']
@@ -62,10 +65,22 @@ async function assemble(options: DebianBaseOptions, dir: string): Promise<Debian
   for (const name of (await readdir(dir)).filter((file) => file.endsWith('.deb')).toSorted()) {
     await addPackage(files, join(dir, name), options)
   }
-  const { entries, systemName } = files.finish()
+  const { entries, systemName, distribution } = files.finish()
   const layer = await writeLayer(cache.layers, entries, { signal })
   const versions = packages.map(({ name, version }) => `${name} ${version}`).join(', ')
-  const base = { layer, detail: `${systemName}: ${versions}`, name: systemName }
+  const base: DebianBase = {
+    layer,
+    detail: `${systemName}: ${versions}`,
+    name: systemName,
+    distribution,
+    packages: packages.map(({ name, version, architecture: arch, source, sha256 }) => ({
+      name,
+      version,
+      architecture: arch,
+      ...(source === '' ? {} : { source }),
+      sha256,
+    })),
+  }
   await cache.write(key, base)
   return base
 }

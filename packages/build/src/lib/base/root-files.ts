@@ -26,6 +26,7 @@ export class RootFiles {
   readonly #authorities = new Map<string, string>()
   #newestSeconds = 0
   #systemName = 'Debian'
+  #distribution: { id: string; versionId: string } | undefined
 
   addPackage(name: string, control: string, md5sums: string): void {
     this.#file(`var/lib/dpkg/status.d/${name}`, control)
@@ -41,13 +42,13 @@ export class RootFiles {
     const { type, mode, uid, gid, mtimeSeconds } = member
     if (type !== 'file' && type !== 'directory' && type !== 'symlink' && type !== 'hardlink') return
     const content = type === 'file' ? await member.bytes() : undefined
-    if (path === 'usr/lib/os-release') this.#systemName = prettyName(content?.toString()) ?? this.#systemName
+    if (path === 'usr/lib/os-release') this.#readRelease(content?.toString() ?? '')
     const linkPath = type === 'hardlink' ? member.linkPath.replace(MERGED, 'usr/$1$2') : member.linkPath
     this.#entries.set(path, { path, type, mode, uid, gid, mtimeSeconds, linkPath, content })
   }
 
-  /** All entries of the file system and the system's own name. */
-  finish(): { entries: TarEntry[]; systemName: string } {
+  /** All entries of the file system and the system's own names. */
+  finish(): { entries: TarEntry[]; systemName: string; distribution: { id: string; versionId: string } | undefined } {
     for (const path of this.#shortNames()) this.#link(path, `usr/${path}`)
     const bundle = [...this.#authorities].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, text]) => text.trimEnd())
     this.#file('etc/ssl/certs/ca-certificates.crt', `${bundle.join('\n')}\n`)
@@ -60,7 +61,18 @@ export class RootFiles {
     this.#directory('home/nonroot', 0o700, 65532)
     this.#directory('app', 0o755)
     for (const path of ['dev', 'proc', 'sys', 'run']) this.#directory(path, 0o755)
-    return { entries: [...this.#entries.values()], systemName: this.#systemName }
+    return {
+      entries: [...this.#entries.values()],
+      systemName: this.#systemName,
+      distribution: this.#distribution,
+    }
+  }
+
+  #readRelease(text: string): void {
+    const field = (name: string): string | undefined => new RegExp(`^${name}="?([^"\\n]+)"?$`, 'm').exec(text)?.[1]
+    this.#systemName = field('PRETTY_NAME') ?? this.#systemName
+    const [id, versionId] = [field('ID'), field('VERSION_ID')]
+    if (id !== undefined && versionId !== undefined) this.#distribution = { id, versionId }
   }
 
   #shortNames(): string[] {
@@ -94,10 +106,6 @@ export class RootFiles {
       mtimeSeconds: this.#newestSeconds,
     })
   }
-}
-
-function prettyName(text: string | undefined): string | undefined {
-  return /^PRETTY_NAME="?([^"\n]+)"?$/m.exec(text ?? '')?.[1]
 }
 
 const PASSWD = `root:x:0:0:root:/root:/sbin/nologin

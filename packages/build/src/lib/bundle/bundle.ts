@@ -23,8 +23,17 @@ export interface Bundle {
   specifiers: readonly string[]
   /** Things its author should know. */
   notes: readonly string[]
+  /** Source files of which something is left in the chunks, by absolute path. */
+  modules: readonly BundledModule[]
   /** Packages that code of the project imports by name: with the lock file, all that decides about externals. */
   imported: readonly string[]
+}
+
+/** A source file in the bundle. */
+export interface BundledModule {
+  path: string
+  /** Characters of it in the chunks. */
+  renderedLength: number
 }
 
 /** How to bundle. */
@@ -131,6 +140,7 @@ async function runPass(project: Project, externals: Externals, options: BundleOp
       externals,
       specifiers: [...seen.specifiers].toSorted(),
       notes: seen.notes,
+      modules: bundledModules(chunks),
       imported: [...seen.imported].toSorted(),
       discovered: seen.discovered,
       packages: bundledPackages(project, chunks),
@@ -232,6 +242,15 @@ function workspaceOf(project: Project, importer: string): string {
 function bundledPackages(project: Project, chunks: readonly OutputChunk[]): Set<string> {
   const paths = chunks.flatMap((chunk) => Object.keys(chunk.modules)).map((id) => packageOf(project, id))
   return new Set(paths.filter((path) => path !== undefined))
+}
+
+function bundledModules(chunks: readonly OutputChunk[]): BundledModule[] {
+  const modules = new Map<string, number>()
+  for (const [id, { renderedLength }] of chunks.flatMap((chunk) => Object.entries(chunk.modules))) {
+    const path = id.replace(/[?#].*$/, '')
+    if (path.startsWith('/') && renderedLength > 0) modules.set(path, (modules.get(path) ?? 0) + renderedLength)
+  }
+  return [...modules].map(([path, renderedLength]) => ({ path, renderedLength }))
 }
 
 function defines(constants: Readonly<Record<string, string>>): Record<string, string> {

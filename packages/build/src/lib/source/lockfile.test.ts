@@ -2,8 +2,12 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 
+import { digestOf } from '@fairlead/oci'
+
 import { dependencyClosure, loadLockfile, resolveLocked } from './lockfile.ts'
 import { createFixture, lockFiles } from './project-fixture.ts'
+
+const NPM = { manager: 'npm', name: 'package-lock.json', digest: digestOf('') } as const
 
 describe('loadLockfile', () => {
   it('takes the lock file of the folder', async () => {
@@ -74,7 +78,7 @@ describe('dependencyClosure', () => {
   )
 
   it('follows dependencies as Node.js finds them, over links to workspaces', () => {
-    assert.deepEqual(dependencyClosure({ root: '/x', workspace: 'services/web', packages }), [
+    assert.deepEqual(dependencyClosure({ ...NPM, root: '/x', workspace: 'services/web', packages }), [
       'node_modules/a',
       'node_modules/a/node_modules/b',
       'node_modules/b',
@@ -84,7 +88,7 @@ describe('dependencyClosure', () => {
   })
 
   it('looks in the nearest folder first', () => {
-    const lock = { root: '/x', workspace: '', packages }
+    const lock = { ...NPM, root: '/x', workspace: '', packages }
     assert.equal(resolveLocked(lock, 'node_modules/a', 'b'), 'node_modules/a/node_modules/b')
     assert.equal(resolveLocked(lock, 'services/web', 'b'), 'node_modules/b')
     assert.equal(resolveLocked(lock, '', 'none'), undefined)

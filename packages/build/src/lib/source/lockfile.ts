@@ -1,6 +1,9 @@
 import { readFile, stat } from 'node:fs/promises'
 import { dirname, join, matchesGlob, relative, sep } from 'node:path'
 
+import { digestOf } from '@fairlead/oci'
+import type { Digest } from '@fairlead/oci'
+
 import { lockfileMissing, sourceInvalid } from '../errors.ts'
 
 /** An entry of `packages` in an npm lock file of version 2 or 3. */
@@ -27,6 +30,11 @@ export interface LockedPackage {
 export interface Lockfile {
   /** The folder holding the lock file and, once installed, `node_modules`. */
   root: string
+  manager: 'npm' | 'pnpm' | 'yarn'
+  /** Name of the file in `root`. */
+  name: string
+  /** Digest of the file. */
+  digest: Digest
   /** The service below `root`, with forward slashes; empty when it is the root. */
   workspace: string
   /** Entries by path below `root`, such as `node_modules/express`. */
@@ -39,12 +47,12 @@ const FOREIGN: Record<string, string> = { 'pnpm-lock.yaml': 'pnpm', 'yarn.lock':
 /** Finds and reads the lock file for `dir`; `FAIRLEAD_BUILD_LOCKFILE` when there is none that can be used. */
 export async function loadLockfile(dir: string): Promise<Lockfile> {
   const own = await readLock(dir)
-  if (own) return { root: dir, workspace: '', packages: own }
+  if (own) return { root: dir, workspace: '', ...own }
   for (let root = dirname(dir); ; root = dirname(root)) {
     const workspace = relative(root, dir).split(sep).join('/')
     if (await isWorkspace(root, workspace)) {
-      const packages = await readLock(root)
-      if (packages) return { root, workspace, packages }
+      const found = await readLock(root)
+      if (found) return { root, workspace, ...found }
       throw await missing(root, `its npm workspace root "${root}" has no package-lock.json`)
     }
     if (root === dirname(root)) throw await missing(dir, 'it has no package-lock.json or npm-shrinkwrap.json')
@@ -84,7 +92,7 @@ export function dependencyNames(entry: LockedPackage | undefined): string[] {
   return [...new Set(names.flatMap((group) => Object.keys(group ?? {})))]
 }
 
-async function readLock(dir: string): Promise<ReadonlyMap<string, LockedPackage> | undefined> {
+async function readLock(dir: string): Promise<Omit<Lockfile, 'root' | 'workspace'> | undefined> {
   for (const name of NAMES) {
     const path = join(dir, name)
     const text = await readFile(path, 'utf8').catch(() => undefined)
@@ -93,7 +101,7 @@ async function readLock(dir: string): Promise<ReadonlyMap<string, LockedPackage>
     if (!packages) {
       throw lockfileMissing(dir, `"${path}" is of an npm older than 7`, 'Run "npm install" with a current npm once')
     }
-    return new Map(Object.entries(packages))
+    return { manager: 'npm', name, digest: digestOf(text), packages: new Map(Object.entries(packages)) }
   }
   return undefined
 }
