@@ -1,5 +1,5 @@
 /**
- * Reading from container registries (distribution-spec 1.1): anonymously, with a password or with tokens.
+ * Container registries (distribution-spec 1.1): pull, push, copy, tags and referrers, anonymously or with credentials.
  *
  * @example
  * ```ts no-run
@@ -10,7 +10,19 @@
  * const { pinned } = await pullImage('gcr.io/distroless/static-debian12', { layout, platform: 'linux/amd64' })
  * ```
  */
+export type { Credentials, Scope } from './lib/registry/auth.ts'
 export { createRegistryClient } from './lib/registry/client.ts'
-export type { Credentials, RegistryClient, RegistryClientOptions } from './lib/registry/client.ts'
-export { pullImage } from './lib/registry/pull.ts'
-export type { PulledImage, PullEvent, PullOptions } from './lib/registry/pull.ts'
+export type { RegistryClient, RegistryClientOptions, RegistryRequest } from './lib/registry/client.ts'
+export type { HttpAnswer, HttpBody } from './lib/registry/client-http.ts'
+export { copyImage } from './lib/registry/copy.ts'
+export type { CopiedImage, CopyOptions } from './lib/registry/copy.ts'
+export type { TransferEvent, TransferCounts } from './lib/registry/copy-tree.ts'
+export { pullImage, pullTree } from './lib/registry/pull.ts'
+export type { PulledImage, PulledTree, PullEvent, PullOptions, PullTreeOptions } from './lib/registry/pull.ts'
+export { pushImage } from './lib/registry/push.ts'
+export type { PushedImage, PushOptions } from './lib/registry/push.ts'
+export { listReferrers, putReferrer } from './lib/registry/referrers.ts'
+export type { NewReferrer, ReferrerOptions } from './lib/registry/referrers.ts'
+export type { LifecycleAction, LifecycleImage } from './lib/registry/lifecycle/image.ts'
+export { lintLifecycle, parseLifecyclePolicy, previewLifecycle } from './lib/registry/lifecycle/policy.ts'
+export type { LifecyclePolicy, LifecyclePreview } from './lib/registry/lifecycle/policy.ts'

@@ -89,17 +89,41 @@ export function registryUnreachable(url: string, state: string, cause?: unknown)
   })
 }
 
-export function registryDenied(reference: string, state: string): Error {
-  return coded(new Error(`Cannot pull "${reference}": ${state}`), {
+/** What is done with a registry, as messages name it. */
+export type RegistryAct = 'pull' | 'push' | 'delete' | 'list tags of' | 'list referrers of' | 'log in to'
+
+export function registryDenied(reference: string, state: string, act: RegistryAct = 'pull'): Error {
+  return coded(new Error(`Cannot ${act} "${reference}": ${state}`), {
     code: 'FAIRLEAD_OCI_REGISTRY_DENIED',
-    hint: 'Log in to the registry, or check that the image is public and its name is right',
+    hint:
+      act === 'pull'
+        ? 'Log in to the registry with fairlead login, or check that the image is public and its name is right'
+        : 'Log in with fairlead login as somebody who may do this, and check that the repository exists',
   })
 }
 
-export function registryNotFound(reference: string): Error {
-  return coded(new Error(`Cannot pull "${reference}": the registry does not have it`), {
+export function registryNotFound(reference: string, act: RegistryAct = 'pull'): Error {
+  return coded(new Error(`Cannot ${act} "${reference}": the registry does not have it`), {
     code: 'FAIRLEAD_OCI_REGISTRY_NOT_FOUND',
     hint: 'Check the repository and the tag',
+  })
+}
+
+/** `says` is the error of the registry, in its own words. */
+export function registryRefused(reference: string, act: RegistryAct, status: number, says: string): Error {
+  const state = says === '' ? `the registry answered ${status}` : `the registry answered ${status}, ${says}`
+  return coded(new Error(`Cannot ${act} "${reference}": ${state}`), {
+    code: 'FAIRLEAD_OCI_REGISTRY_REFUSED',
+    hint: 'Read what the registry says; a tag may be immutable, a quota used up, or the feature switched off there',
+  })
+}
+
+/** `what` is a file, a program or a service that credentials come from. */
+export function credentialsUnusable(what: string, state: string, hint: string, cause?: unknown): Error {
+  return coded(new Error(`Cannot use credentials of "${what}": ${state}`), {
+    code: 'FAIRLEAD_OCI_CREDENTIALS',
+    hint,
+    cause,
   })
 }
 
@@ -153,4 +177,28 @@ export function containerStart(id: string, state: string, cause?: unknown): Erro
 
 export function containerMissing(id: string): Error {
   return coded(new Error(`Cannot use container "${id}": it does not exist`), { code: 'FAIRLEAD_OCI_CONTAINER' })
+}
+
+export function registrySetting(subject: string, state: string, hint?: string): TypeError {
+  return coded(new TypeError(`Cannot serve registry with ${subject}: ${state}`), {
+    code: 'FAIRLEAD_OCI_REGISTRY_SETTING',
+    hint,
+  })
+}
+
+export function registryListen(address: string, state: string, cause?: unknown): Error {
+  return coded(new Error(`Cannot serve registry at "${address}": ${state}`), {
+    code: 'FAIRLEAD_OCI_REGISTRY_LISTEN',
+    hint: 'Choose another port with --port, or end the program that listens there',
+    cause,
+  })
+}
+
+/** `faults`: everything that is wrong, not the first thing only. */
+export function policyInvalid(source: string, faults: readonly string[], cause?: unknown): SyntaxError {
+  return coded(new SyntaxError(`Cannot use policy ${JSON.stringify(source)}: ${faults.join('; ')}`), {
+    code: 'FAIRLEAD_OCI_POLICY',
+    hint: 'Correct the policy; nothing was deleted',
+    cause,
+  })
 }
