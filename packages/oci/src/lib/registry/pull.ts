@@ -1,13 +1,16 @@
-import { platformMissing, registryAnswer } from '../errors.ts'
+import { registryAnswer } from '../errors.ts'
 import type { Layout, ResolvedImage } from '../layout/layout.ts'
 import type { Digest } from '../spec/digest.ts'
-import type { Descriptor, ImageConfig, ImageIndex, ImageManifest } from '../spec/image.ts'
+import type { Descriptor, ImageConfig, ImageManifest } from '../spec/image.ts'
 import { compressionOf, isIndexType, isManifestType } from '../spec/media-types.ts'
-import { hostPlatform, matchesPlatform, parsePlatform, renderPlatform } from '../spec/platform.ts'
+import { hostPlatform, renderPlatform } from '../spec/platform.ts'
 import { parseReference, renderReference } from '../spec/reference.ts'
 import type { Reference } from '../spec/reference.ts'
-import { createRegistryClient } from './client.ts'
+import { codeOf, createRegistryClient } from './client.ts'
 import type { RegistryClient } from './client.ts'
+import { choosePlatform as chooseFrom, transferTree } from './copy-tree.ts'
+import type { TransferCounts, TransferEvent, TreeSource, TreeTarget } from './copy-tree.ts'
+import { referrersOf } from './referrers.ts'
 
 /** What to pull and where to put it. */
 export interface PullOptions {
@@ -65,6 +68,99 @@ export async function pullImage(text: string, options: PullOptions): Promise<Pul
   }
 }
 
+/** What to pull as it is, with all its platforms. */
+export interface PullTreeOptions {
+  layout: Layout
+  /** Default: an anonymous client. */
+  client?: RegistryClient | undefined
+  /** Of an index, only the image for this platform; default: all of it. */
+  platform?: string | undefined
+  /** Whether signatures, SBOMs and what else refers to the image come along; default false. */
+  withReferrers?: boolean | undefined
+  /** Blobs that are fetched at the same time; default 4. */
+  parallel?: number | undefined
+  signal?: AbortSignal | undefined
+  onProgress?: ((event: TransferEvent) => void) | undefined
+}
+
+/** What was pulled as it is. */
+export interface PulledTree extends TransferCounts {
+  /** What the reference means in the layout now: an image, an index or an artifact. */
+  descriptor: Descriptor
+  reference: string
+  /** The reference with the digest the registry gave for it. */
+  pinned: string
+}
+
+/**
+ * Pulls what a reference means, an index with all its platforms or an artifact too, into the layout, and tags it there
+ * by its reference. Like {@link pullImage}, it leaves nothing behind that is not whole.
+ */
+export async function pullTree(text: string, options: PullTreeOptions): Promise<PulledTree> {
+  const { layout, client = createRegistryClient(), signal } = options
+  const reference = parseReference(text)
+  const top = await client.manifest(reference, signal)
+  const root =
+    options.platform && isIndexType(top.descriptor.mediaType)
+      ? chooseFrom(renderReference(reference), top.bytes, options.platform)
+      : top.descriptor
+  const source = registrySource(client, reference, top)
+  const known: TreeSource = {
+    ...source,
+    manifest: async (descriptor) =>
+      (await layout.hasBlob(descriptor.digest)) ? layout.readBlob(descriptor.digest) : source.manifest(descriptor),
+  }
+  const counts = await transferTree(known, root, layoutTarget(client, layout), {
+    ...options,
+    async finish(bytes) {
+      await layout.writeBlob(bytes, root.digest)
+      await layout.tag(renderReference(reference), root)
+      return true
+    },
+  })
+  const { registry, repository } = reference
+  const pinned = renderReference({ registry, repository, digest: top.descriptor.digest })
+  return { ...counts, descriptor: root, reference: renderReference(reference), pinned }
+}
+
+/** A repository as a source of trees; `top` is what was read of it already. */
+export function registrySource(client: RegistryClient, reference: Reference, top: Fetched): TreeSource {
+  const { registry, repository } = reference
+  return {
+    name: renderReference(reference),
+    async manifest({ digest }) {
+      if (digest === top.descriptor.digest) return top.bytes
+      return (await client.manifest({ registry, repository, digest })).bytes
+    },
+    blob: (descriptor, offset, signal) => client.blob({ registry, repository }, descriptor, { offset, signal }),
+    referrers: ({ digest }) => referrersOf(client, { registry, repository, digest }, undefined, undefined),
+  }
+}
+
+function layoutTarget(client: RegistryClient, layout: Layout): TreeTarget {
+  return {
+    // That a manifest is there does not tell that all of its blobs are.
+    hasManifest: async () => false,
+    async putBlob({ digest }, { open, onMoved, signal }) {
+      if (await layout.hasBlob(digest)) return 'known'
+      await fetchBlob(client, layout, digest, signal, async function* () {
+        for await (const chunk of open(0)) {
+          onMoved(chunk.byteLength)
+          yield chunk
+        }
+      })
+      return 'done'
+    },
+    async putManifest({ digest }, bytes) {
+      await layout.writeBlob(bytes, digest)
+    },
+    async putReferrer(_subject, descriptor, bytes) {
+      await layout.writeBlob(bytes, descriptor.digest)
+      await layout.attach(descriptor)
+    },
+  }
+}
+
 interface Fetched {
   descriptor: Descriptor
   bytes: Buffer
@@ -77,13 +173,8 @@ async function choosePlatform(
   options: PullOptions,
 ): Promise<Fetched> {
   if (!isIndexType(top.descriptor.mediaType)) return top
-  const platform = options.platform ? parsePlatform(options.platform) : hostPlatform()
-  const text = renderReference(reference)
-  const index = parseObject(text, top.bytes) as ImageIndex
-  const offered = (index.manifests ?? []).filter((entry) => entry.platform && isManifestType(entry.mediaType))
-  const match = offered.find((entry) => entry.platform && matchesPlatform(entry.platform, platform))
-  const names = offered.map((entry) => (entry.platform ? renderPlatform(entry.platform) : ''))
-  if (!match) throw platformMissing(text, renderPlatform(platform), names)
+  const platform = options.platform ?? renderPlatform(hostPlatform())
+  const match = chooseFrom(renderReference(reference), top.bytes, platform)
   return client.manifest({ ...reference, digest: match.digest }, options.signal)
 }
 
@@ -122,18 +213,28 @@ async function pullBlob(
     onProgress?.({ digest, sizeBytes, isKnown: true })
     return
   }
+  await fetchBlob(client, layout, digest, signal, () => client.blob(reference, descriptor, { signal }))
+  onProgress?.({ digest, sizeBytes, isKnown: false })
+}
+
+/** Stores a blob; one that came damaged is fetched again. */
+async function fetchBlob(
+  client: RegistryClient,
+  layout: Layout,
+  digest: Digest,
+  signal: AbortSignal | undefined,
+  open: () => AsyncIterable<Uint8Array>,
+): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      await layout.writeBlob(client.blob(reference, descriptor, signal), digest)
-      break
+      await layout.writeBlob(open(), digest)
+      return
     } catch (error) {
       signal?.throwIfAborted()
-      const isPassing = ['FAIRLEAD_OCI_REGISTRY_UNREACHABLE', 'FAIRLEAD_OCI_DIGEST_MISMATCH'].includes(codeOf(error))
-      if (!isPassing || attempt > client.retries) throw error
+      if (codeOf(error) !== 'FAIRLEAD_OCI_DIGEST_MISMATCH' || attempt > client.retries) throw error
       await client.pause(attempt, signal)
     }
   }
-  onProgress?.({ digest, sizeBytes, isKnown: false })
 }
 
 function parseManifest(text: string, descriptor: Descriptor, bytes: Buffer): ImageManifest {
@@ -150,8 +251,4 @@ function parseObject(text: string, bytes: Buffer): unknown {
   } catch (error) {
     throw registryAnswer(text, 'the manifest is no JSON', error)
   }
-}
-
-function codeOf(error: unknown): string {
-  return (error as { code?: string }).code ?? ''
 }
