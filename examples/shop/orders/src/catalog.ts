@@ -1,8 +1,9 @@
 import { client } from '@fairlead/service'
+import type { Metrics } from '@fairlead/service/metrics'
 import { z } from 'zod'
 
 /** What orders needs of the catalog. */
-export interface Stock {
+export interface Stock extends Disposable {
   /**
    * Takes the lines out of stock under the order's id; asking again changes nothing.
    *
@@ -29,14 +30,17 @@ const reservation = z.object({
   lines: z.array(z.object({ sku: z.string(), quantity: z.int(), name: z.string(), priceCents: z.int() })),
 })
 
-export function connectCatalog(url: string): Stock {
-  const catalog = client(url, { timeoutMs: 2000 })
+/** Retries, a circuit breaker and a deadline are the client's own. */
+export function connectCatalog(url: string, metrics: Metrics): Stock {
+  const catalog = client(url, { name: 'catalog', timeoutMs: 2000, metrics })
   return {
     async reserve(id, lines) {
-      return (await catalog.json('/reservations', { body: { id, lines }, schema: reservation })).lines
+      const answer = await catalog.post('/reservations', { body: { id, lines }, schema: reservation, idempotent: true })
+      return answer.lines
     },
     async ping(signal) {
-      await catalog.json('/health/live', { signal })
+      await catalog.get('/health/live', { signal })
     },
+    [Symbol.dispose]: () => catalog[Symbol.dispose](),
   }
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { problem, reply, resource, service } from '@fairlead/service'
 import type { Router } from '@fairlead/service'
+import { defineConfig, text, url } from '@fairlead/service/config'
 import { z } from 'zod'
 import { connectCatalog } from './catalog.ts'
 import { CatalogUnavailable, KeyReused, OrderRefused, createOrderDesk } from './desk.ts'
@@ -8,23 +9,39 @@ import type { OrderDesk } from './desk.ts'
 import { openOrderStore } from './store.ts'
 import type { OrderStore } from './store.ts'
 
-const store = resource(({ env }) => openOrderStore(env['DATA_DIR'] ?? '/data'), { health: (db) => db.ping() })
-const stock = resource(({ env }) => connectCatalog(env['CATALOG_URL'] ?? 'http://catalog'), {
+const config = defineConfig(
+  {
+    dataDir: text({ default: '/data', help: 'Where the database file is; must be writable.' }),
+    catalogUrl: url({ default: 'http://catalog', protocols: ['http', 'https'] }),
+  },
+  { env: '' },
+)
+
+const store = resource({ config }, (needs) => openOrderStore(needs.config.dataDir), { health: (db) => db.ping() })
+const stock = resource({ config }, (needs) => connectCatalog(needs.config.catalogUrl, needs.metrics), {
   health: (catalog, signal) => catalog.ping(signal),
   // Without it no order can be placed, but those there are can be looked at.
   critical: false,
 })
-const desk = resource({ store, stock }, (needs) => createOrderDesk(needs.store, needs.stock))
+const desk = resource({ store, stock }, (needs) => createOrderDesk({ ...needs, log: needs.log.named('desk') }))
 
 /** Takes orders and keeps them. */
-export const orders = service({ name: 'orders', use: { store, stock, desk }, http: addRoutes })
+export const orders = service({
+  name: 'orders',
+  config,
+  use: { store, stock, desk },
+  openapi: { title: 'Orders of the shop', description: 'Placing an order, once per key, and looking at it.' },
+  http: addRoutes,
+})
+
+const customer = z.object({
+  name: z.string().trim().min(1).max(100),
+  email: z.email().max(200),
+  address: z.string().trim().min(1).max(500),
+})
 
 const newOrder = z.object({
-  customer: z.object({
-    name: z.string().trim().min(1).max(100),
-    email: z.email().max(200),
-    address: z.string().trim().min(1).max(500),
-  }),
+  customer,
   lines: z
     .array(
       z.object({
@@ -38,6 +55,18 @@ const newOrder = z.object({
     .refine((lines) => new Set(lines.map(({ sku }) => sku)).size === lines.length, 'a product appears twice'),
 })
 
+const order = z
+  .object({
+    id: z.uuid(),
+    status: z.enum(['pending', 'confirmed', 'rejected']),
+    customer,
+    lines: z.array(z.object({ sku: z.string(), name: z.string(), quantity: z.int(), priceCents: z.int() })),
+    totalCents: z.int(),
+    note: z.string().optional(),
+    createdAt: z.iso.datetime(),
+  })
+  .meta({ id: 'Order' })
+
 const page = z.object({
   page: z.coerce.number().int().min(1).max(10_000).default(1),
   pageSize: z.coerce.number().int().min(1).max(100).default(20),
@@ -45,12 +74,12 @@ const page = z.object({
 
 function addRoutes(router: Router<{ readonly store: OrderStore; readonly desk: OrderDesk }>): void {
   // The key makes a repeated request one order (draft-ietf-httpapi-idempotency-key-header).
-  router.post('/orders', { body: newOrder }, async ({ body, desk, node, log }) => {
+  const placing = { body: newOrder, response: { 200: order, 201: order } }
+  router.post('/orders', placing, async ({ body, desk, node }) => {
     const key = idempotencyKey(node.request.headers['idempotency-key'])
     try {
-      const { order, isNew } = await desk.place(key, body)
-      if (isNew) log.info('order placed', { order: order.id, lines: order.lines.length, total_cents: order.totalCents })
-      return reply(order, { status: isNew ? 201 : 200, headers: { location: `/orders/${order.id}` } })
+      const { order: placed, isNew } = await desk.place(key, body)
+      return reply(placed, { status: isNew ? 201 : 200, headers: { location: `/orders/${placed.id}` } })
     } catch (error) {
       if (error instanceof OrderRefused) throw problem(409, error.message)
       if (error instanceof KeyReused) throw problem(422, error.message)
@@ -59,15 +88,16 @@ function addRoutes(router: Router<{ readonly store: OrderStore; readonly desk: O
     }
   })
 
-  router.get('/orders', { query: page }, ({ query, store }) => ({
+  const listing = { query: page, response: { 200: page.extend({ items: z.array(order), total: z.int() }) } }
+  router.get('/orders', listing, ({ query, store }) => ({
     ...store.list(query.pageSize, (query.page - 1) * query.pageSize),
     ...query,
   }))
 
-  router.get('/orders/:id', ({ params, store }) => {
-    const order = store.get(params.id)
-    if (order === undefined) throw problem(404, `There is no order "${params.id}"`)
-    return order
+  router.get('/orders/:id', { response: { 200: order } }, ({ params, store }) => {
+    const found = store.get(params.id)
+    if (found === undefined) throw problem(404, `There is no order "${params.id}"`)
+    return found
   })
 }
 

@@ -1,4 +1,5 @@
 import { client } from '@fairlead/service'
+import type { Metrics } from '@fairlead/service/metrics'
 import { z } from 'zod'
 
 const product = z.object({
@@ -33,7 +34,7 @@ export interface NewOrder {
 }
 
 /** The catalog as the pages need it. Every call throws a CallError when there is no good answer in time. */
-export interface Catalog {
+export interface Catalog extends Disposable {
   find(query: { readonly search: string; readonly category: string; readonly page: number }): Promise<ProductPage>
   get(sku: string): Promise<Product>
   getMany(skus: readonly string[]): Promise<readonly Product[]>
@@ -41,36 +42,38 @@ export interface Catalog {
   ping(signal: AbortSignal): Promise<unknown>
 }
 
-export interface Orders {
+export interface Orders extends Disposable {
   place(key: string, order: NewOrder): Promise<Order>
   get(id: string): Promise<Order>
   list(page: number): Promise<OrderPage>
   ping(signal: AbortSignal): Promise<unknown>
 }
 
-export function connectCatalog(url: string): Catalog {
-  const http = client(url, { timeoutMs: 2000 })
+export function connectCatalog(url: string, metrics: Metrics): Catalog {
+  const http = client(url, { name: 'catalog', timeoutMs: 2000, metrics })
   return {
-    find: (query) => http.json('/products', { query: { ...query, pageSize: 12 }, schema: productPage }),
-    get: (sku) => http.json(`/products/${encodeURIComponent(sku)}`, { schema: product }),
+    find: (query) => http.get('/products', { query: { ...query, pageSize: 12 }, schema: productPage }),
+    get: (sku) => http.get(`/products/${encodeURIComponent(sku)}`, { schema: product }),
     async getMany(skus) {
       if (skus.length === 0) return []
       const query = new URLSearchParams([['pageSize', '100'], ...skus.map((sku) => ['sku', sku] as [string, string])])
-      return (await http.json(`/products?${query.toString()}`, { schema: productPage })).items
+      return (await http.get(`/products?${query.toString()}`, { schema: productPage })).items
     },
     async categories() {
-      return (await http.json('/categories', { schema: categories })).items
+      return (await http.get('/categories', { schema: categories })).items
     },
-    ping: (signal) => http.json('/health/live', { signal }),
+    ping: (signal) => http.get('/health/live', { signal }),
+    [Symbol.dispose]: () => http[Symbol.dispose](),
   }
 }
 
-export function connectOrders(url: string): Orders {
-  const http = client(url, { timeoutMs: 4000 })
+export function connectOrders(url: string, metrics: Metrics): Orders {
+  const http = client(url, { name: 'orders', timeoutMs: 4000, metrics })
   return {
-    place: (key, body) => http.json('/orders', { body, headers: { 'idempotency-key': key }, schema: order }),
-    get: (id) => http.json(`/orders/${encodeURIComponent(id)}`, { schema: order }),
-    list: (page) => http.json('/orders', { query: { page, pageSize: 20 }, schema: orderPage }),
-    ping: (signal) => http.json('/health/live', { signal }),
+    place: (key, body) => http.post('/orders', { body, headers: { 'idempotency-key': key }, schema: order }),
+    get: (id) => http.get(`/orders/${encodeURIComponent(id)}`, { schema: order }),
+    list: (page) => http.get('/orders', { query: { page, pageSize: 20 }, schema: orderPage }),
+    ping: (signal) => http.get('/health/live', { signal }),
+    [Symbol.dispose]: () => http[Symbol.dispose](),
   }
 }

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { CallError, problem, redirect, resource, service } from '@fairlead/service'
 import type { RequestContext, Router } from '@fairlead/service'
+import { defineConfig, url } from '@fairlead/service/config'
+import { span } from '@fairlead/service/trace'
 import { z } from 'zod'
 import { serveAsset } from './assets.ts'
 import { connectCatalog, connectOrders } from './backends.ts'
@@ -19,12 +21,20 @@ interface Backends {
   readonly orders: Orders
 }
 
-const catalog = resource(({ env }) => connectCatalog(env['CATALOG_URL'] ?? 'http://catalog'), {
+const config = defineConfig(
+  {
+    catalogUrl: url({ default: 'http://catalog', protocols: ['http', 'https'] }),
+    ordersUrl: url({ default: 'http://orders', protocols: ['http', 'https'] }),
+  },
+  { env: '' },
+)
+
+const catalog = resource({ config }, (needs) => connectCatalog(needs.config.catalogUrl, needs.metrics), {
   health: (backend, signal) => backend.ping(signal),
   // The pages can be shown without, if only to say so.
   critical: false,
 })
-const orders = resource(({ env }) => connectOrders(env['ORDERS_URL'] ?? 'http://orders'), {
+const orders = resource({ config }, (needs) => connectOrders(needs.config.ordersUrl, needs.metrics), {
   health: (backend, signal) => backend.ping(signal),
   critical: false,
 })
@@ -32,6 +42,7 @@ const orders = resource(({ env }) => connectOrders(env['ORDERS_URL'] ?? 'http://
 /** The pages of the shop. */
 export const web = service({
   name: 'web',
+  config,
   use: { catalog, orders },
   http: addRoutes,
   onError(error, context) {
@@ -76,12 +87,14 @@ function addRoutes(router: Router<Backends>): void {
       context.catalog.categories(),
     ])
     const title = category === '' ? 'Products' : category
-    return page(productListMain({ search, category, categories, products }), {
-      title,
-      search,
-      current: 'products',
-      cart: cartOf(context),
-    })
+    return span('render products', { 'shop.products': products.items.length }, () =>
+      page(productListMain({ search, category, categories, products }), {
+        title,
+        search,
+        current: 'products',
+        cart: cartOf(context),
+      }),
+    )
   })
 
   router.get('/products/:sku', async (context) => {
