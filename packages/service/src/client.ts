@@ -19,9 +19,11 @@ export { client } from './lib/client/client.ts'
 export type {
   CallOptions,
   Client,
+  ClientHealth,
   ClientOptions,
   RequestCallOptions,
   ResponseSchema,
   StreamedAnswer,
 } from './lib/client/client.ts'
+export type { BalanceOptions } from './lib/client/discovered.ts'
 export type { ConnectionOptions } from './lib/client/transport.ts'

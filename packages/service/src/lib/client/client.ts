@@ -7,8 +7,12 @@ import type { Attempt } from '../resilience/attempt.ts'
 import { pipeline as createPipeline, standardBreaker, standardPipeline } from '../resilience/pipeline.ts'
 import type { Pipeline, PipelineHealth, PipelineOptions } from '../resilience/pipeline.ts'
 import { propagationHeaders } from '../trace/current.ts'
+import type { BalancerHealth } from '../discovery/balancer.ts'
+import type { Discovery } from '../discovery/registry.ts'
 import type { Balancer } from './balancer.ts'
 import { CallError, classifyCall, isServed, statusError, toCallError } from './call-error.ts'
+import { toDestination } from './discovered.ts'
+import type { BalanceOptions, OwnBalancer } from './discovered.ts'
 import { requestReporter } from './metrics.ts'
 import type { RequestReporter } from './metrics.ts'
 import { followRedirect, pathOf, readOutput, renderBody, toResponse, validateBody } from './message.ts'
@@ -39,6 +43,10 @@ export interface ClientOptions {
   /** Whether a service mesh retries the calls. Default: found out for each request, see {@link isMeshRetrying}. */
   readonly isMeshRetrying?: boolean | undefined
   readonly connections?: ConnectionOptions | undefined
+  /** How calls are spread over the instances of an address such as `k8s://shop/orders:http`. Default `p2c`. */
+  readonly balance?: BalanceOptions | undefined
+  /** Knows the instances of the service that an `http://` address names. Default: DNS of the system, one address. */
+  readonly discovery?: Discovery | undefined
   /** Sends in place of node:http. */
   readonly fetch?: ((url: URL, init: RequestInit) => Promise<Response>) | undefined
   readonly metrics?: Metrics | undefined
@@ -77,6 +85,12 @@ export interface StreamedAnswer {
 
 type MethodCall = <Output = unknown>(path: string, options?: Omit<CallOptions<Output>, 'method'>) => Promise<Output>
 
+/** State of the policies, and of the instances where the client looks for them itself. */
+export interface ClientHealth extends Omit<PipelineHealth, 'status'> {
+  readonly status: 'up' | 'degraded' | 'down'
+  readonly endpoints?: BalancerHealth | undefined
+}
+
 /** Calls another service. */
 export interface Client extends Disposable {
   readonly name: string
@@ -108,21 +122,23 @@ export interface Client extends Disposable {
    * @throws {CallError} when there is no answer. When `init.signal` aborts, its reason.
    */
   readonly fetch: (input: string | URL | Request, init?: RequestInit) => Promise<Response>
-  health(): PipelineHealth
-  /** Closes the connections. */
+  /** `down` when there is no instance to call. */
+  health(): ClientHealth
+  /** Closes the connections, and ends the search for instances. */
   [Symbol.dispose](): void
 }
 
 /**
- * A client of the service at `target`: its base address, or a balancer over its instances. No connection is made before the
- * first call.
+ * A client of the service at `target`: its base address, an address under which its instances are found (`dns://`, `srv://`,
+ * `consul://`, `k8s://`, see docs/service/discovery.md), or a balancer over its instances. No connection is made before the first
+ * call.
  *
  * ```ts
  * const catalog = client('http://catalog', { timeoutMs: 2000 })
  * const product = await catalog.get('/products/mug-01')
  * ```
  *
- * @throws {TypeError} when `target` is no address.
+ * @throws {TypeError} when `target` is no address; `FAIRLEAD_SERVICE_TARGET` when it is none of another scheme.
  */
 export function client(target: string | Balancer, options: ClientOptions = {}): Client {
   return new HttpClient(target, options)
@@ -139,6 +155,8 @@ interface Outgoing {
   readonly headers: Readonly<Record<string, string>>
   readonly body: string | Uint8Array | undefined
   readonly isIdempotent: boolean
+  /** Instances that got it. */
+  tried?: string[]
 }
 
 class HttpClient implements Client {
@@ -152,6 +170,7 @@ class HttpClient implements Client {
   readonly #options: ClientOptions
   readonly #base: URL | undefined
   readonly #balancer: Balancer | undefined
+  readonly #ownBalancer: OwnBalancer | undefined
   readonly #transport: Transport
   readonly #report: RequestReporter | undefined
   readonly #timeoutMs: number
@@ -159,9 +178,11 @@ class HttpClient implements Client {
 
   constructor(target: string | Balancer, options: ClientOptions) {
     this.#options = options
-    if (typeof target === 'string') this.#base = new URL(target.endsWith('/') ? target : `${target}/`)
-    else this.#balancer = target
-    this.name = options.name ?? this.#base?.host ?? 'service'
+    const destination = typeof target === 'string' ? toDestination(target, options) : undefined
+    this.#base = destination?.base
+    this.#ownBalancer = destination?.balancer
+    this.#balancer = typeof target === 'string' ? this.#ownBalancer : target
+    this.name = options.name ?? destination?.name ?? 'service'
     this.policies = toPipeline(this.name, options)
     this.#transport = options.fetch ? createFetchTransport(options.fetch) : createNodeTransport(options.connections)
     this.#report = options.metrics && requestReporter(options.metrics)
@@ -228,11 +249,15 @@ class HttpClient implements Client {
     }
   }
 
-  health(): PipelineHealth {
-    return this.policies.health()
+  health(): ClientHealth {
+    const health = this.policies.health()
+    const endpoints = this.#ownBalancer?.health()
+    if (endpoints === undefined) return health
+    return { ...health, status: endpoints.status === 'up' ? health.status : endpoints.status, endpoints }
   }
 
   [Symbol.dispose](): void {
+    this.#ownBalancer?.[Symbol.dispose]()
     this.#transport[Symbol.dispose]()
   }
 
@@ -282,14 +307,18 @@ class HttpClient implements Client {
     attempt: Attempt,
     redirects: number = this.#options.maxRedirects ?? 0,
   ): Promise<TransportResponse> {
-    const picked = this.#balancer && (await this.#balancer.pick())
-    const base = this.#base ?? new URL(picked?.url ?? '')
+    const picked = this.#balancer && (await this.#balancer.pick(outgoing.tried))
+    if (picked !== undefined) (outgoing.tried ??= []).push(picked.url)
+    const base = picked?.base ?? (picked === undefined ? this.#base : undefined) ?? new URL(picked?.url ?? '')
+    // What the user wrote, if it names a host; otherwise what the instance is known by.
+    const authority = picked && (this.#base?.host ?? picked.authority)
     const startedAt = performance.now()
     let status = 'error'
     try {
-      const response = await this.#send(base, outgoing, attempt, redirects)
+      const response = await this.#send(base, authority, outgoing, attempt, redirects)
       status = String(response.status)
-      picked?.done(response.status >= 500 ? 'failure' : 'success', performance.now() - startedAt)
+      const outcome = response.status >= 500 ? 'failure' : 'success'
+      picked?.done(outcome, performance.now() - startedAt, response.status)
       return response
     } catch (error) {
       const isOver = attempt.isAborted && attempt.remainingMs > 0
@@ -300,9 +329,16 @@ class HttpClient implements Client {
     }
   }
 
-  async #send(base: URL, outgoing: Outgoing, attempt: Attempt, redirects: number): Promise<TransportResponse> {
+  async #send(
+    base: URL,
+    authority: string | undefined,
+    outgoing: Outgoing,
+    attempt: Attempt,
+    redirects: number,
+  ): Promise<TransportResponse> {
     let { path, method, body } = outgoing
     const headers: Record<string, string> = { ...outgoing.headers }
+    if (authority !== undefined) headers['host'] ??= authority
     if (body !== undefined) headers['content-length'] = String(Buffer.byteLength(body))
     for (let left = redirects; ; left -= 1) {
       // What is left now, and not what was when the call began.

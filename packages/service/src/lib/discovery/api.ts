@@ -53,6 +53,7 @@ export function createApi(tls: Pick<AgentOptions, 'ca' | 'servername'> = {}): Ap
   ): Promise<T> => {
     const outgoing = begin(request)
     let reason: Error | undefined
+    let hasBegun = false
     const giveUp = (error: Error): void => void outgoing.destroy((reason ??= error))
     const onAbort = (): void => giveUp(new Error('was given up'))
     const { signal, timeoutMs } = request
@@ -67,10 +68,11 @@ export function createApi(tls: Pick<AgentOptions, 'ca' | 'servername'> = {}): Ap
         outgoing.once('response', resolve).on('error', reject)
         outgoing.end(request.body)
       })
+      hasBegun = true
       return await read(response)
     } catch (error) {
       // A kept connection that its peer closed in this moment: nobody has seen the request.
-      if (!isAgain && reason === undefined && outgoing.reusedSocket && codeOf(error) === 'ECONNRESET')
+      if (!isAgain && !hasBegun && reason === undefined && outgoing.reusedSocket && codeOf(error) === 'ECONNRESET')
         return await exchange(request, read, true)
       throw new Error(`${request.url.host} ${explain(reason ?? error)}`, { cause: error })
     } finally {

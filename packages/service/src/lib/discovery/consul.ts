@@ -60,7 +60,11 @@ export function createConsulSource(
         const endpoints = toEndpoints(answer.body, scheme)
         if (endpoints === undefined) {
           index = 0
-          throw discoveryFailed(name, 'its answer is not a list of instances', 'Check that CONSUL_HTTP_ADDR is a Consul agent')
+          throw discoveryFailed(
+            name,
+            'its answer is not a list of instances',
+            'Check that CONSUL_HTTP_ADDR is a Consul agent',
+          )
         }
         const before = index
         index = nextIndex(before, answer.headers['x-consul-index'])
@@ -112,7 +116,8 @@ function toEndpoint(entry: unknown, scheme: Scheme): Endpoint | undefined {
   const host = textAt(service, 'Address') || textAt(entry, 'Node', 'Address')
   if (host === undefined || host === '' || typeof port !== 'number' || port < 1 || port > 65_535) return undefined
   const weight = isRecord(weights) && typeof weights['Passing'] === 'number' ? weights['Passing'] : 1
-  const zone = textAt(service, 'Locality', 'Zone') ?? textAt(service, 'Meta', 'zone') ?? textAt(entry, 'Node', 'Meta', 'zone')
+  const zone =
+    textAt(service, 'Locality', 'Zone') ?? textAt(service, 'Meta', 'zone') ?? textAt(entry, 'Node', 'Meta', 'zone')
   return { scheme, host, port, weight: Math.max(weight, 0.01), zone }
 }
 

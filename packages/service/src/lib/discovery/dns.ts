@@ -112,11 +112,7 @@ interface Found {
   readonly ttlMs: number
 }
 
-function createSource(
-  name: string,
-  options: DnsOptions,
-  find: (lookup: Lookup) => Promise<Found>,
-): EndpointSource {
+function createSource(name: string, options: DnsOptions, find: (lookup: Lookup) => Promise<Found>): EndpointSource {
   const { minRefreshMs = 1000, maxRefreshMs = 30_000, random = Math.random } = options
   return {
     name,

@@ -158,6 +158,7 @@ const unsentCodes = new Set([
   'EHOSTUNREACH',
   'ENETUNREACH',
   'UND_ERR_CONNECT_TIMEOUT',
+  'FAIRLEAD_SERVICE_NO_ENDPOINTS',
 ])
 
 /**
