@@ -30,6 +30,66 @@ export const commands: readonly LazyCommand[] = [
     load: async () => (await import('./build.ts')).build,
   },
   {
+    name: 'image ls',
+    summary: 'list the images of this machine',
+    load: async () => (await import('./image-ls.ts')).imageLs,
+  },
+  {
+    name: 'image inspect',
+    summary: 'show what an image is and how it runs',
+    load: async () => (await import('./image-inspect.ts')).imageInspect,
+  },
+  {
+    name: 'image history',
+    summary: 'show the layers of an image, with their sizes and what made them',
+    load: async () => (await import('./image-history.ts')).imageHistory,
+  },
+  {
+    name: 'image files',
+    summary: 'list the files of an image, or tell why one is there',
+    load: async () => (await import('./image-files.ts')).imageFiles,
+  },
+  {
+    name: 'image diff',
+    summary: 'show how the files of two images differ',
+    load: async () => (await import('./image-diff.ts')).imageDiff,
+  },
+  {
+    name: 'image push',
+    summary: 'push an image of the local store to a registry',
+    load: async () => (await import('./image-push.ts')).imagePush,
+  },
+  {
+    name: 'image pull',
+    summary: 'pull an image of a registry into the local store',
+    load: async () => (await import('./image-pull.ts')).imagePull,
+  },
+  {
+    name: 'image copy',
+    summary: 'copy an image from one registry to another',
+    load: async () => (await import('./image-copy.ts')).imageCopy,
+  },
+  {
+    name: 'image tags',
+    summary: 'list the tags of a repository in a registry',
+    load: async () => (await import('./image-tags.ts')).imageTags,
+  },
+  {
+    name: 'image rm',
+    summary: 'delete an image from a registry',
+    load: async () => (await import('./image-rm.ts')).imageRm,
+  },
+  {
+    name: 'login',
+    summary: 'log in to a registry',
+    load: async () => (await import('./login.ts')).login,
+  },
+  {
+    name: 'logout',
+    summary: 'forget the log-in at a registry',
+    load: async () => (await import('./logout.ts')).logout,
+  },
+  {
     name: 'config check',
     summary: 'check values against the configuration of services, without starting them',
     load: async () => (await import('./config-check.ts')).configCheck,
