@@ -17,9 +17,11 @@ import { DEFAULT_NODE_VERSION } from './options.ts'
 import type { BuildEvent, BuildImageOptions, BuildResult, BuiltLayer } from './options.ts'
 import { reportContents } from './report.ts'
 import type { BuildReport } from './report.ts'
+import { satisfiesEngines } from './source/engines.ts'
 import { installDependencies } from './source/install.ts'
 import { dependencyClosure } from './source/lockfile.ts'
-import { loadProject, pathBelow } from './source/project.ts'
+import { pathBelow } from './source/project-path.ts'
+import { loadProject } from './source/project.ts'
 import type { Project } from './source/project.ts'
 import { creationTime, loadRevision } from './source/revision.ts'
 import type { Revision } from './source/revision.ts'
@@ -73,7 +75,7 @@ class Build {
       { descriptor: node.descriptor, diffId: node.diffId, title: 'node' },
       ...source.layers,
     ]
-    return this.#write(project, { ...source, base, node, layers })
+    return this.#write(source.project, { ...source, base, node, layers })
   }
 
   async #base(): Promise<Base> {
@@ -107,18 +109,21 @@ class Build {
     return layer
   }
 
-  async #source(project: Project): Promise<Source> {
+  async #source(found: Project): Promise<Source> {
     const signal = this.#signal
     const install = this.#step('install')
-    const revisionPending = loadRevision(project.dir, this.#env, signal)
+    const revisionPending = loadRevision(found.dir, this.#env, signal)
     revisionPending.catch(() => {})
-    const isInstalled = await installDependencies(project.lock, {
+    const isInstalled = await installDependencies(found.lock, {
       cache: this.#cache,
       env: this.#env,
       signal,
       onStart: install.start,
     })
     if (isInstalled) install.end(false, 'dependencies installed')
+    // Of pnpm and Yarn, only what is installed tells where packages lie.
+    const project = isInstalled && found.lock.manager !== 'npm' ? await loadProject(found.dir) : found
+    this.#checkEngines(project)
     const revision = await revisionPending
     const created = this.#options.created ?? creationTime(this.#env, revision)
     const bundle = await this.#bundle(project, revision, created)
@@ -129,7 +134,14 @@ class Build {
       ),
     ])
     const layers: Layer[] = externals ? [{ ...externals, title: 'externals' }] : []
-    return { layers: [...layers, { ...application, title: 'application' }], bundle, revision, created }
+    return { project, layers: [...layers, { ...application, title: 'application' }], bundle, revision, created }
+  }
+
+  #checkEngines({ packageJson }: Project): void {
+    const range = packageJson.engines?.['node']
+    if (range === undefined || satisfiesEngines(this.#nodeVersion, range)) return
+    const message = `package.json asks for Node.js ${range} ("engines"), the image has ${this.#nodeVersion}`
+    this.#emit({ step: 'warning', state: 'note', message })
   }
 
   async #bundle(project: Project, revision: Revision | undefined, created: Date): Promise<Bundle> {
@@ -296,6 +308,7 @@ class Build {
 }
 
 interface Source {
+  project: Project
   layers: Layer[]
   bundle: Bundle
   revision: Revision | undefined
@@ -320,7 +333,7 @@ function planKey(project: Project): string {
     return `${path}@${entry?.version ?? ''} ${entry?.integrity ?? ''}`
   })
   return hashKey(
-    '1',
+    '2',
     project.dir,
     project.entry,
     ...project.conditions,

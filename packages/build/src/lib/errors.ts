@@ -30,7 +30,7 @@ export function entryMissing(dir: string, state: string): Error {
 export function installFailed(dir: string, state: string, cause?: unknown): Error {
   return coded(`Cannot install the dependencies of "${dir}": ${state}`, {
     code: 'FAIRLEAD_BUILD_INSTALL',
-    hint: `Run "npm ci" in ${dir} and mend what it reports`,
+    hint: `Install the dependencies in ${dir} with its package manager and mend what that reports`,
     cause,
   })
 }

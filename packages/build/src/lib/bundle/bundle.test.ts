@@ -131,7 +131,7 @@ describe('bundleProject', () => {
       })
       const made = await bundle(fixture)
       assert.match(made.externals.entries().find(([path]) => path === 'node_modules/p')?.[1] ?? '', reason)
-      assert.deepEqual(made.specifiers, ['p'])
+      assert.deepEqual([...made.specifiers.keys()], ['p'])
     })
   }
 
@@ -145,7 +145,7 @@ describe('bundleProject', () => {
     })
     const made = await bundle(fixture)
     assert.deepEqual(externalNames(made), ['p', 'shared'])
-    assert.deepEqual(made.specifiers, ['p', 'shared'])
+    assert.deepEqual([...made.specifiers.keys()], ['p', 'shared'])
   })
 
   it('leaves out a dependency that no file imports', async () => {
@@ -196,7 +196,7 @@ describe('bundleProject', () => {
     assert.deepEqual(second.files, first.files)
     await fixture.write({ 'index.js': `import 'q'` })
     assert.deepEqual(externalNames(await bundle(fixture, first)), ['p'])
-    assert.deepEqual((await bundle(fixture, first)).specifiers, [])
+    assert.equal((await bundle(fixture, first)).specifiers.size, 0)
   })
 
   it('gives the same bytes in another folder', async () => {

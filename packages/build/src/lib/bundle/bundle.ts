@@ -1,5 +1,5 @@
 import { isBuiltin } from 'node:module'
-import { relative, sep } from 'node:path'
+import { join, relative, sep } from 'node:path'
 
 import { rolldown } from 'rolldown'
 import type { OutputChunk, Plugin } from 'rolldown'
@@ -19,8 +19,10 @@ export interface Bundle {
   assets: readonly string[]
   /** Packages left outside, with the reason. */
   externals: Externals
-  /** Import specifiers of those packages that the bundle holds. */
-  specifiers: readonly string[]
+  /** Import specifiers of those packages that the bundle holds, and the folder of the project that imports them. */
+  specifiers: ReadonlyMap<string, string>
+  /** What names in those specifiers mean: path in the lock file by name. */
+  visible: ReadonlyMap<string, string>
   /** Things its author should know. */
   notes: readonly string[]
   /** Source files of which something is left in the chunks, by absolute path. */
@@ -105,7 +107,7 @@ async function runPass(project: Project, externals: Externals, options: BundleOp
     notes: [],
     discovered: new Map(),
     imported: new Set(),
-    specifiers: new Set(),
+    wishes: [],
     unresolved: [],
   }
   const build = await rolldown({
@@ -132,13 +134,14 @@ async function runPass(project: Project, externals: Externals, options: BundleOp
     })
     const chunks = output.filter((part) => part.type === 'chunk')
     checkUnresolved(project, seen)
+    const settled = settleWishes(project, externals, seen)
     checkImports(project, chunks, seen)
     const files = output.map((part) => [part.fileName, Buffer.from(part.type === 'chunk' ? part.code : part.source)])
     return {
       files: new Map(files as [string, Buffer][]),
       assets: [...seen.assets].toSorted(),
       externals,
-      specifiers: [...seen.specifiers].toSorted(),
+      ...settled,
       notes: seen.notes,
       modules: bundledModules(chunks),
       imported: [...seen.imported].toSorted(),
@@ -157,7 +160,7 @@ interface Seen {
   notes: string[]
   discovered: Map<string, string>
   imported: Set<string>
-  specifiers: Set<string>
+  wishes: Wish[]
   unresolved: { id: string; message: string }[]
 }
 
@@ -178,23 +181,54 @@ function externalsPlugin(project: Project, externals: Externals, seen: Seen): Pl
           if (!externals.isNative(path)) return null
           seen.discovered.set(path, 'native addon')
         }
-        seen.specifiers.add(specifier)
-        checkVisible(project, externals, seen, { name, path, from })
+        const home = from ?? workspaceOf(project, importer)
+        seen.wishes.push({ specifier, name, path, from, home })
         return { id: specifier, external: true }
       },
     },
   }
 }
 
-/** An external is found from `/app` by its name; a package that means another version by it goes outside as well. */
-function checkVisible(
-  project: Project,
-  externals: Externals,
-  seen: Seen,
-  { name, path, from }: { name: string; path: string; from: string | undefined },
-): void {
-  if (from === undefined || externals.resolve(name, project.lock.workspace) === path) return
-  seen.discovered.set(from, `needs a version of ${name} of its own`)
+/** Somebody in the bundle asks for a package outside. */
+interface Wish {
+  specifier: string
+  name: string
+  /** Path in the lock file that the name means there. */
+  path: string
+  /** The package that asks; `undefined` for code of the project. */
+  from: string | undefined
+  /** Folder of that package or workspace, below the root. */
+  home: string
+}
+
+/**
+ * Everything in the bundle finds externals from `/app` by their name, so a name can mean one package only: the one it
+ * means for the service, else for another workspace, else the first by path. A package that means another one goes outside as
+ * well. Independent of the order in which modules were read.
+ */
+function settleWishes(project: Project, externals: Externals, seen: Seen): Pick<Bundle, 'specifiers' | 'visible'> {
+  const specifiers = new Map<string, string>()
+  const visible = new Map<string, string>()
+  const wishes = seen.wishes.toSorted((a, b) => (rankOf(a) < rankOf(b) ? -1 : 1))
+  for (const { specifier, name, path, from, home } of wishes) {
+    const meant = visible.get(name) ?? externals.resolve(name, project.lock.workspace) ?? path
+    if (meant === path) {
+      visible.set(name, path)
+      if (!specifiers.has(specifier)) specifiers.set(specifier, join(project.lock.root, home))
+    } else if (from === undefined) {
+      const state = `its workspaces need two versions of "${name}", which stays outside the bundle`
+      throw bundleFailed(project.dir, state, 'Give all workspaces the same version of the package')
+    } else seen.discovered.set(from, `needs a version of ${name} of its own`)
+  }
+  return { specifiers: new Map([...specifiers].toSorted(byName)), visible: new Map([...visible].toSorted(byName)) }
+}
+
+function byName([a]: readonly [string, string], [b]: readonly [string, string]): number {
+  return a < b ? -1 : 1
+}
+
+function rankOf({ from, path, specifier, home }: Wish): string {
+  return [from === undefined ? '0' : '1', path, specifier, home].join('\0')
 }
 
 function locationPlugin(project: Project, seen: Seen): Plugin {
@@ -269,8 +303,9 @@ function checkUnresolved(project: Project, seen: Seen): void {
 /** What the bundle imports on loading must be there, or the program ends before it begins. */
 function checkImports(project: Project, chunks: readonly OutputChunk[], seen: Seen): void {
   const names = new Set(chunks.map((chunk) => chunk.fileName))
+  const wished = new Set(seen.wishes.map(({ specifier }) => specifier))
   for (const specifier of chunks.flatMap((chunk) => chunk.imports)) {
-    if (names.has(specifier) || isBuiltin(specifier) || seen.specifiers.has(specifier)) continue
+    if (names.has(specifier) || isBuiltin(specifier) || wished.has(specifier)) continue
     const hint = `Run "npm install ${packageName(specifier) ?? specifier}" and commit the lock file`
     throw bundleFailed(project.dir, `the bundle imports "${specifier}", which is not installed`, hint)
   }

@@ -1,4 +1,4 @@
-import { pathBelow } from '../source/project.ts'
+import { pathBelow } from '../source/project-path.ts'
 import type { Project } from '../source/project.ts'
 
 /** Folder of the application inside the image. */

@@ -60,7 +60,9 @@ export class Externals {
   /** Path in the lock file that `name` means for code at `from`; links to workspaces are code of the project. */
   resolve(name: string, from: string): string | undefined {
     const path = resolveLocked(this.#project.lock, from, name)
-    return path !== undefined && this.#project.lock.packages.get(path)?.link ? undefined : path
+    const isCode =
+      path !== undefined && (this.#project.lock.packages.get(path)?.link || !path.includes('node_modules/'))
+    return isCode ? undefined : path
   }
 
   #loadsAddon(path: string): boolean {

@@ -5,7 +5,7 @@ import { installFailed } from '../errors.ts'
 import { hashKey } from '../layers/cache.ts'
 import type { BuildCache } from '../layers/cache.ts'
 import { runCommand } from '../run-command.ts'
-import { dependencyClosure } from './lockfile.ts'
+import { dependencyClosure, loadLockfile } from './lockfile.ts'
 import type { LockedPackage, Lockfile } from './lockfile.ts'
 
 /** How dependencies are installed when they must be. */
@@ -17,31 +17,68 @@ export interface InstallOptions {
 }
 
 /**
- * Makes sure that what the service needs at run time is installed as the lock file says, by `npm ci` where it is not.
- * Answers whether it had to install. Throws `FAIRLEAD_BUILD_INSTALL`.
+ * Makes sure that what the service needs at run time is installed as the lock file says: by `npm ci`, or by pnpm or Yarn in the
+ * version the project names, where it is not. Answers whether it had to install. Throws `FAIRLEAD_BUILD_INSTALL`.
  */
 export async function installDependencies(lock: Lockfile, options: InstallOptions): Promise<boolean> {
   if ((await firstDifference(lock)) === undefined) return false
   return options.cache.exclusively(
     `install-${hashKey(lock.root)}`,
     async () => {
-      const difference = await firstDifference(lock)
+      const current = lock.manager === 'npm' ? lock : await loadLockfile(join(lock.root, lock.workspace))
+      const difference = await firstDifference(current)
       if (difference === undefined) return false
-      options.onStart(`npm ci in ${lock.root}: ${difference}`)
-      await runNpmCi(lock, options)
-      const left = await firstDifference(lock)
-      if (left !== undefined) throw installFailed(lock.root, `after "npm ci", ${left}`)
+      const install = await installCommand(lock)
+      options.onStart(`${install.shown} in ${lock.root}: ${difference}`)
+      await runInstall(lock, install, options)
+      const next = lock.manager === 'npm' ? lock : await loadLockfile(join(lock.root, lock.workspace))
+      const left = await firstDifference(next)
+      if (left !== undefined) throw installFailed(lock.root, `after "${install.shown}", ${left}`)
       return true
     },
     options.signal,
   )
 }
 
-async function runNpmCi(lock: Lockfile, { env, signal }: InstallOptions): Promise<void> {
+interface InstallCommand {
+  command: string
+  args: readonly string[]
+  /** As a person would type it. */
+  shown: string
+}
+
+/** pnpm and Yarn are fetched by npm in the version that `packageManager` names, so that none needs to be installed. */
+async function installCommand({ root, manager }: Lockfile): Promise<InstallCommand> {
+  if (manager === 'npm') return { command: 'npm', args: ['ci', '--no-audit', '--no-fund'], shown: 'npm ci' }
+  const text = await readFile(join(root, 'package.json'), 'utf8').catch(() => '')
+  const version = new RegExp(`"packageManager"\\s*:\\s*"${manager}@(\\d+\\.\\d+\\.\\d+[\\w.-]*)`).exec(text)?.[1]
+  if (manager === 'pnpm') {
+    const args = ['--yes', `pnpm@${version ?? 10}`, 'install', '--frozen-lockfile']
+    return { command: 'npx', args, shown: 'pnpm install --frozen-lockfile' }
+  }
+  const settings = await readFile(join(root, '.yarnrc.yml'), 'utf8').catch(() => '')
+  const own = /^yarnPath:\s*["']?([^"'\s]+)/m.exec(settings)?.[1]
+  if (own !== undefined) {
+    return {
+      command: process.execPath,
+      args: [join(root, own), 'install', '--immutable'],
+      shown: 'yarn install --immutable',
+    }
+  }
+  const lockText = await readFile(join(root, 'yarn.lock'), 'utf8').catch(() => '')
+  if (lockText.includes('\n__metadata:')) {
+    const args = ['--yes', `@yarnpkg/cli-dist@${version ?? 4}`, 'install', '--immutable']
+    return { command: 'npx', args, shown: 'yarn install --immutable' }
+  }
+  const args = ['--yes', `yarn@${version ?? 1}`, 'install', '--frozen-lockfile', '--non-interactive']
+  return { command: 'npx', args, shown: 'yarn install --frozen-lockfile' }
+}
+
+async function runInstall(lock: Lockfile, install: InstallCommand, { env, signal }: InstallOptions): Promise<void> {
   try {
-    // NODE_ENV=production would leave out what the type checker and the tests of the folder need.
-    const installEnv = { ...env, NODE_ENV: undefined }
-    await runCommand('npm', ['ci', '--no-audit', '--no-fund'], {
+    // NODE_ENV=production would leave out what the type checker and the tests of the folder need. CI keeps pnpm from asking.
+    const installEnv = { ...env, NODE_ENV: undefined, ...(lock.manager === 'npm' ? {} : { CI: 'true' }) }
+    await runCommand(install.command, install.args, {
       cwd: lock.root,
       env: installEnv,
       signal,
@@ -49,7 +86,7 @@ async function runNpmCi(lock: Lockfile, { env, signal }: InstallOptions): Promis
     })
   } catch (error) {
     if (signal?.aborted || (error as { code?: string }).code === 'FAIRLEAD_BUILD_DISK_FULL') throw error
-    throw installFailed(lock.root, '"npm ci" failed', error)
+    throw installFailed(lock.root, `"${install.shown}" failed`, error)
   }
 }
 
@@ -58,6 +95,7 @@ async function runNpmCi(lock: Lockfile, { env, signal }: InstallOptions): Promis
  * npm writes down what it installed in `node_modules/.package-lock.json`.
  */
 async function firstDifference(lock: Lockfile): Promise<string | undefined> {
+  if (lock.manager !== 'npm') return lock.difference
   const needed = dependencyClosure(lock).filter((path) => isInstalledByNpm(path, lock.packages.get(path)))
   if (needed.length === 0) return undefined
   const installed = await readInstalled(lock.root)

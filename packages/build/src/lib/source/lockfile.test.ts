@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 
@@ -8,6 +9,25 @@ import { dependencyClosure, loadLockfile, resolveLocked } from './lockfile.ts'
 import { createFixture, lockFiles } from './project-fixture.ts'
 
 const NPM = { manager: 'npm', name: 'package-lock.json', digest: digestOf('') } as const
+
+const PNPM_LOCK = `lockfileVersion: '9.0'
+
+importers:
+
+  .:
+    dependencies:
+      a:
+        specifier: ^1.0.0
+        version: 1.2.3(b@2.0.0)
+
+packages:
+
+  a@1.2.3:
+    resolution: {integrity: sha512-aaaa}
+
+  b@2.0.0:
+    resolution: {integrity: sha512-bbbb}
+`
 
 describe('loadLockfile', () => {
   it('takes the lock file of the folder', async () => {
@@ -44,16 +64,81 @@ describe('loadLockfile', () => {
     })
   })
 
-  const foreign = [
-    { file: 'pnpm-lock.yaml', manager: /pnpm are not supported yet/ },
-    { file: 'yarn.lock', manager: /Yarn are not supported yet/ },
+  const managers = [
+    {
+      name: 'a workspace of pnpm',
+      files: { 'pnpm-workspace.yaml': 'packages:\n  - "services/*"\n' },
+      hint: /pnpm install/,
+    },
+    {
+      name: 'packageManager of Yarn',
+      files: { 'package.json': '{"workspaces":["services/*"],"packageManager":"yarn@4.1.0"}' },
+      hint: /yarn install/,
+    },
+    {
+      name: 'bun.lock alone',
+      files: { 'bun.lock': '', 'package.json': '{"workspaces":["services/*"]}' },
+      hint: /npm install/,
+    },
   ]
-  for (const { file, manager } of foreign) {
-    it(`knows ${file} and says so`, async () => {
-      await using fixture = await createFixture({ 'package.json': '{}', [file]: '' })
-      await assert.rejects(loadLockfile(fixture.dir), { code: 'FAIRLEAD_BUILD_LOCKFILE', message: manager })
+  for (const { name, files, hint } of managers) {
+    it(`names the command of the package manager for ${name}`, async () => {
+      await using fixture = await createFixture({
+        'package.json': '{}',
+        'services/web/package.json': '{}',
+        ...files,
+      })
+      await assert.rejects(loadLockfile(join(fixture.dir, 'services/web')), (error: Error & { hint?: string }) => {
+        assert.match(error.hint ?? '', hint)
+        return true
+      })
     })
   }
+
+  it('takes the file of the manager that packageManager names when there are several', async () => {
+    const files = { 'pnpm-lock.yaml': PNPM_LOCK, 'package-lock.json': '{"packages":{}}' }
+    await using fixture = await createFixture({ 'package.json': '{"packageManager":"pnpm@10.1.0"}', ...files })
+    assert.equal((await loadLockfile(fixture.dir)).manager, 'pnpm')
+    await fixture.write({ 'package.json': '{}' })
+    assert.equal((await loadLockfile(fixture.dir)).manager, 'npm')
+  })
+
+  it('follows the store of pnpm over its links, and tells what differs from the lock file', async () => {
+    await using fixture = await createFixture({
+      'package.json': '{"dependencies":{"a":"^1.0.0"}}',
+      'pnpm-lock.yaml': PNPM_LOCK,
+      'node_modules/.pnpm/a@1.2.3/node_modules/a/package.json':
+        '{"name":"a","version":"1.2.3","dependencies":{"b":"2"}}',
+      'node_modules/.pnpm/b@2.0.0/node_modules/b/package.json': '{"name":"b","version":"2.0.0"}',
+    })
+    assert.match((await loadLockfile(fixture.dir)).difference ?? '', /"a" is not installed/)
+    await symlink('.pnpm/a@1.2.3/node_modules/a', join(fixture.dir, 'node_modules/a'))
+    await symlink('../../b@2.0.0/node_modules/b', join(fixture.dir, 'node_modules/.pnpm/a@1.2.3/node_modules/b'))
+    const lock = await loadLockfile(fixture.dir)
+    assert.equal(lock.difference, undefined)
+    const [a, b] = ['node_modules/.pnpm/a@1.2.3/node_modules/a', 'node_modules/.pnpm/b@2.0.0/node_modules/b']
+    assert.equal(resolveLocked(lock, '', 'a'), a)
+    assert.equal(resolveLocked(lock, a, 'b'), b)
+    assert.equal(lock.packages.get(a)?.integrity, 'sha512-aaaa')
+    assert.deepEqual(
+      dependencyClosure(lock).filter((path) => !lock.packages.get(path)?.link),
+      [a, b],
+    )
+    await fixture.write({ [`${a}/package.json`]: '{"name":"a","version":"1.2.4"}' })
+    assert.match((await loadLockfile(fixture.dir)).difference ?? '', /a@1.2.4/)
+  })
+
+  it('refuses Plug and Play, which has no node_modules', async () => {
+    const files = { 'package.json': '{}', 'yarn.lock': '# x\n\n__metadata:\n  version: 8\n' }
+    await using fixture = await createFixture(files)
+    await assert.rejects(loadLockfile(fixture.dir), (error: Error & { code?: string; hint?: string }) => {
+      assert.equal(error.code, 'FAIRLEAD_BUILD_LOCKFILE')
+      assert.match(error.hint ?? '', /nodeLinker: node-modules/)
+      return true
+    })
+    await fixture.write({ '.yarnrc.yml': 'nodeLinker: node-modules\n' })
+    assert.equal((await loadLockfile(fixture.dir)).manager, 'yarn')
+  })
 
   it('refuses a lock file that is damaged or too old', async () => {
     await using fixture = await createFixture({ 'package-lock.json': '{' })

@@ -5,6 +5,8 @@ import { digestOf } from '@fairlead/oci'
 import type { Digest } from '@fairlead/oci'
 
 import { lockfileMissing, sourceInvalid } from '../errors.ts'
+import { readInstalledTree } from './installed-tree.ts'
+import { parsePnpmLock, parseYarnLock } from './lock-text.ts'
 
 /** An entry of `packages` in an npm lock file of version 2 or 3. */
 export interface LockedPackage {
@@ -39,23 +41,33 @@ export interface Lockfile {
   workspace: string
   /** Entries by path below `root`, such as `node_modules/express`. */
   packages: ReadonlyMap<string, LockedPackage>
+  /** For pnpm and Yarn: the first thing that is not installed as the file says, in words. */
+  difference?: string | undefined
 }
 
-const NAMES = ['npm-shrinkwrap.json', 'package-lock.json']
-const FOREIGN: Record<string, string> = { 'pnpm-lock.yaml': 'pnpm', 'yarn.lock': 'Yarn', 'bun.lock': 'Bun' }
+const FILES: Record<string, Lockfile['manager']> = {
+  'npm-shrinkwrap.json': 'npm',
+  'package-lock.json': 'npm',
+  'pnpm-lock.yaml': 'pnpm',
+  'yarn.lock': 'yarn',
+}
 
-/** Finds and reads the lock file for `dir`; `FAIRLEAD_BUILD_LOCKFILE` when there is none that can be used. */
+/**
+ * Finds and reads the lock file for `dir`: of npm, pnpm (version 9) or Yarn (1, and later ones that install into
+ * `node_modules`). Of several in one folder the one that `packageManager` names counts, else npm's, else pnpm's. For pnpm and Yarn
+ * the packages are those installed. `FAIRLEAD_BUILD_LOCKFILE` when there is none that can be used.
+ */
 export async function loadLockfile(dir: string): Promise<Lockfile> {
-  const own = await readLock(dir)
-  if (own) return { root: dir, workspace: '', ...own }
+  const own = await readLock(dir, '')
+  if (own) return own
   for (let root = dirname(dir); ; root = dirname(root)) {
     const workspace = relative(root, dir).split(sep).join('/')
     if (await isWorkspace(root, workspace)) {
-      const found = await readLock(root)
-      if (found) return { root, workspace, ...found }
-      throw await missing(root, `its npm workspace root "${root}" has no package-lock.json`)
+      const found = await readLock(root, workspace)
+      if (found) return found
+      throw await missing(root, `its workspace root "${root}" has no lock file`)
     }
-    if (root === dirname(root)) throw await missing(dir, 'it has no package-lock.json or npm-shrinkwrap.json')
+    if (root === dirname(root)) throw await missing(dir, 'it has no lock file')
   }
 }
 
@@ -63,7 +75,9 @@ export async function loadLockfile(dir: string): Promise<Lockfile> {
 export function resolveLocked(lock: Lockfile, from: string, name: string): string | undefined {
   for (let at = from; ;) {
     const path = at === '' ? `node_modules/${name}` : `${at}/node_modules/${name}`
-    if (lock.packages.has(path)) return path
+    const entry = lock.packages.get(path)
+    // A link to a workspace is answered as it is; one into the store of pnpm stands for the package there.
+    if (entry) return entry.link && entry.resolved?.includes('node_modules/') ? entry.resolved : path
     if (at === '') return undefined
     at = at.includes('/') ? at.slice(0, at.lastIndexOf('/')) : ''
   }
@@ -92,18 +106,53 @@ export function dependencyNames(entry: LockedPackage | undefined): string[] {
   return [...new Set(names.flatMap((group) => Object.keys(group ?? {})))]
 }
 
-async function readLock(dir: string): Promise<Omit<Lockfile, 'root' | 'workspace'> | undefined> {
-  for (const name of NAMES) {
-    const path = join(dir, name)
+async function readLock(root: string, workspace: string): Promise<Lockfile | undefined> {
+  const preferred = await preferredManager(root)
+  const names = Object.keys(FILES).toSorted((a, b) => Number(FILES[b] === preferred) - Number(FILES[a] === preferred))
+  for (const name of names) {
+    const manager = FILES[name] ?? 'npm'
+    const path = join(root, name)
     const text = await readFile(path, 'utf8').catch(() => undefined)
     if (text === undefined) continue
+    const file = { root, workspace, manager, name, digest: digestOf(text) }
+    if (manager !== 'npm') return { ...file, ...(await readForeign(file, text)) }
     const packages = parseLock(path, text)
-    if (!packages) {
-      throw lockfileMissing(dir, `"${path}" is of an npm older than 7`, 'Run "npm install" with a current npm once')
-    }
-    return { manager: 'npm', name, digest: digestOf(text), packages: new Map(Object.entries(packages)) }
+    if (packages) return { ...file, packages: new Map(Object.entries(packages)) }
+    throw lockfileMissing(root, `"${path}" is of an npm older than 7`, 'Run "npm install" with a current npm once')
   }
   return undefined
+}
+
+async function readForeign(
+  { root, workspace, manager, name }: Omit<Lockfile, 'packages'>,
+  text: string,
+): Promise<Pick<Lockfile, 'packages' | 'difference'>> {
+  const lock = manager === 'pnpm' ? parsePnpmLock(text) : parseYarnLock(text)
+  if (!lock) {
+    const state = `"${join(root, name)}" is not of version 9, which pnpm 9 and later write`
+    throw lockfileMissing(root, state, 'Run "pnpm install" with a current pnpm once')
+  }
+  if (lock.hasWorkspace(workspace) === false) {
+    throw lockfileMissing(root, `${name} does not have "${workspace}"`, `Run "pnpm install" in ${root}`)
+  }
+  if (manager === 'yarn' && (await isPlugAndPlay(root, text))) {
+    const hint = `Write "nodeLinker: node-modules" into ${join(root, '.yarnrc.yml')} and run "yarn install"`
+    throw lockfileMissing(root, "its packages are installed by Yarn Plug'n'Play, in no node_modules folder", hint)
+  }
+  return readInstalledTree(root, workspace, lock)
+}
+
+/** The default of Yarn 2 and later: archives and a loader in place of `node_modules`. */
+async function isPlugAndPlay(root: string, text: string): Promise<boolean> {
+  if (!text.includes('\n__metadata:')) return false
+  const settings = await readFile(join(root, '.yarnrc.yml'), 'utf8').catch(() => '')
+  return (/^nodeLinker:\s*["']?([\w-]+)/m.exec(settings)?.[1] ?? 'pnp') === 'pnp'
+}
+
+/** What `packageManager` in package.json names (https://nodejs.org/api/packages.html#packagemanager). */
+async function preferredManager(root: string): Promise<string | undefined> {
+  const text = await readFile(join(root, 'package.json'), 'utf8').catch(() => '')
+  return /"packageManager"\s*:\s*"(npm|pnpm|yarn)@/.exec(text)?.[1]
 }
 
 function parseLock(path: string, text: string): Record<string, LockedPackage> | undefined {
@@ -115,23 +164,54 @@ function parseLock(path: string, text: string): Record<string, LockedPackage> | 
 }
 
 async function isWorkspace(root: string, workspace: string): Promise<boolean> {
+  const pnpm = await readFile(join(root, 'pnpm-workspace.yaml'), 'utf8').catch(() => undefined)
+  const patterns = [...(await packagePatterns(root)), ...listedPackages(pnpm ?? '')]
+  const matches = (pattern: string): boolean =>
+    matchesGlob(workspace, pattern.replace(/^!/, '').replace(/^\.\//, '').replace(/\/$/, ''))
+  if (patterns.some((pattern) => pattern.startsWith('!') && matches(pattern))) return false
+  return patterns.some((pattern) => !pattern.startsWith('!') && matches(pattern))
+}
+
+async function packagePatterns(root: string): Promise<readonly string[]> {
   const text = await readFile(join(root, 'package.json'), 'utf8').catch(() => undefined)
-  if (text === undefined) return false
+  if (text === undefined) return []
   try {
     const { workspaces } = JSON.parse(text) as { workspaces?: string[] | { packages?: string[] } }
-    const patterns = Array.isArray(workspaces) ? workspaces : (workspaces?.packages ?? [])
-    return patterns.some((pattern) => matchesGlob(workspace, pattern.replace(/^\.\//, '').replace(/\/$/, '')))
+    return Array.isArray(workspaces) ? workspaces : (workspaces?.packages ?? [])
   } catch {
-    return false
+    return []
   }
 }
 
+/** `packages` of pnpm-workspace.yaml, as a list of lines or in brackets. */
+function listedPackages(text: string): string[] {
+  const list = /^packages:[ \t]*(\[[^\]]*\]|(?:\n\s*(?:-[^\n]*|#[^\n]*)?)*)/m.exec(text)?.[1] ?? ''
+  const items = list.startsWith('[')
+    ? list.slice(1, -1).split(',')
+    : list.split('\n').filter((line) => /^\s*-/.test(line))
+  return items
+    .map((item) =>
+      item
+        .replace(/^\s*-\s*/, '')
+        .replace(/\s+#.*$/, '')
+        .trim()
+        .replace(/^["']|["']$/g, ''),
+    )
+    .filter(Boolean)
+}
+
 async function missing(dir: string, state: string): Promise<Error> {
-  for (const [name, manager] of Object.entries(FOREIGN)) {
-    const isThere = await stat(join(dir, name)).catch(() => undefined)
-    if (!isThere) continue
-    const hint = `Run "npm install --package-lock-only" in ${dir} and keep package-lock.json beside ${name}`
-    return lockfileMissing(dir, `it has only ${name}, and lock files of ${manager} are not supported yet`, hint)
+  const isThere = async (name: string): Promise<boolean> =>
+    (await stat(join(dir, name)).catch(() => undefined)) !== undefined
+  const manager = (await preferredManager(dir)) ?? ((await isThere('pnpm-workspace.yaml')) ? 'pnpm' : 'npm')
+  const command = {
+    npm: 'npm install --package-lock-only',
+    pnpm: 'pnpm install --lockfile-only',
+    yarn: 'yarn install',
+  }[manager as 'npm' | 'pnpm' | 'yarn']
+  if (await isThere('bun.lock')) {
+    const hint = `Run "${command}" in ${dir} and keep its lock file beside bun.lock`
+    return lockfileMissing(dir, 'it has only bun.lock, and lock files of Bun are not supported', hint)
   }
-  return lockfileMissing(dir, state, `Run "npm install --package-lock-only" in ${dir} and commit package-lock.json`)
+  return lockfileMissing(dir, state, `Run "${command}" in ${dir} and commit the lock file it writes`)
 }

@@ -16,6 +16,7 @@ interface PackageJson {
   main?: string
   files?: readonly string[]
   scripts?: Readonly<Record<string, string>>
+  engines?: Readonly<Record<string, string>>
   dependencies?: Readonly<Record<string, string>>
   optionalDependencies?: Readonly<Record<string, string>>
 }
@@ -143,10 +144,4 @@ function formatOf(entry: string, packageJson: PackageJson): 'esm' | 'cjs' {
   if (extension === '.cjs' || extension === '.cts') return 'cjs'
   // TypeScript is written as modules whatever "type" says.
   return packageJson.type === 'module' || extension === '.ts' ? 'esm' : 'cjs'
-}
-
-/** `path` below `dir` with forward slashes, or `undefined` when it lies elsewhere. */
-export function pathBelow(dir: string, path: string): string | undefined {
-  const below = relative(dir, path)
-  return below === '..' || below.startsWith(`..${sep}`) || below === path ? undefined : below.split(sep).join('/')
 }

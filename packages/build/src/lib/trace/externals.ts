@@ -1,13 +1,13 @@
 import { existsSync } from 'node:fs'
-import { readdir, readFile, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { lstat, readdir, readFile, stat } from 'node:fs/promises'
+import { join, posix } from 'node:path'
 
 import { nodeFileTrace } from '@vercel/nft'
 
 import type { TarEntry } from '@fairlead/oci/archive'
 
 import type { Bundle } from '../bundle/bundle.ts'
-import { imagePath, packageOf } from '../bundle/locations.ts'
+import { APP_DIR, imagePath, packageOf } from '../bundle/locations.ts'
 import { bundleFailed } from '../errors.ts'
 import { hashKey } from '../layers/cache.ts'
 import type { Project } from '../source/project.ts'
@@ -25,7 +25,7 @@ export async function externalsKey(project: Project, bundle: Bundle, target: Nat
       return [path, entry?.version, entry?.integrity, await builtAt(join(project.lock.root, path))].join(' ')
     }),
   )
-  return `externals-${hashKey(RECIPE, target.architecture, project.lock.root, ...packages, ...entrySpecifiers(project, bundle))}`
+  return `externals-${hashKey(RECIPE, target.architecture, project.lock.root, ...packages, ...entrySpecifiers(project, bundle).flat(), JSON.stringify([...bundle.visible]))}`
 }
 
 /**
@@ -45,38 +45,68 @@ export async function traceExternals(project: Project, bundle: Bundle, target: N
     if (other) throw twice(project, entry.path, other.source, source)
     entries.set(entry.path, entry)
   }
-  return [...entries.values()]
+  return [...entries.values(), ...linkEntries(project, bundle, paths)]
 }
 
-/** What to trace from: imports left in the bundle, and packages that may be loaded by a computed name. */
-function entrySpecifiers(project: Project, bundle: Bundle): string[] {
+/** What to trace from, with the folder it is found from: imports left in the bundle, packages loaded by a computed name. */
+function entrySpecifiers(project: Project, bundle: Bundle): [string, string][] {
   const own = `${project.lock.workspace === '' ? '' : `${project.lock.workspace}/`}node_modules/`
   const names = bundle.externals
     .entries()
     .filter(([, reason]) => !reason.startsWith('needed by '))
     .map(([path]) => (path.startsWith(own) ? path.slice(own.length) : path.replace(/^node_modules\//, '')))
     .filter((name) => !name.includes('node_modules/'))
-  return [...new Set([...bundle.specifiers, ...names])].toSorted()
+  const { dependencies, optionalDependencies } = project.packageJson
+  const declared = Object.keys({ ...dependencies, ...optionalDependencies }).filter((name) =>
+    bundle.externals.has(bundle.externals.resolve(name, project.lock.workspace) ?? ''),
+  )
+  const all = new Map([...names, ...declared].map((name) => [name, project.dir]))
+  return [...all, ...bundle.specifiers].toSorted(([a], [b]) => (a < b ? -1 : 1))
 }
 
-async function tracedFiles(project: Project, specifiers: readonly string[]): Promise<string[]> {
+async function tracedFiles(project: Project, specifiers: readonly [string, string][]): Promise<string[]> {
   if (specifiers.length === 0) return []
   const { root } = project.lock
-  const esm = join(project.dir, '__externals__.mjs')
-  const cjs = join(project.dir, '__externals__.cjs')
-  const virtual = new Map([
-    [esm, specifiers.map((specifier) => `import ${JSON.stringify(specifier)}`).join('\n')],
-    [cjs, specifiers.map((specifier) => `require(${JSON.stringify(specifier)})`).join('\n')],
-  ])
-  const { fileList } = await nodeFileTrace([esm, cjs], {
+  const virtual = new Map<string, string>()
+  for (const dir of new Set(specifiers.map(([, from]) => from))) {
+    const texts = specifiers.filter(([, from]) => from === dir).map(([specifier]) => JSON.stringify(specifier))
+    virtual.set(join(dir, '__externals__.mjs'), texts.map((text) => `import ${text}`).join('\n'))
+    virtual.set(join(dir, '__externals__.cjs'), texts.map((text) => `require(${text})`).join('\n'))
+  }
+  const { fileList } = await nodeFileTrace([...virtual.keys()], {
     base: root,
     processCwd: project.dir,
     ts: false,
     readFile: async (path) => virtual.get(path) ?? (await readFile(path).catch(() => null)),
   })
-  const files = [...fileList].map((path) => join(root, path)).filter((path) => packageOf(project, path) !== undefined)
-  const stats = await Promise.all(files.map(async (path) => (await stat(path)).isFile()))
-  return files.filter((_, index) => stats[index])
+  const files = [...fileList]
+    .map((path) => join(root, path))
+    .filter((path) => !virtual.has(path) && packageOf(project, path) !== undefined)
+  // Links are made from the lock file, not from what was traced.
+  const stats = await Promise.all(files.map(async (path) => (await lstat(path)).isFile()))
+  return files.filter((path, index) => stats[index] && !isBehindLink(project, path))
+}
+
+/** Whether the path goes through a link of pnpm; the file is traced by its real path as well. */
+function isBehindLink(project: Project, path: string): boolean {
+  const owner = packageOf(project, path)
+  return owner !== undefined && project.lock.packages.get(owner)?.link === true
+}
+
+/** Links by which packages of pnpm's store find each other, and by which the bundle finds them. */
+function linkEntries(project: Project, bundle: Bundle, paths: ReadonlySet<string>): TarEntry[] {
+  const { lock } = project
+  const present = new Set([...paths].map((path) => packageOf(project, path)))
+  const links = new Map<string, string>()
+  for (const [name, path] of bundle.visible) links.set(`${APP_DIR}/node_modules/${name}`, path)
+  for (const [place, { link, resolved }] of lock.packages) {
+    if (link && resolved !== undefined && present.has(resolved))
+      links.set(imagePath(project, join(lock.root, place)), resolved)
+  }
+  return [...links]
+    .map(([from, path]) => ({ from, to: imagePath(project, join(lock.root, path)), path }))
+    .filter(({ from, to, path }) => from !== to && present.has(path) && from.startsWith(`${APP_DIR}/node_modules/`))
+    .map(({ from, to }) => ({ path: from, type: 'symlink', linkPath: posix.relative(posix.dirname(from), to) }))
 }
 
 /** A package made for one platform is taken whole when it is for ours: who loads it computes the name. */
