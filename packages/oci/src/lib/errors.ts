@@ -202,3 +202,30 @@ export function policyInvalid(source: string, faults: readonly string[], cause?:
     cause,
   })
 }
+
+export function keyUnusable(source: string, state: string, hint: string): Error {
+  return coded(new Error(`Cannot use key "${source}": ${state}`), { code: 'FAIRLEAD_OCI_KEY', hint })
+}
+
+export function signatureMissing(reference: string, digest: string, state: string): Error {
+  return coded(new Error(`Cannot verify "${reference}" (${digest}): ${state}`), {
+    code: 'FAIRLEAD_OCI_SIGNATURE',
+    hint: 'Check that it is the right image and the right key; fairlead image sign signs it',
+  })
+}
+
+/** `faults`: everything that is wrong, not the first thing only. */
+export function imagePolicyInvalid(source: string, faults: readonly string[]): SyntaxError {
+  return coded(new SyntaxError(`Cannot use image policy "${source}": ${faults.join('; ')}`), {
+    code: 'FAIRLEAD_OCI_IMAGE_POLICY',
+    hint: 'Correct the policy; until then nothing is admitted by it',
+  })
+}
+
+export function imageRefused(reference: string, state: string, cause?: unknown): Error {
+  return coded(new Error(`Cannot run image "${reference}": ${state}`), {
+    code: 'FAIRLEAD_OCI_IMAGE_REFUSED',
+    hint: 'Sign the image with fairlead image sign, or change the image policy of the cluster',
+    cause,
+  })
+}
