@@ -8,7 +8,7 @@ import { packageOf } from './bundle/locations.ts'
 import type { BuiltLayer } from './options.ts'
 import { dependencyNames, resolveLocked } from './source/lockfile.ts'
 import type { Project } from './source/project.ts'
-import { pathBelow } from './source/project.ts'
+import { pathBelow } from './source/project-path.ts'
 
 /** What went into an image, with names, versions and digests: what an SBOM, a provenance statement and a scan start from. */
 export interface BuildReport {
