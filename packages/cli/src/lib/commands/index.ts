@@ -80,6 +80,16 @@ export const commands: readonly LazyCommand[] = [
     load: async () => (await import('./image-rm.ts')).imageRm,
   },
   {
+    name: 'image fsck',
+    summary: 'check an image store: every reference and every byte',
+    load: async () => (await import('./image-fsck.ts')).imageFsck,
+  },
+  {
+    name: 'registry serve',
+    summary: 'serve images as an OCI registry',
+    load: async () => (await import('./registry-serve.ts')).registryServe,
+  },
+  {
     name: 'login',
     summary: 'log in to a registry',
     load: async () => (await import('./login.ts')).login,

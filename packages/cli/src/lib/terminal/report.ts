@@ -13,7 +13,7 @@ const badInput = [
   /^FAIRLEAD_DELIVERY_APP_/,
   /^FAIRLEAD_BUILD_(ENTRY|LOCKFILE|PLATFORM|SOURCE)$/,
   /^FAIRLEAD_KUBE_KUBECONFIG$/,
-  /^FAIRLEAD_OCI_(PLATFORM|REFERENCE)$/,
+  /^FAIRLEAD_OCI_(PLATFORM|REFERENCE|REGISTRY_SETTING)$/,
 ]
 
 /** Exit code for an error: 2 for bad usage or bad input, 1 for everything else. */

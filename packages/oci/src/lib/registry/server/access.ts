@@ -55,6 +55,8 @@ export interface Access {
   readonly hasTokens: boolean
   authenticate(request: IncomingMessage): Promise<Principal>
   mayDo(principal: Principal, repository: string, action: RegistryAction): boolean
+  /** Whether blobs of the repository may be mounted elsewhere: a token need not name it where everybody may pull. */
+  mayMount(principal: Principal, from: string): boolean
   mayList(principal: Principal): boolean
   /** What to answer somebody who may not: 401 with the way to log in, or 403. */
   refusal(request: IncomingMessage, principal: Principal, scopes: readonly Grant[]): RegistryRefusal
@@ -138,6 +140,10 @@ class RegistryAccess implements Access {
       )
     }
     return this.#isAllowed(principal.name, repository, action)
+  }
+
+  mayMount(principal: Principal, from: string): boolean {
+    return this.mayDo(principal, from, 'pull') || this.#isAllowed(undefined, from, 'pull')
   }
 
   #isAllowed(name: string | undefined, repository: string, action: RegistryAction): boolean {

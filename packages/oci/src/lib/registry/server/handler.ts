@@ -386,7 +386,7 @@ class Handler {
   async #mount(call: Call, repository: string, digest: Digest): Promise<boolean> {
     const { access, store } = this.#parts
     const from = call.url.searchParams.get('from')
-    const mayTake = (name: string): boolean => access.mayDo(call.principal, name, 'pull') && store.hasBlob(name, digest)
+    const mayTake = (name: string): boolean => access.mayMount(call.principal, name) && store.hasBlob(name, digest)
     let isFound = from === null ? store.hasBlob(repository, digest) : mayTake(parseRepository(from))
     if (from === null && !isFound && store.blobSize(digest) !== undefined)
       isFound = (await store.repositories()).some(mayTake)
@@ -481,7 +481,7 @@ async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buf
   return Buffer.concat(chunks)
 }
 
-/** RFC 9110 section 14: one range of bytes; several, or other units, are answered with everything. */
+/** RFC 9110 section 14: one range of bytes; several, or other units, are answered with everything, a senseless one with 416. */
 function parseByteRange(
   { headers, method }: IncomingMessage,
   digest: Digest,
@@ -495,7 +495,6 @@ function parseByteRange(
   if (!match || (from === '' && to === '')) return undefined
   const first = from === '' ? Math.max(size - Number(to), 0) : Number(from)
   const last = from === '' || to === '' ? size - 1 : Math.min(Number(to), size - 1)
-  if (from !== '' && to !== '' && Number(to) < first) return undefined
   return first >= size || last < first ? 'unsatisfiable' : { first, last }
 }
 
