@@ -55,6 +55,7 @@ export interface ServiceDefinition<Uses extends ResourceMap, Values = unknown> {
   readonly admin?: { readonly port: number; readonly host?: string | undefined } | undefined
   /** Request bodies above this are answered 413. Default 1 MiB. */
   readonly bodyLimitBytes?: number | undefined
+  /** What a connection may take: sizes of headers, times, counts. */
   readonly limits?: ServerLimits | undefined
   /** Serves HTTP/2 beside HTTP/1.1, which gRPC needs: by ALPN with `tls`, by prior knowledge (h2c) without. Default false. */
   readonly http2?: boolean | undefined
@@ -74,6 +75,7 @@ export interface ServiceDefinition<Uses extends ResourceMap, Values = unknown> {
   readonly onDraining?:
     | Readonly<Record<string, (values: ResourceValues<WithConfig<Uses, Values>>, signal: AbortSignal) => unknown>>
     | undefined
+  /** How it takes part in traces; where they go is said by the OTEL_* variables. */
   readonly telemetry?: ServiceTelemetry | undefined
   /** What calls made for a request pass on. Default: the environment's MESH_HEADERS and MESH_RETRIES. */
   readonly mesh?: MeshSettings | undefined

@@ -90,11 +90,11 @@ export function goodbyeSpread(
 }
 
 async function closeIdleConnections(server: DrainableServer, graceMs: number, signal: AbortSignal): Promise<void> {
-  // The wait ends early when the peers are quicker than the grace.
+  // The wait ends early when the peers are quicker than the grace; its timer is not what keeps a process alive then.
   const closed = server.whenClosed()
-  await Promise.race([closed, sleep(graceMs, undefined, { signal })])
+  await Promise.race([closed, sleep(graceMs, undefined, { signal, ref: false })])
   while (server.connections > 0) {
     server.closeIdle()
-    await Promise.race([closed, sleep(50, undefined, { signal })])
+    await Promise.race([closed, sleep(50, undefined, { signal, ref: false })])
   }
 }

@@ -70,6 +70,9 @@ export async function openParts<Uses extends ResourceMap>(
   const metrics = givenMetrics ?? createMetrics()
   const about = { name: service.name, version, environment }
   await using cleanup = new AsyncDisposableStack()
+  let admin: Awaited<ReturnType<typeof createAdmin>> | undefined
+  // The last to go: what happens on the way out can be seen there.
+  cleanup.defer(() => admin?.end())
   const telemetry = await openServiceTelemetry(definition.telemetry, { ...about, env, log, metrics })
   cleanup.defer(() => telemetry.stop())
   const health = createHealth({ service: service.name, version, environment, log: log.named('health'), metrics })
@@ -153,8 +156,7 @@ export async function openParts<Uses extends ResourceMap>(
       health.state = 'stopped'
     },
   }
-  const admin = adminPort === undefined ? undefined : await createAdmin(parts, { port: adminPort, log, env })
-  if (admin !== undefined) cleanup.defer(() => admin.end())
+  if (adminPort !== undefined) admin = await createAdmin(parts, { port: adminPort, log, env })
   const ended = cleanup.move()
   return admin === undefined ? parts : Object.assign(parts, { admin: { ...admin, host: definition.admin?.host } })
 }

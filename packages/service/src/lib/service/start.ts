@@ -1,5 +1,6 @@
 import { withDeadline } from '../deadline.ts'
 import type { Config } from '../config/open.ts'
+import { isReady } from '../health/health.ts'
 import type { Health, HealthReport } from '../health/health.ts'
 import type { HostedApp } from '../http/hosted.ts'
 import type { ServerTls } from '../http/server-options.ts'
@@ -100,17 +101,23 @@ export async function start<Uses extends ResourceMap>(
   const started = await startResources(use, { log, metrics, env, signal: options.signal, given })
   const resources = config === undefined ? started : addConfig(started, config, parts.health)
   cleanup.defer(() => resources.stop())
-  const hosted = await startApp(service, resources, parts.health, log)
+  const hosted = await startApp(service, resources, { health: parts.health, log, signal: options.signal })
   cleanup.defer(() => stopApp(hosted))
+  // Told to stop just when the last step was done: no listener would hear of that any more.
+  options.signal?.throwIfAborted()
   parts.open(resources, hosted)
   const stopped = cleanup.move()
 
   const url = urlOf(host, port, service.definition.tls ? 'https' : 'http')
   let stopping: Promise<void> | undefined
-  const stop = (stopOptions: StopOptions = {}): Promise<void> =>
-    (stopping ??= stopParts(parts, settings, { ...stopOptions, log }, stopped))
+  const stop = (stopOptions: StopOptions = {}): Promise<void> => {
+    // The signal may live much longer than the service.
+    options.signal?.removeEventListener('abort', onAbort)
+    return (stopping ??= stopParts(parts, settings, { ...stopOptions, log }, stopped))
+  }
   // Who wants to hear how the stop went calls stop(), which joins this one.
-  options.signal?.addEventListener('abort', () => void stop().catch(() => {}), { once: true })
+  const onAbort = (): void => void stop().catch(() => {})
+  options.signal?.addEventListener('abort', onAbort, { once: true })
   return {
     url,
     port,
@@ -160,15 +167,22 @@ async function stopParts<Uses extends ResourceMap>(
 async function startApp<Uses extends ResourceMap>(
   { definition }: Service<Uses>,
   resources: StartedResources<Uses>,
-  health: Health,
-  log: Logger,
+  { health, log, signal }: { readonly health: Health; readonly log: Logger; readonly signal: AbortSignal | undefined },
 ): Promise<HostedApp | undefined> {
   const { app: given, bodyLimitBytes } = definition
   const app = typeof given === 'function' ? await given(resources.values) : given
-  const isReady = async (): Promise<boolean> => ['UP', 'DEGRADED'].includes((await health.report()).status)
+  const isServing = async (): Promise<boolean> => isReady((await health.report()).status)
   if (app?.start !== undefined) {
-    const work = async (): Promise<unknown> => await app.start?.({ log, isReady, bodyLimitBytes })
-    await withDeadline(work, { action: 'start', subject: app.kind, timeoutMs: 30_000 })
+    const work = async (): Promise<unknown> => await app.start?.({ log, isReady: isServing, bodyLimitBytes })
+    try {
+      await withDeadline(work, { action: 'start', subject: app.kind, timeoutMs: 30_000, parent: signal })
+    } catch (error) {
+      // Half of it may be there: the pool of a plugin, beside another plugin that failed.
+      await stopApp(app).catch((err: unknown) =>
+        log.warn('not stopped after a start that failed', { app: app.kind, err }),
+      )
+      throw error
+    }
   }
   return app
 }

@@ -51,13 +51,16 @@ export async function openServiceTelemetry(
     await telemetry.stop(0)
     throw error
   }
-  if (clients) ends.push(instrumentClients({ metrics: about.metrics }))
+  if (clients) ends.push(instrumentClients({ metrics: about.metrics, tracer: telemetry.tracer }))
   return {
     join: tracing?.join ?? telemetry.join,
     onServed: tracing?.onServed ?? telemetry.onServed,
     async stop() {
-      for (const end of ends) end()
-      await telemetry.stop()
+      try {
+        for (const end of ends) end()
+      } finally {
+        await telemetry.stop()
+      }
     },
   }
 }

@@ -61,6 +61,26 @@ describe('instrumentClients', () => {
       )
     })
 
+    if (name === 'node:http') {
+      it('names the span of a call, and not the one around it, where the caller passed the headers on itself', async () => {
+        await using peer = await startPeer()
+        using observed = observe()
+        await span('job', async () => await call(peer.url, propagationHeaders()))
+        const [made] = observed.spans
+        assert.equal(peer.seen[0]?.['traceparent'], `00-${made?.trace.traceId}-${made?.trace.spanId}-01`)
+      })
+
+      it('leaves calls made for the requests of another tracer to that', async () => {
+        await using peer = await startPeer()
+        using observed = observe()
+        const other = createTracer()
+        const end = instrumentClients({ tracer: other })
+        await span('job', async () => await call(peer.url, {}))
+        end()
+        assert.equal(observed.spans.length, 2)
+      })
+    }
+
     it(`leaves headers alone that a call by ${name} has already`, async () => {
       await using peer = await startPeer()
       using _observed = observe()

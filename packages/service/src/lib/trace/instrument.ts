@@ -3,17 +3,20 @@ import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { HistogramSeries, Metrics } from '../metrics/metrics.ts'
 import { isUninstrumented } from './clients.ts'
 import { epochMs } from './clock.ts'
-import { currentScope, scopeHeaders } from './current.ts'
+import { currentScope, propagationHeaders, scopeHeaders } from './current.ts'
 import type { RequestScope } from './current.ts'
 import { errorType, spanKind, spanStatus } from './span.ts'
 import type { RecordedSpan } from './span.ts'
 import { tracerOf } from './tracer.ts'
+import type { Tracer } from './tracer.ts'
 
 export interface ClientInstrumentationOptions {
   /** Where `http_client_request_duration_seconds` is kept. Default: calls are not measured. */
   readonly metrics?: Metrics | undefined
   /** Whether calls get the headers of the request they are made for (default true), unless they have a trace already. */
   readonly headers?: boolean | undefined
+  /** Whose requests the calls are made for; those of another tracer's are left to its own instrumentation. Default: anybody's. */
+  readonly tracer?: Tracer | undefined
 }
 
 /**
@@ -80,11 +83,13 @@ class CallObserver {
   /** By the request object of whoever makes it. */
   readonly #calls = new WeakMap<object, Call>()
   readonly #hasHeaders: boolean
+  readonly #tracer: Tracer | undefined
   readonly #duration: ReturnType<typeof durationOf> | undefined
   readonly #series = new Map<string, HistogramSeries>()
 
   constructor(options: ClientInstrumentationOptions) {
     this.#hasHeaders = options.headers ?? true
+    this.#tracer = options.tracer
     this.#duration = options.metrics && durationOf(options.metrics)
   }
 
@@ -110,9 +115,15 @@ class CallObserver {
     const headers = this.#begin(request, request.method, request.protocol, request.host, port, request.path)
     // Headers given as a list have been written out by now.
     if (request.headersSent) return
+    let passedOn: Readonly<Record<string, string>> | undefined
     for (const name of Object.keys(headers)) {
       const value = headers[name]
-      if (value !== undefined && !request.hasHeader(name)) request.setHeader(name, value)
+      if (value === undefined) continue
+      const present = request.getHeader(name)
+      // What `propagationHeaders()` gave names the span around the call; the other side is a part of the call.
+      const isReplaced =
+        present !== undefined && present !== value && present === (passedOn ??= propagationHeaders())[name]
+      if (present === undefined || isReplaced) request.setHeader(name, value)
     }
   }
 
@@ -132,6 +143,9 @@ class CallObserver {
     path: string,
   ): Readonly<Record<string, string>> {
     const scope = currentScope()
+    const owner = scope && tracerOf(scope.trace)
+    // Of another service in this process.
+    if (this.#tracer !== undefined && owner !== undefined && owner !== this.#tracer) return noHeaders
     const span = scope && openSpan(scope, method, scheme, address, port, path)
     if (span !== undefined || this.#duration !== undefined)
       this.#calls.set(request, { startMs: epochMs(), method, address, port, span, status: 0 })
