@@ -53,8 +53,8 @@ export async function startFakeConsul(): Promise<FakeConsul> {
       )
     }
     const from = Number(url.searchParams.get('index') ?? 0)
-    // An index of before a reset is behind us or ahead of us; only the present one waits.
-    if (from !== index) answer()
+    // Also one of before a reset waits, as with Consul: nobody there knows that it is of another life.
+    if (from < index) answer()
     else {
       waiting.push(answer)
       response.once('close', () => {

@@ -52,20 +52,14 @@ export function createConsulSource(
         const timeoutMs = index > 0 ? waitMs * (1 + 1 / 16) + 10_000 : 10_000
         const answer = await api.call({ url, headers: await agent.headers(), signal, timeoutMs })
         if (signal.aborted) return 0
-        if (answer.status !== 200) {
-          // A new leader or a restored snapshot may count from anew.
-          index = 0
-          throw toFault(name, answer)
-        }
+        if (answer.status !== 200) throw toFault(name, answer)
         const endpoints = toEndpoints(answer.body, scheme)
-        if (endpoints === undefined) {
-          index = 0
+        if (endpoints === undefined)
           throw discoveryFailed(
             name,
             'its answer is not a list of instances',
             'Check that CONSUL_HTTP_ADDR is a Consul agent',
           )
-        }
         const before = index
         index = nextIndex(before, answer.headers['x-consul-index'])
         tell(endpoints)
@@ -75,12 +69,15 @@ export function createConsulSource(
       const loop = runLoop({
         ...options,
         round,
-        onError: (error) =>
+        onError(error) {
+          // After a restart, or under a new leader, Consul may count from anew: to wait for the index of before would be to wait long.
+          index = 0
           observer.error(
             error instanceof Error && 'hint' in error
               ? error
               : discoveryFailed(name, messageOf(error), 'Check that CONSUL_HTTP_ADDR is an agent that answers', error),
-          ),
+          )
+        },
       })
       return {
         close() {
