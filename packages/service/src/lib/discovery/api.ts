@@ -9,7 +9,7 @@ export interface ApiRequest {
   readonly headers?: Readonly<Record<string, string>> | undefined
   readonly body?: string | undefined
   readonly signal: AbortSignal
-  /** Without any sign of life, of a stream between two chunks. */
+  /** From the beginning to the end of the answer. */
   readonly timeoutMs: number
 }
 
@@ -28,6 +28,7 @@ export interface Api {
   close(): void
 }
 
+const connectMs = 5000
 /** More than ten thousand endpoints take. */
 const maxBytes = 64 * 1024 * 1024
 
@@ -57,10 +58,18 @@ export function createApi(tls: Pick<AgentOptions, 'ca' | 'servername'> = {}): Ap
     const giveUp = (error: Error): void => void outgoing.destroy((reason ??= error))
     const onAbort = (): void => giveUp(new Error('was given up'))
     const { signal, timeoutMs } = request
-    // A socket's own timeout counts silence only, which is what blocking queries and watches need; each connection counts anew.
-    outgoing.setTimeout(timeoutMs, () => giveUp(new Error(`gave no sign of life for ${timeoutMs} ms`)))
-    // Whoever waits for an answer keeps the process alive; to be told of changes is no reason to.
-    outgoing.once('socket', (socket) => socket.unref())
+    const timer = setTimeout(() => giveUp(new Error(`was not done within ${timeoutMs} ms`)), timeoutMs).unref()
+    // A blocking query or a watch may last minutes; to wait so long for a connection would be to notice nothing.
+    const connecting = setTimeout(
+      () => giveUp(new Error(`accepted no connection within ${connectMs} ms`)),
+      Math.min(connectMs, timeoutMs),
+    ).unref()
+    outgoing.once('socket', (socket) => {
+      // Whoever waits for an answer keeps the process alive; to be told of changes is no reason to.
+      socket.unref()
+      if (socket.connecting) socket.once('connect', () => clearTimeout(connecting))
+      else clearTimeout(connecting)
+    })
     signal.addEventListener('abort', onAbort, { once: true })
     if (signal.aborted) onAbort()
     try {
@@ -76,6 +85,8 @@ export function createApi(tls: Pick<AgentOptions, 'ca' | 'servername'> = {}): Ap
         return await exchange(request, read, true)
       throw new Error(`${request.url.host} ${explain(reason ?? error)}`, { cause: error })
     } finally {
+      clearTimeout(timer)
+      clearTimeout(connecting)
       signal.removeEventListener('abort', onAbort)
     }
   }
