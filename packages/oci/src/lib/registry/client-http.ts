@@ -156,12 +156,24 @@ async function write(
     const isFree = client.write(chunk)
     sent += chunk.byteLength
     counts.bytesSent += chunk.byteLength
-    if (!isFree) await Promise.race([once(client, 'drain'), once(client, 'close'), answered])
+    if (!isFree) await untilWritable(client)
     request.onSent?.(chunk.byteLength)
   }
   if (sent !== body.size && !isAnswered) throw new Error(`the content has ${sent} bytes, expected ${body.size}`)
   client.end()
   return true
+}
+
+function untilWritable(client: ClientRequest): Promise<void> {
+  const events = ['drain', 'close', 'response'] as const
+  return new Promise((resolve) => {
+    const done = (): void => {
+      for (const event of events) client.off(event, done)
+      resolve()
+    }
+    for (const event of events) client.on(event, done)
+    if (client.destroyed || !client.writableNeedDrain) done()
+  })
 }
 
 function answerOf(

@@ -26,8 +26,8 @@ export interface TreeTarget {
 
 /** The content of a blob and who hears of its bytes. */
 export interface BlobTransfer {
-  open(offset: number): AsyncIterable<Uint8Array>
-  onMoved(bytes: number): void
+  readonly open: (offset: number) => AsyncIterable<Uint8Array>
+  readonly onMoved: (bytes: number) => void
   readonly signal: AbortSignal
 }
 
@@ -99,7 +99,9 @@ export async function transferTree(
   if (options.withReferrers) {
     // The root may not be named yet, but has to be there to be referred to.
     if (await hasReferrers()) await put(rootNode)
-    for (const node of [...walk.values()]) await moveReferrers(node.descriptor, 0)
+    // Those that are found on the way are followed there.
+    const nodes = Array.from(walk.values())
+    for (const node of nodes) await moveReferrers(node.descriptor, 0)
   }
   if (await options.finish(rootNode.bytes, signal)) counts.manifests += 1
   return counts

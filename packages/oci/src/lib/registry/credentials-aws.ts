@@ -4,8 +4,8 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 
 import { credentialsUnusable } from '../errors.ts'
-import type { CloudAccess } from './credentials-cloud.ts'
-import { readText, textAt } from './credentials-cloud.ts'
+import type { CloudAccess } from './credentials-access.ts'
+import { readText, textAt } from './credentials-access.ts'
 
 interface AwsKeys {
   accessKeyId: string
@@ -54,7 +54,9 @@ export async function logInToEcrPublic(
   const url = endpointOf(access.env, 'ECR_PUBLIC', `https://api.ecr-public.${region}.amazonaws.com`)
   const target = 'SpencerFrontendService.GetAuthorizationToken'
   const answer = await callAws(access, { url, region, service: 'ecr-public', target })
-  return answer === undefined ? undefined : tokenOf('ECR Public', (answer as { authorizationData?: unknown }).authorizationData)
+  return answer === undefined
+    ? undefined
+    : tokenOf('ECR Public', (answer as { authorizationData?: unknown }).authorizationData)
 }
 
 /** `authorizationToken` is base64 of `AWS:<password>`. */

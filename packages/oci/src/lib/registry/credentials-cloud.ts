@@ -1,40 +1,14 @@
 import { createSign } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 
 import { credentialsUnusable } from '../errors.ts'
 import type { Credentials } from './auth.ts'
-import { bodyOf, parseJson } from './client.ts'
-import { openConnections, reasonOf } from './client-http.ts'
+import { parseJson } from './client.ts'
+import { openAccess, readText, textAt } from './credentials-access.ts'
+import type { CloudAccess, CloudAnswer } from './credentials-access.ts'
 import { logInToEcr, logInToEcrPublic, parseEcrHost } from './credentials-aws.ts'
 
-/** One call of a cloud's interface. */
-interface CloudCall {
-  method?: string
-  headers?: Record<string, string>
-  body?: string
-}
-
-interface CloudAnswer {
-  status: number
-  text: string
-  json: unknown
-}
-
-/** How the log-ins reach their clouds. */
-export interface CloudAccess {
-  readonly env: NodeJS.ProcessEnv
-  now(): number
-  /** `FAIRLEAD_OCI_CREDENTIALS` when there is no answer. */
-  call(url: URL, call: CloudCall): Promise<CloudAnswer>
-  /** The same for what may not be there: nothing when it does not answer soon. */
-  probe(url: URL, call: CloudCall): Promise<CloudAnswer | undefined>
-}
-
-const CALL_TIMEOUT_MS = 10_000
-const PROBE_TIMEOUT_MS = 1_000
-const MAX_ANSWER_BYTES = 1 << 20
 const GOOGLE_SCOPE = 'https://www.googleapis.com/auth/cloud-platform'
 const GOOGLE_TOKEN_URL = 'https://oauth2.googleapis.com/token'
 /** The user name of who comes with a token of ACR. */
@@ -64,51 +38,6 @@ export async function loadCloudCredentials(
     return logInToAcr(registry, new URL(`https://${registry}`), openAccess(env, signal))
   }
   return undefined
-}
-
-/** Text of a member of a JSON object. */
-export function textAt(value: unknown, key: string): string | undefined {
-  const member = typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[key] : undefined
-  return typeof member === 'string' && member !== '' ? member : undefined
-}
-
-export async function readText(path: string): Promise<string | undefined> {
-  return readFile(path, 'utf8').catch(() => undefined)
-}
-
-export function openAccess(env: NodeJS.ProcessEnv, signal?: AbortSignal): CloudAccess {
-  const connections = openConnections()
-  const send = async (
-    url: URL,
-    { method = 'GET', headers = {}, body }: CloudCall,
-    timeoutMs: number,
-  ): Promise<CloudAnswer> => {
-    const answer = await connections.send({
-      method,
-      url,
-      headers,
-      ...(body === undefined ? {} : { body: bodyOf(Buffer.from(body)) }),
-      idleMs: timeoutMs,
-      totalMs: timeoutMs,
-      signal,
-    })
-    const bytes = await answer.bytes(MAX_ANSWER_BYTES)
-    return { status: answer.status, text: bytes.toString(), json: parseJson(bytes) }
-  }
-  return {
-    env,
-    now: Date.now,
-    call: (url, call) =>
-      send(url, call, CALL_TIMEOUT_MS).catch((error: unknown) => {
-        signal?.throwIfAborted()
-        throw credentialsUnusable(url.host, `it does not answer (${reasonOf(error)})`, 'Check the network', error)
-      }),
-    probe: (url, call) =>
-      send(url, call, PROBE_TIMEOUT_MS).catch(() => {
-        signal?.throwIfAborted()
-        return undefined
-      }),
-  }
 }
 
 /**

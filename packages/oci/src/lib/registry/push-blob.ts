@@ -128,7 +128,9 @@ async function send(
 ): Promise<void> {
   const { digest, size } = descriptor
   const isSmall = size <= Math.min(options.monolithicBytes ?? MONOLITHIC_BYTES, options.chunkBytes)
-  while (!(isSmall && session.offset === 0) && session.offset < size) {
+  const isOneRequest = isSmall && session.offset === 0
+  while (session.offset < size) {
+    if (isOneRequest) break
     const end = Math.min(size, session.offset + options.chunkBytes)
     const isWhole = session.offset === 0 && end === size
     const answer = await attempt(
