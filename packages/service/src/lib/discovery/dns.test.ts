@@ -144,7 +144,7 @@ describe('createDnsSource', () => {
     assert.ok(dns.questions.includes('A orders.shop.shop.svc.cluster.local'))
   })
 
-  it('takes an IP address as it is, and a name of the hosts file', async () => {
+  it('takes an IP address as it is', async () => {
     using literal = listen(createDnsSource({ host: '127.0.0.1', port: 1 }))
     assert.deepEqual(hostsOf(literal.snapshots[0]), ['127.0.0.1 1'])
   })

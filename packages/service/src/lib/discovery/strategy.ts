@@ -33,7 +33,7 @@ export function createChoose(strategy: Strategy, options: StrategyOptions): Choo
 const rampFloor = 0.1
 
 /** The share of its calls that a member gets now: grows while it is new. */
-export function rampOf(member: Member, now: number): number {
+function rampOf(member: Member, now: number): number {
   if (now >= member.rampUntil) return 1
   return Math.max(rampFloor, (now - member.rampFrom) / (member.rampUntil - member.rampFrom))
 }
@@ -60,11 +60,7 @@ function pendingCost(member: Member): number {
 }
 
 /** Finagle's peak EWMA (twitter.github.io/finagle, "P2C + Peak EWMA"), made dearer by failures, which are often quick. */
-export function peakEwmaCost(
-  member: Member,
-  now: number,
-  options: Pick<StrategyOptions, 'tauMs' | 'penaltyMs'>,
-): number {
+function peakEwmaCost(member: Member, now: number, options: Pick<StrategyOptions, 'tauMs' | 'penaltyMs'>): number {
   const { latencyMs, pending, weight } = member
   // Tried once, and while that is under way avoided.
   if (latencyMs === 0) return pending === 0 ? 0 : (options.penaltyMs + pending) / weight
