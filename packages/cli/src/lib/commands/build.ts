@@ -1,7 +1,9 @@
 import { resolve } from 'node:path'
 import { loadApp } from '@fairlead/delivery/app'
+import { parseReference } from '@fairlead/oci'
 import { type Command, defineCommand, jsonOption } from '../command.ts'
 import { prepareHomes } from '../homes.ts'
+import { pushBuilt } from '../image/registry.ts'
 import { buildServices, checkBase, describeBases } from '../up/build-services.ts'
 
 /** `fairlead build` */
@@ -14,24 +16,33 @@ export const build: Command = defineCommand({
   options: {
     platform: { type: 'string', value: 'OS/ARCH', help: 'linux/amd64 or linux/arm64; default: this machine' },
     base: { type: 'string', value: 'BASE', help: 'auto (default), debian or an image reference' },
+    push: { type: 'string', value: 'REGISTRY[/PATH]', help: 'push the images there, such as ghcr.io/acme' },
     json: jsonOption,
   },
   examples: [
     { command: 'fairlead build', text: 'the app in this folder' },
     { command: 'fairlead build examples/shop --json', text: 'with digests and layers, for scripts' },
+    { command: 'fairlead build --push ghcr.io/acme', text: 'to ghcr.io/acme/APP/SERVICE, only what is not there' },
   ],
   async run({ options, args: [dir = '.'], homes, env, cwd, terminal, signal }) {
-    const { platform, base } = options
+    const { platform, base, push } = options
     checkBase(base)
+    if (push !== undefined) parseReference(`${push}/x`)
     prepareHomes(homes)
     const app = await loadApp(resolve(cwd, dir), { signal })
     using steps = terminal.steps()
     const built = await buildServices(app, { homes, steps, platform, base, env, signal })
     for (const warning of built.flatMap(({ warnings }) => warnings)) terminal.note(warning)
     for (const line of describeBases(built)) terminal.note(line)
+    const references = built.map(({ image }) => image.reference)
+    const pushed = push === undefined ? [] : await pushBuilt(references, push, { homes, steps, env, signal })
     if (options.json) {
-      const images = built.map(({ service, image }) => ({ name: service, ...image }))
+      const images = built.map(({ service, image }, index) => ({
+        name: service,
+        ...image,
+        ...(pushed[index] ? { pushed: pushed[index] } : {}),
+      }))
       terminal.printJson({ app: app.name, store: homes.images, images })
-    } else for (const { image } of built) terminal.print(image.reference)
+    } else for (const [index, reference] of references.entries()) terminal.print(pushed[index]?.pinned ?? reference)
   },
 })
