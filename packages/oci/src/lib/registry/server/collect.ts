@@ -6,7 +6,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { withLock } from '../../layout/lock.ts'
 import { isDigest } from '../../spec/digest.ts'
 import type { Digest } from '../../spec/digest.ts'
-import type { RegistryStore } from './store.ts'
+import type { RegistryStore, StoredImage } from './store.ts'
 
 /** What to keep although nothing points at it. */
 export interface CollectOptions {
@@ -102,18 +102,21 @@ async function dropUntagged(
   { isDryRun }: CollectOptions,
 ): Promise<number> {
   const images = store.images(name)
-  const kept = new Set(images.filter(({ tags, isChild }) => tags.length > 0 || isChild).map(({ digest }) => digest))
-  // A signature of a signature is kept for as long as what it speaks of.
+  const kept = new Set<Digest>()
+  const keep = ({ mediaType, digest, size }: StoredImage): void => {
+    for (const descriptor of store.closure({ mediaType, digest, size })) kept.add(descriptor.digest)
+  }
+  for (const image of images) if (image.tags.length > 0) keep(image)
+  // A signature is kept for as long as what it speaks of, and so is a signature of a signature.
   for (let size = -1; size !== kept.size;) {
     size = kept.size
-    for (const { digest, subject } of images) if (subject && kept.has(subject)) kept.add(digest)
+    for (const image of images) if (image.subject && kept.has(image.subject)) keep(image)
   }
   const before = new Date(Date.now() - afterMs).toISOString()
   let dropped = 0
   for (const { digest, pushedAt } of images) {
     if (kept.has(digest) || pushedAt > before || !store.links.manifest(name, digest)) continue
-    dropped += 1
-    if (!isDryRun) await store.deleteManifest(name, digest)
+    if (isDryRun || (await store.forgetUntagged(name, digest))) dropped += 1
   }
   return dropped
 }

@@ -190,6 +190,20 @@ export class RegistryStore {
     })
   }
 
+  /**
+   * Forgets a manifest that has no tag at this moment. Tags are never touched: one that is set meanwhile keeps the manifest,
+   * as a tag of what was built on this machine does.
+   */
+  async forgetUntagged(repository: string, digest: Digest): Promise<boolean> {
+    for (const entry of this.#read().tags.get(repository)?.values() ?? []) if (entry.digest === digest) return false
+    const link = this.links.manifest(repository, digest)
+    if (!link || !this.links.remove(repository, '_manifests', digest)) return false
+    this.links.remove(repository, '_pulled', digest)
+    const subject = this.manifestLinks(link.mediaType, digest)?.subject
+    if (subject) await this.links.removeReferrer(repository, subject, digest)
+    return true
+  }
+
   /** Manifests of the repository whose subject is `digest`, as the referrers API describes them, sorted by digest. */
   referrers(repository: string, digest: Digest): Descriptor[] {
     const found = new Map<Digest, Descriptor>()
