@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { problem, reply, resource, service } from '@fairlead/service'
+import { HttpError, problem, reply, resource, service } from '@fairlead/service'
 import type { Router } from '@fairlead/service'
 import { defineConfig, text, url } from '@fairlead/service/config'
 import { z } from 'zod'
@@ -83,7 +83,9 @@ function addRoutes(router: Router<{ readonly store: OrderStore; readonly desk: O
     } catch (error) {
       if (error instanceof OrderRefused) throw problem(409, error.message)
       if (error instanceof KeyReused) throw problem(422, error.message)
-      if (error instanceof CatalogUnavailable) throw problem(503, error.message)
+      // The cause is for the log, which then says what was wrong with the call.
+      if (error instanceof CatalogUnavailable)
+        throw new HttpError(503, error.message, { headers: { 'retry-after': '5' }, cause: error })
       throw error
     }
   })

@@ -32,7 +32,7 @@ export interface ServedRequest {
   readonly remoteAddress: string | undefined
   /** What tracing has put into the request's scope. */
   readonly span: unknown
-  /** What the handler threw, if it was not an {@link HttpError}. */
+  /** What the handler threw, if it was not an {@link HttpError}; the cause of one with a status of 5xx. */
   readonly error: unknown
   /** The code of a gRPC call (0 is OK), whose HTTP status is 200 whatever happened. */
   readonly grpcStatus: number | undefined

@@ -6,7 +6,7 @@ import { createLogger } from '../log/logger.ts'
 import { service } from '../service/definition.ts'
 import { start } from '../service/start.ts'
 import type { App } from '../service/start.ts'
-import { problem } from './problem.ts'
+import { HttpError, problem } from './problem.ts'
 import { html, redirect, reply } from './reply.ts'
 import type { StandardSchema } from './schema.ts'
 
@@ -62,6 +62,7 @@ describe('createHandler', () => {
           '/stream',
           () => new Response(ReadableStream.from([new TextEncoder().encode('one '), new TextEncoder().encode('two')])),
         )
+        .get('/dependent', () => Promise.reject(new HttpError(503, 'later', { cause: new Error('the lamp is out') })))
         .get('/broken-stream', () => new Response(breakingStream()))
         .get('/circular', () => circular())
         .get('/crash', () => {
@@ -219,6 +220,16 @@ describe('createHandler', () => {
       assert.partialDeepStrictEqual(line, { route: path, status: 500, err: { message: 'the password is hunter2' } })
     })
   }
+
+  it('tells the log the cause of an answer of 5xx, and the caller what it may know', async () => {
+    lines.length = 0
+    const response = await get('/dependent')
+    assert.partialDeepStrictEqual(await response.json(), { status: 503, detail: 'later' })
+    assert.partialDeepStrictEqual(
+      lines.find(({ route }) => route === '/dependent'),
+      { status: 503, err: { message: 'the lamp is out' } },
+    )
+  })
 
   it('breaks the connection when a stream breaks, so that half an answer does not look whole', async () => {
     await assert.rejects(async () => await (await get('/broken-stream')).text())

@@ -114,6 +114,8 @@ function serve(context: Context, exchange: Exchange, host: Host): void {
 async function serveError(error: unknown, context: Context, exchange: Exchange, host: Host): Promise<void> {
   const { response } = exchange
   if (!(error instanceof HttpError)) exchange.error = error
+  // The caller is told that it does not work, the log why.
+  else if (error.status >= 500 && error.cause !== undefined) exchange.error = error.cause
   if (response.headersSent) {
     // Half an answer must not look like a whole one.
     response.destroy()

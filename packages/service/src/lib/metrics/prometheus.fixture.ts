@@ -23,13 +23,16 @@ export function hasPrometheus(): boolean {
   return spawnSync('prometheus', ['--version']).status === 0 && spawnSync('promtool', ['--version']).status === 0
 }
 
-/** Starts Prometheus, which scrapes `target` (host and port) once a second. */
-export async function startPrometheus(target: string, features: readonly string[]): Promise<Prometheus> {
+/** Starts Prometheus, which scrapes each target (host and port) once a second. */
+export async function startPrometheus(
+  targets: string | readonly string[],
+  features: readonly string[] = [],
+): Promise<Prometheus> {
   const folder = mkdtempSync(join(tmpdir(), 'fairlead-prometheus-'))
   const config = join(folder, 'prometheus.yml')
   writeFileSync(
     config,
-    `global: { scrape_interval: 1s, scrape_timeout: 1s }\nscrape_configs:\n- job_name: kit\n  static_configs: [{ targets: ["${target}"] }]\n`,
+    `global: { scrape_interval: 1s, scrape_timeout: 1s }\nscrape_configs:\n- job_name: kit\n  static_configs: [{ targets: ${JSON.stringify([targets].flat())} }]\n`,
   )
   const child = spawn(
     'prometheus',
@@ -37,7 +40,7 @@ export async function startPrometheus(target: string, features: readonly string[
       `--config.file=${config}`,
       `--storage.tsdb.path=${join(folder, 'data')}`,
       '--web.listen-address=127.0.0.1:0',
-      `--enable-feature=${features.join(',')}`,
+      ...(features.length === 0 ? [] : [`--enable-feature=${features.join(',')}`]),
     ],
     { stdio: ['ignore', 'ignore', 'pipe'] },
   )
