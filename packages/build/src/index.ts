@@ -23,3 +23,5 @@ export type {
   ReportedSource,
 } from './lib/report.ts'
 export type { BuildEvent, BuildImageOptions, BuildResult, BuiltBase, BuiltLayer } from './lib/options.ts'
+export type { AllowedSecret } from './lib/secrets/allow.ts'
+export type { SecretFinding } from './lib/secrets/detect.ts'

@@ -1,5 +1,5 @@
 import { digestOf, hostPlatform, mediaTypes, parsePlatform, renderCanonicalJson, renderPlatform } from '@fairlead/oci'
-import type { Descriptor, ImageManifest } from '@fairlead/oci'
+import type { Descriptor, ImageConfig, ImageManifest } from '@fairlead/oci'
 
 import { resolveBase } from './base/base.ts'
 import type { Base } from './base/base.ts'
@@ -18,6 +18,7 @@ import type { BuildEvent, BuildImageOptions, BuildResult, BuiltLayer } from './o
 import { reportContents } from './report.ts'
 import type { BuildReport } from './report.ts'
 import { satisfiesEngines } from './source/engines.ts'
+import { checkConfig, checkFiles } from './secrets/check.ts'
 import { installDependencies } from './source/install.ts'
 import { dependencyClosure } from './source/lockfile.ts'
 import { pathBelow } from './source/project-path.ts'
@@ -129,9 +130,10 @@ class Build {
     const bundle = await this.#bundle(project, revision, created)
     const [externals, application] = await this.#together([
       this.#externals(project, bundle),
-      applicationEntries(project, bundle, created).then((entries) =>
-        writeLayer(this.#options.layout, entries, { mtimeSeconds: Math.floor(created.getTime() / 1000), signal }),
-      ),
+      applicationEntries(project, bundle, created).then(async (entries) => {
+        await checkFiles(project, entries, { cache: this.#cache, allowed: this.#options.allowSecrets })
+        return writeLayer(this.#options.layout, entries, { mtimeSeconds: Math.floor(created.getTime() / 1000), signal })
+      }),
     ])
     const layers: Layer[] = externals ? [{ ...externals, title: 'externals' }] : []
     return { project, layers: [...layers, { ...application, title: 'application' }], bundle, revision, created }
@@ -259,6 +261,7 @@ class Build {
       base: { name: parts.base.name, digest: parts.base.digest, config: parts.base.config },
       layers: parts.layers,
     })
+    await checkConfig(project, JSON.parse(text) as ImageConfig, { allowed: this.#options.allowSecrets })
     const bytes = Buffer.from(text)
     await layout.writeBlob(bytes, digestOf(bytes))
     const manifest: ImageManifest = {

@@ -2,6 +2,7 @@ import type { Descriptor, Digest } from '@fairlead/oci'
 import type { Layout } from '@fairlead/oci/layout'
 
 import type { BuildReport } from './report.ts'
+import type { AllowedSecret } from './secrets/allow.ts'
 
 /** What to build and where to put it. */
 export interface BuildImageOptions {
@@ -28,6 +29,8 @@ export interface BuildImageOptions {
   version?: string | undefined
   /** Time of creation written into the image; default: SOURCE_DATE_EPOCH, else the time of the commit, else 1970. */
   created?: Date | undefined
+  /** Values that look like credentials and may enter the image, beside those of the folder's `fairlead.secrets.yaml`. */
+  allowSecrets?: readonly AllowedSecret[] | undefined
   /** Environment read for SOURCE_DATE_EPOCH and given to npm, apt and git; default `process.env`. */
   env?: NodeJS.ProcessEnv | undefined
   signal?: AbortSignal | undefined
