@@ -245,7 +245,7 @@ export async function addReferrer(layout: Layout, subject: Descriptor, artifactT
 }
 
 /** A free port of this machine. */
-export async function freePort(): Promise<number> {
+async function freePort(): Promise<number> {
   const server = createTcpServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo

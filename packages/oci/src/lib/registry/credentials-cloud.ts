@@ -44,7 +44,7 @@ export async function loadCloudCredentials(
  * Artifact Registry and Container Registry take an access token as password. Application Default Credentials: the file
  * that `GOOGLE_APPLICATION_CREDENTIALS` names, that of `gcloud auth application-default login`, the metadata server.
  */
-export async function logInToGoogle(access: CloudAccess): Promise<Credentials | undefined> {
+async function logInToGoogle(access: CloudAccess): Promise<Credentials | undefined> {
   const password = await googleToken(access)
   return password === undefined ? undefined : { username: 'oauth2accesstoken', password }
 }

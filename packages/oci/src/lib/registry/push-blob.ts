@@ -20,6 +20,8 @@ export interface PushBlobOptions {
 const MONOLITHIC_BYTES = 4 << 20
 /** What is tried when the registry, or something before it, says that a request is too large. */
 const SMALLER_CHUNK_BYTES = 8 << 20
+/** The upload is forgotten, still busy with the request that broke off, too large for one request, elsewhere than we think. */
+const RESUMABLE = [404, 409, 413, 416]
 const CANCEL_TIMEOUT_MS = 2_000
 
 /** An upload under way at the registry. */
@@ -181,9 +183,9 @@ async function attempt(
   { signal, onMoved }: BlobTransfer,
 ): Promise<HttpAnswer> {
   try {
-    const answer = await client.send({ ...request, retries: 0, accept: [404, 413, 416], onSent: onMoved, signal })
+    const answer = await client.send({ ...request, retries: 0, accept: RESUMABLE, onSent: onMoved, signal })
     await answer.discard()
-    if (![404, 413, 416].includes(answer.status)) return answer
+    if (!RESUMABLE.includes(answer.status)) return answer
     const state = `it answered the upload with status ${answer.status}`
     throw new Interrupted(registryAnswer(withoutQuery(answer.url), state), answer.status, answer.status === 404)
   } catch (error) {

@@ -20,6 +20,7 @@ import { copyImage } from './copy.ts'
 import { pullTree } from './pull.ts'
 import { pushImage } from './push.ts'
 import { listReferrers } from './referrers.ts'
+import { serveRegistry } from './server/server.ts'
 
 const PROGRAMS = ['docker-registry', 'skopeo', 'openssl']
 /** "ada" with the password "pw". */
@@ -36,133 +37,167 @@ function reasonToSkip(): string | false {
 const run = promisify(execFile)
 const base = randomBytes(9 << 20)
 
-describe("the registry client and Debian's docker-registry", { skip: reasonToSkip(), timeout: 120_000 }, () => {
-  let work: string
-  let layout: Layout
-  let registry: DockerRegistry
+const kinds = [
+  { name: "Debian's docker-registry", hasReferrers: false, start: (dir: string) => startDockerRegistry(dir) },
+  { name: 'our registry', hasReferrers: true, start: startOurs },
+]
 
-  before(async () => {
-    work = await mkdtemp(join(tmpdir(), 'fairlead-registries-'))
-    layout = await openLayout(join(work, 'layout'))
-    registry = await startDockerRegistry(work)
-  })
-  after(async () => {
-    await registry[Symbol.asyncDispose]()
-    await rm(work, { recursive: true, force: true })
-  })
+/** With every right for everybody on this machine, as it is when nothing else is said. */
+async function startOurs(dir: string): Promise<DockerRegistry> {
+  const registry = await serveRegistry({ dir: join(dir, 'ours'), port: 0, collect: { everyMs: 0 } })
+  return { host: new URL(registry.url).host, [Symbol.asyncDispose]: () => registry[Symbol.asyncDispose]() }
+}
 
-  it('push and pull an index with referrers, which go by the tag there', async () => {
-    const index = await addIndex(layout, 'localhost/many:1', base)
-    const signature = await addReferrer(layout, index, 'application/x-signature')
-    const reference = `${registry.host}/many:1`
-    await pushImage('localhost/many:1', reference, { layout, withReferrers: true })
-    assert.deepEqual(
-      (await listReferrers(reference)).map(({ digest }) => digest),
-      [signature.digest],
-    )
-    const client = createRegistryClient()
-    const tags = await client.listTags({ registry: registry.host, repository: 'many' })
-    assert.deepEqual(tags.toSorted(), ['1', index.digest.replace(':', '-')])
+for (const { name, hasReferrers, start } of kinds)
+  describe(`the registry client and ${name}`, { skip: reasonToSkip(), timeout: 120_000 }, () => {
+    let work: string
+    let layout: Layout
+    let registry: DockerRegistry
 
-    const target = await openLayout(join(work, 'pulled'))
-    const pulled = await pullTree(reference, { layout: target, withReferrers: true })
-    assert.deepEqual([pulled.descriptor.digest, pulled.referrers], [index.digest, 1])
+    before(async () => {
+      work = await mkdtemp(join(tmpdir(), 'fairlead-registries-'))
+      layout = await openLayout(join(work, 'layout'))
+      registry = await start(work)
+    })
+    after(async () => {
+      await registry[Symbol.asyncDispose]()
+      await rm(work, { recursive: true, force: true })
+    })
 
-    await client.delete({ registry: registry.host, repository: 'many', digest: index.digest })
-    await assert.rejects(pullTree(reference, { layout: target }), { code: 'FAIRLEAD_OCI_REGISTRY_NOT_FOUND' })
-  })
+    it(`push and pull an index with referrers, by ${hasReferrers ? 'the registry' : 'the tag'}`, async () => {
+      const index = await addIndex(layout, 'localhost/many:1', base)
+      const signature = await addReferrer(layout, index, 'application/x-signature')
+      const reference = `${registry.host}/many:1`
+      await pushImage('localhost/many:1', reference, { layout, withReferrers: true })
+      assert.deepEqual(
+        (await listReferrers(reference)).map(({ digest }) => digest),
+        [signature.digest],
+      )
+      const client = createRegistryClient()
+      const tags = await client.listTags({ registry: registry.host, repository: 'many' })
+      assert.deepEqual(tags.toSorted(), ['1', ...(hasReferrers ? [] : [index.digest.replace(':', '-')])])
 
-  it('send the application layer only after a change, and mount between repositories', async () => {
-    await addImage(layout, 'localhost/app:1', [base, Buffer.from('app 1')])
-    const target = `${registry.host}/team/app`
-    const first = await pushImage('localhost/app:1', `${target}:1`, { layout, mountFrom: ['many'] })
-    assert.equal(first.blobs.mounted, 1)
-    await addImage(layout, 'localhost/app:2', [base, Buffer.from('app 2')])
-    const second = await pushImage('localhost/app:2', `${target}:2`, { layout })
-    assert.deepEqual(second.blobs, { moved: 2, mounted: 0, known: 1 })
-    assert.ok(second.movedBytes < 1_000 && second.requests <= 12, JSON.stringify(second))
-    const near = await copyImage(`${target}:2`, `${registry.host}/other/app:2`)
-    assert.deepEqual([near.blobs.moved, near.blobs.mounted], [0, 3])
-  })
+      const target = await openLayout(join(work, 'pulled'))
+      const pulled = await pullTree(reference, { layout: target, withReferrers: true })
+      assert.deepEqual([pulled.descriptor.digest, pulled.referrers], [index.digest, 1])
 
-  it('exchange images with skopeo in both directions', async () => {
-    const image = await addImage(layout, 'localhost/peer:1', [base, Buffer.from('peer')])
-    await pushImage('localhost/peer:1', `${registry.host}/peer:1`, { layout })
-    const quiet = ['copy', '--quiet', '--preserve-digests', '--src-tls-verify=false', '--dest-tls-verify=false']
-    await run('skopeo', [...quiet, `docker://${registry.host}/peer:1`, `oci:${join(work, 'skopeo')}:1`])
-    await run('skopeo', [...quiet, `oci:${join(work, 'skopeo')}:1`, `docker://${registry.host}/peer:skopeo`])
-    const back = await openLayout(join(work, 'back'))
-    const pulled = await pullTree(`${registry.host}/peer:skopeo`, { layout: back })
-    assert.equal(pulled.descriptor.digest, image.digest)
-  })
+      await client.delete({ registry: registry.host, repository: 'many', digest: index.digest })
+      await assert.rejects(pullTree(reference, { layout: target }), { code: 'FAIRLEAD_OCI_REGISTRY_NOT_FOUND' })
+    })
 
-  it('go on with an upload and a download that are cut', async () => {
-    const content = randomBytes(9 << 20)
-    await addImage(layout, 'localhost/cut:1', [content])
-    await using proxy = await startCuttingProxy(registry.host, 3 << 20, 2)
-    const client = createRegistryClient({ retryDelayMs: 5 })
-    const pushed = await pushImage('localhost/cut:1', `${proxy.host}/cut:1`, { layout, client })
-    assert.equal(proxy.cuts, 0)
-    // What the registry had not written down when the connection broke is sent again, the rest is not.
-    assert.ok(pushed.movedBytes < 2 * content.byteLength, String(pushed.movedBytes))
-    proxy.cuts = 2
-    const target = await openLayout(join(work, 'cut'))
-    const pulled = await pullTree(`${proxy.host}/cut:1`, { layout: target, client })
-    assert.equal(proxy.cuts, 0)
-    assert.equal(pulled.descriptor.digest, pushed.descriptor.digest)
-    assert.ok(pulled.movedBytes < content.byteLength + 10_000, String(pulled.movedBytes))
-  })
+    it('send the application layer only after a change, and mount between repositories', async () => {
+      await addImage(layout, 'localhost/app:1', [base, Buffer.from('app 1')])
+      const target = `${registry.host}/team/app`
+      const first = await pushImage('localhost/app:1', `${target}:1`, { layout, mountFrom: ['many'] })
+      assert.equal(first.blobs.mounted, 1)
+      await addImage(layout, 'localhost/app:2', [base, Buffer.from('app 2')])
+      const second = await pushImage('localhost/app:2', `${target}:2`, { layout })
+      assert.deepEqual(second.blobs, { moved: 2, mounted: 0, known: 1 })
+      assert.ok(second.movedBytes < 1_000 && second.requests <= 12, JSON.stringify(second))
+      const near = await copyImage(`${target}:2`, `${registry.host}/other/app:2`)
+      assert.deepEqual([near.blobs.moved, near.blobs.mounted], [0, 3])
+    })
 
-  it('let two push the same image at once', async () => {
-    await addImage(layout, 'localhost/twice:1', [randomBytes(5 << 20), Buffer.from('twice')])
-    const push = (): ReturnType<typeof pushImage> =>
-      pushImage('localhost/twice:1', `${registry.host}/twice:1`, { layout, client: createRegistryClient() })
-    const [one, two] = await Promise.all([push(), push()])
-    assert.equal(one.descriptor.digest, two.descriptor.digest)
-  })
+    it('exchange images with skopeo in both directions', async () => {
+      const image = await addImage(layout, 'localhost/peer:1', [base, Buffer.from('peer')])
+      await pushImage('localhost/peer:1', `${registry.host}/peer:1`, { layout })
+      const quiet = ['copy', '--quiet', '--preserve-digests', '--src-tls-verify=false', '--dest-tls-verify=false']
+      await run('skopeo', [...quiet, `docker://${registry.host}/peer:1`, `oci:${join(work, 'skopeo')}:1`])
+      await run('skopeo', [...quiet, `oci:${join(work, 'skopeo')}:1`, `docker://${registry.host}/peer:skopeo`])
+      const back = await openLayout(join(work, 'back'))
+      const pulled = await pullTree(`${registry.host}/peer:skopeo`, { layout: back })
+      assert.equal(pulled.descriptor.digest, image.digest)
+    })
 
-  it('log in with a password', async () => {
-    const dir = await mkdtemp(join(work, 'htpasswd-'))
-    const file = join(dir, 'htpasswd')
-    await writeFile(file, HTPASSWD)
-    await using closed = await startDockerRegistry(
-      dir,
-      `auth: { htpasswd: { realm: test, path: ${JSON.stringify(file)} } }`,
-    )
-    const target = `${closed.host}/team/app:1`
-    await assert.rejects(pushImage('localhost/app:1', target, { layout }), { code: 'FAIRLEAD_OCI_REGISTRY_DENIED' })
-    const client = createRegistryClient({ credentials: () => ({ username: 'ada', password: 'pw' }) })
-    await client.logIn(closed.host)
-    await pushImage('localhost/app:1', target, { layout, client })
-    const wrong = createRegistryClient({ credentials: () => ({ username: 'ada', password: 'no' }) })
-    await assert.rejects(wrong.logIn(closed.host), { code: 'FAIRLEAD_OCI_REGISTRY_DENIED' })
-  })
+    it('go on with an upload and a download that are cut', async () => {
+      const content = randomBytes(9 << 20)
+      await addImage(layout, 'localhost/cut:1', [content])
+      await using proxy = await startCuttingProxy(registry.host, 3 << 20, 2)
+      const client = createRegistryClient({ retryDelayMs: 5 })
+      const pushed = await pushImage('localhost/cut:1', `${proxy.host}/cut:1`, { layout, client })
+      assert.equal(proxy.cuts, 0)
+      // What the registry had not written down when the connection broke is sent again, the rest is not.
+      assert.ok(pushed.movedBytes < 2 * content.byteLength, String(pushed.movedBytes))
+      proxy.cuts = 2
+      const target = await openLayout(join(work, 'cut'))
+      const pulled = await pullTree(`${proxy.host}/cut:1`, { layout: target, client })
+      assert.equal(proxy.cuts, 0)
+      assert.equal(pulled.descriptor.digest, pushed.descriptor.digest)
+      assert.ok(pulled.movedBytes < content.byteLength + 10_000, String(pulled.movedBytes))
+    })
 
-  it('log in with tokens per repository', async () => {
-    const dir = await mkdtemp(join(work, 'token-'))
-    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-    const key = join(dir, 'key.pem')
-    const certificate = join(dir, 'certificate.pem')
-    await writeFile(key, privateKey.export({ type: 'pkcs8', format: 'pem' }))
-    await run('openssl', ['req', '-x509', '-key', key, '-out', certificate, '-subj', '/CN=tokens', '-days', '2'])
-    const der = execFileSync('openssl', ['x509', '-in', certificate, '-outform', 'DER']).toString('base64')
-    await using tokens = await startTokenServer(privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(), der)
-    const auth = { realm: `${tokens.origin}/token`, service: 'registry', issuer: 'tokens', rootcertbundle: certificate }
-    await using closed = await startDockerRegistry(dir, `auth: { token: ${JSON.stringify(auth)} }`)
-    const client = createRegistryClient({ credentials: () => ({ username: 'ada', password: 'pw' }) })
-    await pushImage('localhost/app:1', `${closed.host}/one:1`, { layout, client })
-    const mounted = await pushImage('localhost/app:2', `${closed.host}/two:1`, { layout, client, mountFrom: ['one'] })
-    assert.ok(mounted.blobs.mounted >= 1)
-    assert.ok(tokens.scopes.includes('repository:two:pull,push repository:one:pull'), tokens.scopes.join('\n'))
-    // A token of ten seconds counts for nine; so few are bought as there are repositories and rights.
-    assert.ok(tokens.scopes.length <= 8, tokens.scopes.join('\n'))
-    const pulled = await pullTree(`${closed.host}/two:1`, { layout: await openLayout(join(dir, 'pulled')), client })
-    assert.equal(pulled.descriptor.digest, mounted.descriptor.digest)
-    await assert.rejects(createRegistryClient().resolve({ registry: closed.host, repository: 'two', tag: '1' }), {
-      code: 'FAIRLEAD_OCI_REGISTRY_DENIED',
+    it('let two push the same image at once', async () => {
+      await addImage(layout, 'localhost/twice:1', [randomBytes(5 << 20), Buffer.from('twice')])
+      const push = (): ReturnType<typeof pushImage> =>
+        pushImage('localhost/twice:1', `${registry.host}/twice:1`, { layout, client: createRegistryClient() })
+      const [one, two] = await Promise.all([push(), push()])
+      assert.equal(one.descriptor.digest, two.descriptor.digest)
     })
   })
-})
+
+describe(
+  'the registry client and a docker-registry that wants to know who asks',
+  { skip: reasonToSkip(), timeout: 120_000 },
+  () => {
+    let work: string
+    let layout: Layout
+
+    before(async () => {
+      work = await mkdtemp(join(tmpdir(), 'fairlead-registries-'))
+      layout = await openLayout(join(work, 'layout'))
+      await addImage(layout, 'localhost/app:1', [base, Buffer.from('app 1')])
+      await addImage(layout, 'localhost/app:2', [base, Buffer.from('app 2')])
+    })
+    after(() => rm(work, { recursive: true, force: true }))
+
+    it('log in with a password', async () => {
+      const dir = await mkdtemp(join(work, 'htpasswd-'))
+      const file = join(dir, 'htpasswd')
+      await writeFile(file, HTPASSWD)
+      await using closed = await startDockerRegistry(
+        dir,
+        `auth: { htpasswd: { realm: test, path: ${JSON.stringify(file)} } }`,
+      )
+      const target = `${closed.host}/team/app:1`
+      await assert.rejects(pushImage('localhost/app:1', target, { layout }), { code: 'FAIRLEAD_OCI_REGISTRY_DENIED' })
+      const client = createRegistryClient({ credentials: () => ({ username: 'ada', password: 'pw' }) })
+      await client.logIn(closed.host)
+      await pushImage('localhost/app:1', target, { layout, client })
+      const wrong = createRegistryClient({ credentials: () => ({ username: 'ada', password: 'no' }) })
+      await assert.rejects(wrong.logIn(closed.host), { code: 'FAIRLEAD_OCI_REGISTRY_DENIED' })
+    })
+
+    it('log in with tokens per repository', async () => {
+      const dir = await mkdtemp(join(work, 'token-'))
+      const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+      const key = join(dir, 'key.pem')
+      const certificate = join(dir, 'certificate.pem')
+      await writeFile(key, privateKey.export({ type: 'pkcs8', format: 'pem' }))
+      await run('openssl', ['req', '-x509', '-key', key, '-out', certificate, '-subj', '/CN=tokens', '-days', '2'])
+      const der = execFileSync('openssl', ['x509', '-in', certificate, '-outform', 'DER']).toString('base64')
+      await using tokens = await startTokenServer(privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(), der)
+      const auth = {
+        realm: `${tokens.origin}/token`,
+        service: 'registry',
+        issuer: 'tokens',
+        rootcertbundle: certificate,
+      }
+      await using closed = await startDockerRegistry(dir, `auth: { token: ${JSON.stringify(auth)} }`)
+      const client = createRegistryClient({ credentials: () => ({ username: 'ada', password: 'pw' }) })
+      await pushImage('localhost/app:1', `${closed.host}/one:1`, { layout, client })
+      const mounted = await pushImage('localhost/app:2', `${closed.host}/two:1`, { layout, client, mountFrom: ['one'] })
+      assert.ok(mounted.blobs.mounted >= 1)
+      assert.ok(tokens.scopes.includes('repository:two:pull,push repository:one:pull'), tokens.scopes.join('\n'))
+      // A token of ten seconds counts for nine; so few are bought as there are repositories and rights.
+      assert.ok(tokens.scopes.length <= 8, tokens.scopes.join('\n'))
+      const pulled = await pullTree(`${closed.host}/two:1`, { layout: await openLayout(join(dir, 'pulled')), client })
+      assert.equal(pulled.descriptor.digest, mounted.descriptor.digest)
+      await assert.rejects(createRegistryClient().resolve({ registry: closed.host, repository: 'two', tag: '1' }), {
+        code: 'FAIRLEAD_OCI_REGISTRY_DENIED',
+      })
+    })
+  },
+)
 
 /** Passes bytes on and cuts the first `cuts` connections after `maxBytes` in one direction. */
 async function startCuttingProxy(

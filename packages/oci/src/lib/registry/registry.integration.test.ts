@@ -1,13 +1,9 @@
 import assert from 'node:assert/strict'
-import { execFileSync, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { execFileSync } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 
 import { compressGzip } from '../archive/gzip.ts'
 import { createTar } from '../archive/tar-writer.ts'
@@ -15,6 +11,8 @@ import { openLayout } from '../layout/layout.ts'
 import { digestOf } from '../spec/digest.ts'
 import { mediaTypes } from '../spec/media-types.ts'
 import { createRegistryClient } from './client.ts'
+import { startDockerRegistry } from './client.fixture.ts'
+import type { DockerRegistry } from './client.fixture.ts'
 import { pullImage } from './pull.ts'
 
 const PROGRAMS = ['docker-registry', 'skopeo']
@@ -31,15 +29,18 @@ function reasonToSkip(): string | false {
 describe("pullImage from Debian's docker-registry", { skip: reasonToSkip(), timeout: 60_000 }, () => {
   let work: string
   let host: string
-  let stop: () => Promise<void>
+  let registry: DockerRegistry
 
   before(async () => {
     work = await mkdtemp(join(tmpdir(), 'fairlead-registry-'))
-    host = `127.0.0.1:${await freePort()}`
-    stop = await startRegistry(work, host)
+    const htpasswd = join(work, 'htpasswd')
+    await writeFile(htpasswd, HTPASSWD)
+    const auth = `auth: { htpasswd: { realm: test, path: ${JSON.stringify(htpasswd)} } }`
+    registry = await startDockerRegistry(work, auth)
+    host = registry.host
   })
   after(async () => {
-    await stop()
+    await registry[Symbol.asyncDispose]()
     await rm(work, { recursive: true, force: true })
   })
 
@@ -78,34 +79,3 @@ describe("pullImage from Debian's docker-registry", { skip: reasonToSkip(), time
     })
   }
 })
-
-async function startRegistry(work: string, host: string): Promise<() => Promise<void>> {
-  await writeFile(join(work, 'htpasswd'), HTPASSWD)
-  const config = `version: 0.1
-log: { level: error }
-storage: { filesystem: { rootdirectory: ${JSON.stringify(join(work, 'storage'))} } }
-http: { addr: ${JSON.stringify(host)} }
-auth: { htpasswd: { realm: test, path: ${JSON.stringify(join(work, 'htpasswd'))} } }
-`
-  await writeFile(join(work, 'config.yml'), config)
-  const child = spawn('docker-registry', ['serve', join(work, 'config.yml')], { stdio: 'ignore' })
-  const client = createRegistryClient()
-  const deadline = Date.now() + 20_000
-  while (!(await client.isReachable(host, { timeoutMs: 1000 }))) {
-    if (child.exitCode !== null || Date.now() > deadline) throw new Error('docker-registry did not start')
-    await sleep(20)
-  }
-  return async () => {
-    child.kill()
-    if (child.exitCode === null) await once(child, 'close')
-  }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
