@@ -20,6 +20,7 @@ const containerPackages = [
 const testPackages = [
   { program: 'skopeo', package: 'skopeo' },
   { program: 'umoci', package: 'umoci' },
+  { program: 'buildah', package: 'buildah' },
   { program: 'kubectl', package: 'kubernetes-client' },
   { program: 'docker-registry', package: 'docker-registry' },
   { program: 'dig', package: 'bind9-dnsutils' },

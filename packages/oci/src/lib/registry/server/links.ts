@@ -48,18 +48,18 @@ export class Links {
 
   async addManifest(repository: string, digest: Digest, link: ManifestLink): Promise<void> {
     const path = this.#path(repository, '_manifests', digest)
-    await mkdir(dirname(path), { recursive: true })
-    await writeWhole(this.#ingestDir, async (file) => {
-      await file.writeFile(JSON.stringify(link))
-      return path
-    })
+    await inFolder(dirname(path), () =>
+      writeWhole(this.#ingestDir, async (file) => {
+        await file.writeFile(JSON.stringify(link))
+        return path
+      }),
+    )
   }
 
   /** Notes that a manifest refers to another one. Written before the link of the manifest, and only read beside it. */
   async addReferrer(repository: string, subject: Digest, digest: Digest): Promise<void> {
     const folder = this.#referrersOf(repository, subject)
-    await mkdir(folder, { recursive: true })
-    await (await open(join(folder, digest.replace(':', '-')), 'w')).close()
+    await inFolder(folder, async () => (await open(join(folder, digest.replace(':', '-')), 'w')).close())
   }
 
   referrers(repository: string, subject: Digest): Digest[] {
@@ -79,9 +79,10 @@ export class Links {
 
   async addBlob(repository: string, digest: Digest): Promise<void> {
     const path = this.#path(repository, '_blobs', digest)
-    await mkdir(dirname(path), { recursive: true })
-    await (await open(path, 'w')).close()
-    touch(path)
+    await inFolder(dirname(path), async () => {
+      await (await open(path, 'w')).close()
+      touch(path)
+    })
   }
 
   /** When the link was made or last renewed, in milliseconds. */
@@ -216,6 +217,18 @@ function namesIn(dir: string): string[] {
     return readdirSync(dir)
   } catch {
     return []
+  }
+}
+
+/** Makes the folder and acts in it, again when the collector took the folder away, empty as it was, in between. */
+async function inFolder(folder: string, act: () => Promise<void>): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await mkdir(folder, { recursive: true })
+      return await act()
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || attempt === 20) throw error
+    }
   }
 }
 
