@@ -2,6 +2,7 @@ import { constants, createHash, createPrivateKey, createPublicKey, generateKeyPa
 import type { KeyObject } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
+import { ed25519ph } from '@noble/curves/ed25519.js'
 
 import { keyUnusable } from '../errors.ts'
 import { openText, sealText } from './secretbox.ts'
@@ -108,8 +109,19 @@ function verificationKey(name: string, key: KeyObject): VerificationKey {
     pem: key.export({ type: 'spki', format: 'pem' }).toString(),
     verify(content, signature) {
       const padding = key.asymmetricKeyType === 'rsa' ? PADDING : {}
-      return verify(algorithm, content, { key, ...padding }, signature)
+      if (verify(algorithm, content, { key, ...padding }, signature)) return true
+      return key.asymmetricKeyType === 'ed25519' && verifyPrehashed(key, content, signature)
     },
+  }
+}
+
+/** Whether it is an Ed25519ph signature (RFC 8032, section 5.1), which cosign makes and `node:crypto` does not know. */
+function verifyPrehashed(key: KeyObject, content: Uint8Array, signature: Uint8Array): boolean {
+  const { x = '' } = key.export({ format: 'jwk' })
+  try {
+    return ed25519ph.verify(signature, content, Buffer.from(x, 'base64url'))
+  } catch {
+    return false
   }
 }
 
