@@ -57,6 +57,7 @@ export async function run<Uses extends ResourceMap>(
     log.info('service ready', {
       url: app.url,
       port: app.port,
+      admin_url: app.adminUrl === app.url ? undefined : app.adminUrl,
       startup_ms: Math.round(performance.now() - startedAt),
     })
     await aborted(stopping.signal)
