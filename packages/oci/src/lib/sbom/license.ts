@@ -1,7 +1,7 @@
-import { createRequire } from 'node:module'
+import licenseIds from 'spdx-license-ids/index.json' with { type: 'json' }
+import deprecatedIds from 'spdx-license-ids/deprecated.json' with { type: 'json' }
 
-const require = createRequire(import.meta.url)
-let known: ReadonlySet<string> | undefined
+const KNOWN = new Set<string>([...licenseIds, ...deprecatedIds])
 
 /** Exceptions that packages name after `WITH`; others make the text one that SPDX does not know. */
 const EXCEPTIONS = new Set([
@@ -27,12 +27,7 @@ export function readLicense(text: string | undefined): License | undefined {
 
 /** Whether the licence is one identifier of the SPDX list. */
 export function isLicenseId(text: string): boolean {
-  // Loaded when first asked: most commands write no bill.
-  known ??= new Set<string>([
-    ...(require('spdx-license-ids') as string[]),
-    ...(require('spdx-license-ids/deprecated') as string[]),
-  ])
-  return known.has(text)
+  return KNOWN.has(text)
 }
 
 /** Whether a text is a licence expression with known identifiers (SPDX 2.3, annex D). */
