@@ -8,13 +8,12 @@ import type { Inventory } from './component.ts'
 
 /**
  * What the lock file of a service folder gives it at run time. The bundle tells which of these packages really get into
- * the image: the others are `locked` only. Throws what `loadProject` throws.
+ * the image: the others are `locked` only; where it cannot be made, all count. Node.js and the base are not in here. Throws
+ * what `loadProject` throws.
  */
 export async function inventoryOfFolder(dir: string, signal?: AbortSignal): Promise<Inventory> {
   const project = await loadProject(dir)
-  const unknown = ['Node.js and packages of the operating system: scan the image for them']
   const present = await presentPackages(project, signal)
-  if (!present) unknown.push('which packages get into the bundle: it could not be made, so all locked ones count')
   const components = dependencyClosure(project.lock).flatMap((path) => {
     const entry = project.lock.packages.get(path)
     if (entry?.version === undefined || entry.link || !/(^|\/)node_modules\//.test(path)) return []
@@ -22,7 +21,7 @@ export async function inventoryOfFolder(dir: string, signal?: AbortSignal): Prom
     const presence = present && !present.has(path) ? ('locked' as const) : ('present' as const)
     return [{ ...npmComponent(name, entry.version, path), presence }]
   })
-  return { components, unknown }
+  return { components, unknown: [] }
 }
 
 async function presentPackages(project: Project, signal: AbortSignal | undefined): Promise<Set<string> | undefined> {
