@@ -4,7 +4,7 @@ import { listLeaves, renderEnvName, renderFlagName } from './names.ts'
 import type { ConfigKeyReport, ConfigOptions, ConfigProblem, ConfigReport, ConfigValues } from './options.ts'
 import { expectationOf } from './parse-value.ts'
 import { hidePassword, lookUp, resolveSpec } from './resolve.ts'
-import type { Issue } from './resolve.ts'
+import type { Issue, ResolveContext } from './resolve.ts'
 import { isSensitive } from './sensitive.ts'
 import { insideOf, isRecord, resolveReference } from './spec.ts'
 import type { ValueSpec } from './spec.ts'
@@ -16,11 +16,16 @@ export interface Evaluation extends ConfigReport {
   readonly value: unknown
 }
 
-/** Decides what a configuration is from the texts of its layers. Reads and changes nothing. */
-export async function evaluate(spec: ValueSpec, options: ConfigOptions, values: ConfigValues): Promise<Evaluation> {
+/** Decides what a configuration is from the texts of its layers. Reads nothing but the secrets they refer to, and changes nothing. */
+export async function evaluate(
+  spec: ValueSpec,
+  options: ConfigOptions,
+  values: ConfigValues,
+  readSecret?: ResolveContext['readSecret'],
+): Promise<Evaluation> {
   const layers = await readLayers(spec, options, values)
   const issues: Issue[] = []
-  const value = await resolveSpec(spec, layers.tree, { report: (issue) => issues.push(issue) })
+  const value = await resolveSpec(spec, layers.tree, { report: (issue) => issues.push(issue), readSecret })
   const problems = [...layers.problems, ...issues.map((issue) => toProblem(issue, options))]
   const isValid = problems.length === 0
   if (isValid) freeze(value)

@@ -14,6 +14,8 @@ import { countReloads } from './metrics.ts'
 import { findFrozenMounts } from './mounts.ts'
 import type { ConfigKeyReport, ConfigOptions, ConfigProblem, ConfigValues } from './options.ts'
 import { readSources } from './read.ts'
+import { createReferenceReader } from './references.ts'
+import type { ReferenceReader } from './references.ts'
 import type { ValueSpec } from './spec.ts'
 import { watchDirectories } from './watch.ts'
 import type { WatchOptions } from './watch.ts'
@@ -64,14 +66,14 @@ export interface Config<T> extends AsyncDisposable {
   /** The changes from now on, until `signal` aborts or the configuration is closed. Those nobody took yet become one. */
   changes(options?: { readonly signal?: AbortSignal | undefined }): AsyncIterable<ConfigChange<T>>
   /**
-   * Reads everything again now.
+   * Reads everything again now, secrets from what is kept of them.
    *
    * @throws {ConfigError} `FAIRLEAD_SERVICE_CONFIG` when that is not valid; the value stays as it was.
    */
   reload(): Promise<T>
   /** `degraded` while what is mounted is not valid and an older value is used. */
   health(): { readonly status: 'up' | 'degraded'; readonly error?: string }
-  /** Throws the error of the last reload, if it was refused: for `createHealth().addCheck`. */
+  /** Throws the error of the last reload, if it was refused, or that of a secret that cannot be read again: for `createHealth().addCheck`. */
   check(): void
 }
 
@@ -93,10 +95,12 @@ export async function openConfig<T>(
 ): Promise<Config<T>> {
   const { dir = definition.options.dir, files = definition.options.files } = options
   const given = { ...definition.options, dir, files }
-  const config = new OpenedConfig<T>(definition['~config'], given, options)
+  await using stack = new AsyncDisposableStack()
+  const config = stack.use(new OpenedConfig<T>(definition['~config'], given, options))
   await config.load()
   options.signal?.throwIfAborted()
   await config.follow()
+  stack.move()
   return config
 }
 
@@ -116,13 +120,20 @@ class OpenedConfig<T> implements Config<T> {
   #watching: Disposable | undefined
   #reloading: Promise<void> | undefined
   #isStale = false
+  /** Whether something may have changed that the texts do not show. */
+  #isForced = false
   #isClosed = false
+  readonly #references: ReferenceReader
 
   constructor(spec: ValueSpec, sources: ConfigOptions, options: OpenConfigOptions) {
     this.#spec = spec
     this.#sources = sources
     this.#options = options
     this.#count = countReloads(options.metrics)
+    this.#references = createReferenceReader(options, () => {
+      this.#isForced = true
+      void this.#refresh()
+    })
   }
 
   get value(): T {
@@ -194,23 +205,30 @@ class OpenedConfig<T> implements Config<T> {
   }
 
   async reload(): Promise<T> {
+    this.#isForced = this.#references.isUsed
     await this.#refresh()
     if (this.#refused) throw this.#refused
     return this.value
   }
 
   health(): { readonly status: 'up' | 'degraded'; readonly error?: string } {
-    return this.#refused ? { status: 'degraded', error: this.#refused.message } : { status: 'up' }
+    try {
+      this.check()
+      return { status: 'up' }
+    } catch (error) {
+      return { status: 'degraded', error: messageOf(error) }
+    }
   }
 
   check(): void {
     if (this.#refused) throw this.#refused
+    this.#references.check()
   }
 
   /** The first reading: what is wrong now is thrown. */
   async load(): Promise<void> {
     const values = await this.#read()
-    const found = await evaluate(this.#spec, this.#sources, values)
+    const found = await this.#evaluate(values)
     this.#fingerprint = fingerprintOf(values)
     for (const { message } of found.warnings) this.#options.log?.warn('configuration warning', { warning: message })
     if (!found.isValid) throw configInvalid('load', found.problems)
@@ -243,6 +261,11 @@ class OpenedConfig<T> implements Config<T> {
     for (const end of this.#ends) end()
     this.#listeners.clear()
     await this.#reloading
+    await this.#references[Symbol.asyncDispose]()
+  }
+
+  #evaluate(values: ConfigValues): Promise<Evaluation> {
+    return evaluate(this.#spec, this.#sources, values, (reference) => this.#references.read(reference))
   }
 
   /** One at a time; what happens meanwhile is looked at once more. */
@@ -265,8 +288,10 @@ class OpenedConfig<T> implements Config<T> {
   async #reloadOnce(): Promise<void> {
     const values = await this.#read()
     const fingerprint = fingerprintOf(values)
-    if (fingerprint === this.#fingerprint || this.#isClosed) return
-    const found = await evaluate(this.#spec, this.#sources, values)
+    const isForced = this.#isForced
+    if ((fingerprint === this.#fingerprint && !isForced) || this.#isClosed) return
+    this.#isForced = false
+    const found = await this.#evaluate(values)
     const vanished = this.#findVanished(values)
     if (this.#isClosed) return
     this.#fingerprint = fingerprint

@@ -1,5 +1,6 @@
 import { messageOf } from '../errors.ts'
 import type { StandardIssue } from '../http/schema.ts'
+import { isSecretReference, parseSecretReference } from '../secrets/reference.ts'
 import { Secret } from '../secrets/secret.ts'
 import { expectationOf, numberOf, parseScalar } from './parse-value.ts'
 import { isSensitive } from './sensitive.ts'
@@ -21,6 +22,8 @@ export interface Issue {
 
 export interface ResolveContext {
   report(issue: Issue): void
+  /** Reads what a secret value refers to (`vault://...`). Without it a reference is taken for what it will be. */
+  readonly readSecret?: ((reference: string) => Promise<Secret>) | undefined
 }
 
 /** The value that `spec` makes of a tree; every problem is reported, and then the result is of no use. */
@@ -31,7 +34,13 @@ export async function resolveSpec(
   path: readonly string[] = [],
 ): Promise<unknown> {
   const isNothing = given === undefined || (given.kind === 'scalar' && given.value === null)
-  const tree = isNothing ? defaultOf(spec) : given
+  let tree = isNothing ? defaultOf(spec) : given
+  if (spec.secret === true && isReference(tree)) {
+    const read = await readReference(tree, context, path)
+    if (read === undefined) return undefined
+    if (read instanceof Secret) return read
+    tree = read
+  }
   if (spec.kind === 'schema') return await resolveForeign(spec, tree, context, path)
   if (tree === undefined) {
     if (spec.optional === true) return undefined
@@ -49,10 +58,34 @@ export async function resolveSpec(
   return spec.secret === true && value !== undefined ? new Secret(value) : value
 }
 
+type Reference = Extract<Tree, { kind: 'scalar' }> & { readonly value: string }
+
+function isReference(tree: Tree | undefined): tree is Reference {
+  return tree?.kind === 'scalar' && typeof tree.value === 'string' && isSecretReference(tree.value)
+}
+
+/** The text a reference stands for, in its place. What it is may look like a reference again, and is none. */
+async function readReference(
+  tree: Reference,
+  context: ResolveContext,
+  path: readonly string[],
+): Promise<Tree | Secret | undefined> {
+  try {
+    parseSecretReference(tree.value)
+    if (context.readSecret === undefined) return new Secret(tree.value)
+    return { ...tree, value: (await context.readSecret(tree.value)).reveal(), isText: true }
+  } catch (error) {
+    // These messages name the reference, and never what it stands for.
+    const message = `refers to a secret that cannot be read: ${messageOf(error)}`
+    context.report({ kind: 'invalid', path, message, origin: tree.origin })
+    return undefined
+  }
+}
+
 /** What is wrong inside a secret is told without what is there. */
 function hiding(spec: ValueSpec, context: ResolveContext): ResolveContext {
   const message = `is a secret that is not as it should be, expected ${expectationOf(spec)}`
-  return { report: (issue) => context.report(issue.kind === 'invalid' ? { ...issue, message } : issue) }
+  return { ...context, report: (issue) => context.report(issue.kind === 'invalid' ? { ...issue, message } : issue) }
 }
 
 /** The default as a tree, for a value that is nowhere. */
@@ -171,6 +204,7 @@ async function resolveForeign(
 ): Promise<unknown> {
   let issueCount = 0
   const counting: ResolveContext = {
+    ...context,
     report(issue) {
       issueCount += 1
       context.report(issue)
