@@ -72,15 +72,19 @@ export function visibleCommands(): LazyCommand[] {
   return commands.filter(({ hidden }) => hidden !== true)
 }
 
-/** The command that the first one or two words name, and the words after it. Throws FAIRLEAD_CLI_USAGE. */
+/** The command that the first words name, the longest name first, and the words after it. Throws FAIRLEAD_CLI_USAGE. */
 function findCommand(words: readonly string[]): { command: LazyCommand; rest: readonly string[] } {
-  const [first = '', second = ''] = words.map((word) => (word === '--version' ? 'version' : word))
-  const byTwo = commands.find(({ name }) => name === `${first} ${second}`)
-  if (byTwo) return { command: byTwo, rest: words.slice(2) }
-  const byOne = commands.find(({ name }) => name === first)
-  if (byOne) return { command: byOne, rest: words.slice(1) }
+  const named = words.map((word) => (word === '--version' ? 'version' : word))
+  for (let count = Math.min(longestName, named.length); count > 0; count -= 1) {
+    const command = commands.find(({ name }) => name === named.slice(0, count).join(' '))
+    if (command) return { command, rest: words.slice(count) }
+  }
+  const [first = '', second = ''] = named
   throw unknownCommand(first, second)
 }
+
+/** Words in the longest name of a command. */
+const longestName = Math.max(...commands.map(({ name }) => name.split(' ').length))
 
 function unknownCommand(first: string, second: string): Error {
   const names = visibleCommands().map(({ name }) => name)

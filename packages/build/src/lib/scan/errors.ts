@@ -38,10 +38,3 @@ export function vexInvalid(path: string, state: string, cause?: unknown): Error 
     cause,
   })
 }
-
-export function scanTarget(target: string, state: string): Error {
-  return coded(`Cannot scan "${target}": ${state}`, {
-    code: 'FAIRLEAD_BUILD_SCAN_TARGET',
-    hint: 'Name an image of the local store (fairlead build prints its reference), or a folder with a package.json',
-  })
-}

@@ -16,6 +16,8 @@ export const build: Command = defineCommand({
   options: {
     platform: { type: 'string', value: 'OS/ARCH', help: 'linux/amd64 or linux/arm64; default: this machine' },
     base: { type: 'string', value: 'BASE', help: 'auto (default), debian or an image reference' },
+    'refresh-base': { type: 'boolean', help: 'assemble or resolve the base anew, for its fixes' },
+    node: { type: 'string', value: 'VERSION', help: 'version of Node.js in the images' },
     push: { type: 'string', value: 'REGISTRY[/PATH]', help: 'push the images there, such as ghcr.io/acme' },
     json: jsonOption,
   },
@@ -31,7 +33,8 @@ export const build: Command = defineCommand({
     prepareHomes(homes)
     const app = await loadApp(resolve(cwd, dir), { signal })
     using steps = terminal.steps()
-    const built = await buildServices(app, { homes, steps, platform, base, env, signal })
+    const news = { refreshBase: options['refresh-base'], nodeVersion: options.node }
+    const built = await buildServices(app, { homes, steps, platform, base, ...news, env, signal })
     for (const warning of built.flatMap(({ warnings }) => warnings)) terminal.note(warning)
     for (const line of describeBases(built)) terminal.note(line)
     const references = built.map(({ image }) => image.reference)

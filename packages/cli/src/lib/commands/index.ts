@@ -80,9 +80,29 @@ export const commands: readonly LazyCommand[] = [
     load: async () => (await import('./image-rm.ts')).imageRm,
   },
   {
+    name: 'image scan',
+    summary: 'look for known vulnerabilities in an image or a folder',
+    load: async () => (await import('./image-scan.ts')).imageScan,
+  },
+  {
+    name: 'image scan db import',
+    summary: 'import advisories, for scans without a network',
+    load: async () => (await import('./image-scan-db-import.ts')).imageScanDbImport,
+  },
+  {
+    name: 'image scan db status',
+    summary: 'tell which advisories there are, and how old they are',
+    load: async () => (await import('./image-scan-db-status.ts')).imageScanDbStatus,
+  },
+  {
     name: 'image fsck',
     summary: 'check an image store: every reference and every byte',
     load: async () => (await import('./image-fsck.ts')).imageFsck,
+  },
+  {
+    name: 'outdated',
+    summary: 'tell whether base, Node.js or dependencies of an app have newer versions or fixes',
+    load: async () => (await import('./outdated.ts')).outdated,
   },
   {
     name: 'registry serve',

@@ -34,6 +34,7 @@ export const registryServe: Command = defineCommand({
       value: 'REGISTRY',
       help: 'serve what this registry has too, and keep what was asked for',
     },
+    scan: { type: 'boolean', help: 'look for known vulnerabilities in what is pushed, and log them' },
     config: { type: 'string', value: 'FILE', help: 'further settings, JSON' },
     json: jsonOption,
   },
@@ -53,13 +54,14 @@ export const registryServe: Command = defineCommand({
       throw usage('Cannot use --tls-cert without --tls-key, or the other way round', 'Give both')
     }
     if (options.dir === undefined) prepareHomes(homes)
+    const storeDir = options.dir === undefined ? homes.images : resolve(cwd, options.dir)
     const { openClient } = await import('../image/registry.ts')
     const { serveRegistry } = await import('@fairlead/oci/server')
     await using registry = await serveRegistry({
       upstreamClient: openClient(env),
       ...(options.mirror === undefined ? {} : { upstreams: [{ prefix: '', registry: options.mirror }] }),
       ...settings,
-      dir: options.dir === undefined ? homes.images : resolve(cwd, options.dir),
+      dir: storeDir,
       port: parseInteger('port', options.port, 0, 65535) ?? defaultPort,
       host: options.host,
       htpasswd: options.htpasswd === undefined ? undefined : resolve(cwd, options.htpasswd),
@@ -67,8 +69,13 @@ export const registryServe: Command = defineCommand({
       plainHttp: options['plain-http'],
       ...(cert && key ? { tls: { cert: readInput(resolve(cwd, cert)), key: readInput(resolve(cwd, key)) } } : {}),
       onLog: (entry) => terminal.note(renderLogLine(entry)),
-      onPushed: ({ repository, digest, tags, user }) =>
-        terminal.note(renderLogLine({ level: 'info', msg: 'image pushed', repository, digest, tags, user })),
+      onPushed: async ({ repository, digest, mediaType, subject, tags, user }) => {
+        terminal.note(renderLogLine({ level: 'info', msg: 'image pushed', repository, digest, tags, user }))
+        if (!options.scan || subject !== undefined) return
+        const { scanPushed } = await import('../scan/pushed.ts')
+        const found = await scanPushed({ storeDir, digest, mediaType, repository, homes, signal })
+        if (found) terminal.note(renderLogLine({ msg: 'image scanned', repository, digest, ...found }))
+      },
     })
     const { url, address, dir } = registry
     // One line, so that a script can read it while the command goes on.

@@ -12,6 +12,10 @@ export interface BuildServicesOptions {
   readonly steps: Steps
   readonly platform?: string | undefined
   readonly base?: string | undefined
+  /** Assemble or resolve the base anew. */
+  readonly refreshBase?: boolean | undefined
+  /** Version of Node.js in the images. */
+  readonly nodeVersion?: string | undefined
   readonly env: NodeJS.ProcessEnv
   readonly signal: AbortSignal
 }
@@ -64,6 +68,8 @@ export async function buildServices(app: App, options: BuildServicesOptions): Pr
         cacheDir: options.homes.cache,
         platform: options.platform,
         base: options.base,
+        refreshBase: options.refreshBase,
+        nodeVersion: options.nodeVersion,
         version: service.version,
         env: options.env,
         signal,
