@@ -6,6 +6,7 @@ type Code =
   | 'FAIRLEAD_CLI_CONFIG_ABSENT'
   | 'FAIRLEAD_CLI_CONFIG_LOAD'
   | 'FAIRLEAD_CLI_HOME'
+  | 'FAIRLEAD_CLI_IMAGE_REFUSED'
   | 'FAIRLEAD_CLI_INIT'
   | 'FAIRLEAD_CLI_INPUT'
   | 'FAIRLEAD_CLI_NOT_FOUND'
@@ -109,6 +110,15 @@ export function inputUnreadable(file: string, state: string, cause?: unknown): E
     new Error(`Cannot read "${file}": ${state}`, { cause }),
     'FAIRLEAD_CLI_INPUT',
     'Check the path and what is in it',
+  )
+}
+
+/** An image may not run by a policy. */
+export function imageNotAllowed(reference: string, state: string): Error {
+  return withCode(
+    new Error(`Cannot allow image "${reference}": ${state}`),
+    'FAIRLEAD_CLI_IMAGE_REFUSED',
+    'Sign it with fairlead image sign, or change the policy',
   )
 }
 

@@ -5,6 +5,7 @@ import { createKubeClient, createKubeconfig, renderKubeconfig } from '@fairlead/
 import type { KubeClient } from '@fairlead/kube'
 import { openLayout } from '@fairlead/oci/layout'
 import { pullImage } from '@fairlead/oci/registry'
+import type { ImagePolicy } from '@fairlead/oci/sign'
 import { requireOciRuntime } from '@fairlead/oci/runtime'
 import { createApiServer } from './apiserver/server.ts'
 import type { ApiServer } from './apiserver/server.ts'
@@ -36,6 +37,8 @@ export interface ClusterOptions {
   readonly durability?: Durability | undefined
   /** Default `auto`. */
   readonly runtime?: RuntimeChoice | undefined
+  /** Which images may run: containers of others are not started, and an event of the pod says why. Default: all. */
+  readonly imagePolicy?: ImagePolicy | undefined
   /** Name of the node and prefix of nothing else. Default: the host's name. */
   readonly nodeName?: string | undefined
   /** Aborts the start; a cluster that runs is stopped by {@link Cluster.close}. */
@@ -161,6 +164,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     runtime: network.plan.mode === 'namespaces' ? 'runc' : 'process',
     network,
     pull: async (reference, { signal: pulling }) => void (await pullImage(reference, { layout, signal: pulling })),
+    imagePolicy: options.imagePolicy,
     clusterDns: network.plan.mode === 'namespaces' ? services.nameServer : '',
     onError: fault('node'),
   })

@@ -112,7 +112,7 @@ export async function loadNodeVersions(options: {
 /** A distribution's Node.js uses libraries of the system, which the official one does not have. */
 function ownVersions(version: string): Record<string, string> | undefined {
   const variables = process.config.variables as unknown as Readonly<Record<string, unknown>>
-  const isShared = Object.entries(variables).some(([name, value]) => /^node_shared_/.test(name) && value === true)
+  const isShared = Object.entries(variables).some(([name, value]) => name.startsWith('node_shared_') && value === true)
   if (process.versions.node !== version || isShared) return undefined
   return definedOnly(process.versions)
 }

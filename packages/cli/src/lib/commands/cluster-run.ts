@@ -16,6 +16,7 @@ import {
 import { claimCluster } from '../embedded/process.ts'
 import { type StartMessage, toFailed } from '../embedded/run.ts'
 import { portInUse } from '../errors.ts'
+import { loadImagePolicy } from '../image/signing.ts'
 import { parseChoice, parseInteger } from '../parse-command.ts'
 import { describeHolder, findPortHolder, probePort } from '../ports.ts'
 
@@ -30,9 +31,10 @@ export const clusterRun: Command = defineCommand({
     port: { type: 'string', value: 'N', help: 'port of the API server' },
     runtime: { type: 'string', value: 'KIND', help: 'auto, runc or process' },
     durability: { type: 'string', value: 'MODE', help: 'strict, relaxed or memory' },
+    'image-policy': { type: 'string', value: 'FILE', help: 'which images may run' },
   },
   examples: [{ command: 'fairlead cluster run', text: 'in the foreground, to see its log' }],
-  async run({ options, homes, cwd, terminal, signal }) {
+  async run({ options, homes, env, cwd, terminal, signal }) {
     const dir = options.dir ?? homes.cluster(defaultCluster)
     const files = clusterFiles(isAbsolute(dir) ? dir : resolve(cwd, dir))
     const scope = AbortSignal.any([signal, starterGone()])
@@ -41,6 +43,7 @@ export const clusterRun: Command = defineCommand({
     const choices: ClusterChoices = {
       runtime: parseChoice('runtime', options.runtime, runtimes),
       durability: parseChoice('durability', options.durability, durabilities),
+      imagePolicy: options['image-policy'] === undefined ? undefined : resolve(cwd, options['image-policy']),
     }
     using claim = claimCluster(files, choices)
     if (!claim) return await tell({ type: 'taken' }, 1)
@@ -48,11 +51,14 @@ export const clusterRun: Command = defineCommand({
     try {
       const port = await choosePort(parseInteger('port', options.port, 1, 65535), readSettings(files).port)
       const { startCluster } = await import('@fairlead/cluster')
+      const { imagePolicy, ...rest } = choices
+      const policy = imagePolicy === undefined ? undefined : await loadImagePolicy(imagePolicy, env)
       cluster = await startCluster({
         dir: files.data,
         imagesDir: options.images ?? homes.images,
         port,
-        ...choices,
+        ...rest,
+        imagePolicy: policy,
         signal: scope,
         onLog: log,
       })

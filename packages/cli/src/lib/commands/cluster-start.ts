@@ -1,7 +1,9 @@
+import { resolve } from 'node:path'
 import { type Command, defineCommand, jsonOption } from '../command.ts'
 import { embeddedFiles, ensureCluster, isRunBy } from '../embedded/cluster.ts'
 import { type ClusterChoices, type ClusterProcess, describeRuntime, durabilities, runtimes } from '../embedded/files.ts'
 import { prepareHomes } from '../homes.ts'
+import { imagePolicyOption, loadImagePolicy } from '../image/signing.ts'
 import { parseChoice, parseInteger } from '../parse-command.ts'
 
 /** `fairlead cluster start` */
@@ -18,28 +20,36 @@ export const clusterStart: Command = defineCommand({
       value: 'MODE',
       help: 'strict (default: nothing acknowledged is lost), relaxed or memory',
     },
+    'image-policy': imagePolicyOption,
     json: jsonOption,
   },
   examples: [
     { command: 'fairlead cluster start', text: 'start, or find it running' },
+    { command: 'fairlead cluster start --image-policy images.yaml', text: 'only images that are signed may run' },
     { command: 'fairlead cluster start --port 6443', text: 'at a port of your choice' },
   ],
-  async run({ options, homes, terminal, signal }) {
+  async run({ options, homes, env, cwd, terminal, signal }) {
     const port = parseInteger('port', options.port, 1, 65535)
     const runtime = parseChoice('runtime', options.runtime, runtimes)
     const durability = parseChoice('durability', options.durability, durabilities)
+    const policyFile = options['image-policy']
+    const imagePolicy = policyFile === undefined ? undefined : resolve(cwd, policyFile)
+    // Told here and not in the log of the background process.
+    if (imagePolicy !== undefined) await loadImagePolicy(imagePolicy, env)
     prepareHomes(homes)
     using steps = terminal.steps()
     const step = steps.start('cluster')
-    const started = await ensureCluster({ homes, port, runtime, durability, signal }).catch((error: unknown) => {
-      step.fail()
-      throw error
-    })
+    const started = await ensureCluster({ homes, port, runtime, durability, imagePolicy, signal }).catch(
+      (error: unknown) => {
+        step.fail()
+        throw error
+      },
+    )
     const { url, pid, runtime: used } = started.process
     step.done(
       `${started.isStarted ? 'started' : 'runs already'} at ${url}, pods as ${describeRuntime(started.process)}`,
     )
-    const ignored = started.isStarted ? [] : listIgnored({ port, runtime, durability }, started.process)
+    const ignored = started.isStarted ? [] : listIgnored({ port, runtime, durability, imagePolicy }, started.process)
     if (ignored.length > 0) {
       terminal.note(`it is left as it is; ${ignored.join(' and ')} can be had after fairlead cluster stop`)
     }
@@ -51,7 +61,7 @@ export const clusterStart: Command = defineCommand({
 
 /** The options that were asked for and that the running cluster does not have. */
 export function listIgnored(
-  { port, runtime, durability }: ClusterChoices & { readonly port?: number | undefined },
+  { port, runtime, durability, imagePolicy }: ClusterChoices & { readonly port?: number | undefined },
   running: ClusterProcess,
 ): string[] {
   const ignored: string[] = []
@@ -59,5 +69,8 @@ export function listIgnored(
   if (runtime !== undefined && !isRunBy(running, runtime)) ignored.push(`--runtime ${runtime}`)
   const used = running.choices?.durability ?? 'strict'
   if (durability !== undefined && durability !== used) ignored.push(`--durability ${durability}`)
+  if (imagePolicy !== undefined && imagePolicy !== running.choices?.imagePolicy) {
+    ignored.push(`--image-policy ${imagePolicy}`)
+  }
   return ignored
 }

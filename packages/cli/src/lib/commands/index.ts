@@ -80,6 +80,31 @@ export const commands: readonly LazyCommand[] = [
     load: async () => (await import('./image-rm.ts')).imageRm,
   },
   {
+    name: 'image sbom',
+    summary: 'print the bill of materials of an image',
+    load: async () => (await import('./image-sbom.ts')).imageSbom,
+  },
+  {
+    name: 'image sign',
+    summary: 'sign an image with a key',
+    load: async () => (await import('./image-sign.ts')).imageSign,
+  },
+  {
+    name: 'image attest',
+    summary: 'sign statements about an image: SBOMs, provenance, scans',
+    load: async () => (await import('./image-attest.ts')).imageAttest,
+  },
+  {
+    name: 'image verify',
+    summary: 'verify who signed an image, or whether it may run',
+    load: async () => (await import('./image-verify.ts')).imageVerify,
+  },
+  {
+    name: 'image keygen',
+    summary: 'make a pair of keys to sign images with',
+    load: async () => (await import('./image-keygen.ts')).imageKeygen,
+  },
+  {
     name: 'image scan',
     summary: 'look for known vulnerabilities in an image or a folder',
     load: async () => (await import('./image-scan.ts')).imageScan,
@@ -93,6 +118,11 @@ export const commands: readonly LazyCommand[] = [
     name: 'image scan db status',
     summary: 'tell which advisories there are, and how old they are',
     load: async () => (await import('./image-scan-db-status.ts')).imageScanDbStatus,
+  },
+  {
+    name: 'image prune',
+    summary: 'remove old images by a lifecycle policy; shows what would go first',
+    load: async () => (await import('./image-prune.ts')).imagePrune,
   },
   {
     name: 'image fsck',
@@ -118,6 +148,16 @@ export const commands: readonly LazyCommand[] = [
     name: 'logout',
     summary: 'forget the log-in at a registry',
     load: async () => (await import('./logout.ts')).logout,
+  },
+  {
+    name: 'eject dockerfile',
+    summary: 'write a Dockerfile and .dockerignore for each service',
+    load: async () => (await import('./eject-dockerfile.ts')).ejectDockerfile,
+  },
+  {
+    name: 'eject compose',
+    summary: 'write a compose file for an app and the databases it needs',
+    load: async () => (await import('./eject-compose.ts')).ejectCompose,
   },
   {
     name: 'config check',

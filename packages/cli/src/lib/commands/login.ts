@@ -1,9 +1,9 @@
-import type { ReadStream } from 'node:tty'
 import { createKeychain, createRegistryClient } from '@fairlead/oci/registry'
 import type { Credentials } from '@fairlead/oci/registry'
 import { type Command, defineCommand } from '../command.ts'
 import { usage } from '../errors.ts'
 import { insecureOption, parseRegistry } from '../image/registry.ts'
+import { askSecret } from '../terminal/ask.ts'
 
 const maxPasswordBytes = 64 * 1024
 
@@ -79,7 +79,7 @@ async function readPassword(
   }
   const text = isPiped
     ? await readAll(stdin, signal)
-    : await ask(stdin, `password of ${username} at ${registry}: `, signal)
+    : await askSecret(stdin, `password of ${username} at ${registry}: `, signal)
   const password = text.replace(/\r?\n$/, '')
   if (password === '') throw usage('Cannot run "fairlead login": the password is empty', 'Check what is piped to stdin')
   return password
@@ -98,25 +98,4 @@ async function readAll(stdin: NodeJS.ReadStream, signal: AbortSignal): Promise<s
   }
   signal.throwIfAborted()
   return Buffer.concat(chunks).toString()
-}
-
-/** One line without echo. */
-async function ask(stdin: ReadStream, question: string, signal: AbortSignal): Promise<string> {
-  process.stderr.write(question)
-  stdin.setRawMode(true)
-  try {
-    let line = ''
-    for await (const chunk of stdin as AsyncIterable<Buffer>) {
-      for (const character of chunk.toString()) {
-        if (character === '\r' || character === '\n' || character === '\u0004') return line
-        if (character === '\u0003') process.kill(process.pid, 'SIGINT')
-        else line = character === '\u007F' ? line.slice(0, -1) : line + character
-      }
-      signal.throwIfAborted()
-    }
-    return line
-  } finally {
-    stdin.setRawMode(false)
-    process.stderr.write('\n')
-  }
 }

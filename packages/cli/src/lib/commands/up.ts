@@ -9,11 +9,13 @@ import { describeRuntime } from '../embedded/files.ts'
 import { watchForEnd } from '../embedded/process.ts'
 import { clusterGone } from '../errors.ts'
 import { prepareHomes } from '../homes.ts'
+import { imagePolicyOption, loadImagePolicy, openSigningKey } from '../image/signing.ts'
 import { parseTimeout } from '../parse-command.ts'
 import { connectTarget } from '../target.ts'
 import type { Step, Steps } from '../terminal/steps.ts'
 import { renderDuration } from '../terminal/text.ts'
 import { buildServices, type BuiltService, checkBase, describeBases } from '../up/build-services.ts'
+import { checkAllowed, checkPolicyInUse } from '../up/image-policy.ts'
 import { settlePublicPorts } from '../up/preflight.ts'
 import { settleTogether } from '../up/settle.ts'
 
@@ -29,6 +31,8 @@ export const up: Command = defineCommand({
     detach: { type: 'boolean', help: 'do not wait until the services are ready' },
     timeout: { type: 'string', value: 'TIME', help: 'how long to wait for readiness, such as 90s; default 2m' },
     base: { type: 'string', value: 'BASE', help: 'what images stand on: auto (default), debian or a reference' },
+    'sign-key': { type: 'string', value: 'KEY', help: 'sign the images with this private key, a file or env://NAME' },
+    'image-policy': imagePolicyOption,
     json: jsonOption,
   },
   examples: [
@@ -40,6 +44,10 @@ export const up: Command = defineCommand({
     const { context, base } = options
     const deadlineMs = parseTimeout('timeout', options.timeout)
     checkBase(base)
+    const { 'sign-key': keySource, 'image-policy': policyFile } = options
+    const imagePolicy = policyFile === undefined ? undefined : resolve(cwd, policyFile)
+    if (imagePolicy !== undefined) await loadImagePolicy(imagePolicy, env)
+    const signKey = keySource === undefined ? undefined : await openSigningKey('up', keySource, { env, cwd, signal })
     prepareHomes(homes)
     const loaded = await loadApp(resolve(cwd, dir), { signal })
     const app = context === undefined ? await settlePublicPorts(loaded, homes, signal) : loaded
@@ -52,10 +60,11 @@ export const up: Command = defineCommand({
       try {
         const target = context === undefined ? startEmbedded : connectContext
         const [built, client] = await settleTogether(signal, [
-          (scope) => buildServices(app, { homes, steps, base, env, signal: scope }),
+          (scope) => buildServices(app, { homes, steps, base, env, signKey, signal: scope }),
           (scope) => target(steps, scope),
         ])
         using watch = cluster && watchForEnd(cluster.process, () => clusterGone(embeddedFiles(homes).log))
+        await checkAllowed(built, cluster?.process.choices?.imagePolicy, { homes, env })
         const scope = watch ? AbortSignal.any([signal, watch.signal]) : signal
         const { detach } = options
         delivered = await deliver({ app, built, client, steps, deadlineMs, detach, signal: scope, onApply })
@@ -70,7 +79,8 @@ export const up: Command = defineCommand({
     async function startEmbedded(steps: Steps, scope: AbortSignal): Promise<KubeClient> {
       const step = steps.start('cluster')
       try {
-        cluster = await ensureCluster({ homes, signal: scope })
+        cluster = await ensureCluster({ homes, imagePolicy, signal: scope })
+        checkPolicyInUse(imagePolicy, cluster)
         const how = cluster.isStarted ? 'started' : 'running'
         step.done(`${how} at ${cluster.process.url}, pods as ${describeRuntime(cluster.process)}`)
         return connectEmbedded(homes)

@@ -97,7 +97,7 @@ export function removeCluster(homes: Homes): boolean {
  * next process takes them over. Throws FAIRLEAD_CLI_USAGE where both cannot be had.
  */
 export function keepChoices(asked: ClusterChoices, died: ClusterProcess | undefined): ClusterChoices {
-  const { runtime, durability } = asked
+  const { runtime, durability, imagePolicy } = asked
   if (died && runtime !== undefined && !isRunBy(died, runtime)) {
     throw usage(
       `Cannot use "--runtime ${runtime}": the cluster died, and its pods still run as ${describeRuntime(died)}`,
@@ -107,6 +107,7 @@ export function keepChoices(asked: ClusterChoices, died: ClusterProcess | undefi
   return {
     runtime: runtime ?? died?.choices?.runtime,
     durability: durability ?? died?.choices?.durability,
+    imagePolicy: imagePolicy ?? died?.choices?.imagePolicy,
   }
 }
 
@@ -140,7 +141,7 @@ async function waitForReady(
 const main = fileURLToPath(import.meta.resolve('fairlead/main'))
 
 async function launch(files: ClusterFiles, options: StartOptions): Promise<RunningCluster> {
-  const { homes, port, runtime, durability, signal } = options
+  const { homes, port, runtime, durability, imagePolicy, signal } = options
   signal.throwIfAborted()
   const child = spawnDetached(files, [
     'cluster',
@@ -150,6 +151,7 @@ async function launch(files: ClusterFiles, options: StartOptions): Promise<Runni
     ...(port === undefined ? [] : [`--port=${port}`]),
     ...(runtime === undefined ? [] : [`--runtime=${runtime}`]),
     ...(durability === undefined ? [] : [`--durability=${durability}`]),
+    ...(imagePolicy === undefined ? [] : [`--image-policy=${imagePolicy}`]),
   ])
   try {
     const message = await nextMessage(child, files, AbortSignal.any([signal, AbortSignal.timeout(startDeadlineMs)]))

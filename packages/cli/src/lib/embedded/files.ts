@@ -48,6 +48,8 @@ export const durabilities = ['strict', 'relaxed', 'memory'] as const
 export interface ClusterChoices {
   readonly runtime?: (typeof runtimes)[number] | undefined
   readonly durability?: (typeof durabilities)[number] | undefined
+  /** File of the image policy. */
+  readonly imagePolicy?: string | undefined
 }
 
 /** `runc 1.1.5`, and why it is not a container runtime when it is none. */

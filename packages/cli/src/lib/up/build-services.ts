@@ -3,6 +3,8 @@ import type { BuildResult } from '@fairlead/build'
 import type { App, AppService } from '@fairlead/delivery/app'
 import { parseReference } from '@fairlead/oci'
 import { openLayout } from '@fairlead/oci/layout'
+import { openLayoutHome, signImage } from '@fairlead/oci/sign'
+import type { SigningKey } from '@fairlead/oci/sign'
 import type { Homes } from '../homes.ts'
 import type { Steps } from '../terminal/steps.ts'
 import { renderSize } from '../terminal/text.ts'
@@ -12,6 +14,8 @@ export interface BuildServicesOptions {
   readonly steps: Steps
   readonly platform?: string | undefined
   readonly base?: string | undefined
+  /** Signs the images. */
+  readonly signKey?: SigningKey | undefined
   /** Assemble or resolve the base anew. */
   readonly refreshBase?: boolean | undefined
   /** Version of Node.js in the images. */
@@ -35,6 +39,7 @@ export interface BuiltService {
 export async function buildServices(app: App, options: BuildServicesOptions): Promise<BuiltService[]> {
   // Loaded here and not above: the builder brings a bundler, which a call for the help does not need.
   const { buildImage } = await import('@fairlead/build')
+  const { attachDocuments } = await import('@fairlead/build/sbom')
   const layout = await openLayout(options.homes.images)
   const controller = new AbortController()
   const signal = AbortSignal.any([options.signal, controller.signal])
@@ -78,6 +83,12 @@ export async function buildServices(app: App, options: BuildServicesOptions): Pr
           else if (event.state === 'started') step.update(event.message)
         },
       })
+      await attachDocuments(layout, image, {
+        cacheDir: options.homes.cache,
+        builder: options.env['FAIRLEAD_BUILDER'],
+        signal,
+      })
+      if (options.signKey) await signImage(await openLayoutHome(layout, image.reference), { key: options.signKey })
       step.done(`${image.reference}, ${renderSize(image.sizeBytes)}, ${image.changed ? 'new' : 'unchanged'}`)
       return { service: service.name, image, warnings }
     } catch (error) {
@@ -94,7 +105,11 @@ export function checkBase(base: string | undefined): void {
 
 /** A line per base, for services mostly share one: `base: Debian GNU/Linux 12 (bookworm), assembled ...`. */
 export function describeBases(built: readonly BuiltService[]): string[] {
-  const origins = { debian: 'assembled from Debian packages', registry: 'from its registry' }
+  const origins = {
+    debian: 'assembled from Debian packages',
+    scratch: 'libraries of Debian packages',
+    registry: 'from its registry',
+  }
   const bases = built.map(({ image: { base, nodeVersion } }) => {
     const [name = base.detail] = base.detail.split(': ')
     return `base: ${name}, ${origins[base.kind]}; Node.js ${nodeVersion}`

@@ -1,5 +1,6 @@
 import { parseReference, renderReference } from '@fairlead/oci'
 import type { Layout, ResolvedImage } from '@fairlead/oci/layout'
+import type { AdmitImage } from '@fairlead/oci/sign'
 import type { Container } from '@fairlead/kube/types/core-v1'
 
 import { imageMissing } from '../errors.ts'
@@ -17,17 +18,42 @@ export interface FoundImage {
 
 /** Why a container has no image yet; `reason` is what its status shows. */
 export interface ImageTrouble {
-  readonly reason: 'ErrImagePull' | 'ErrImageNeverPull' | 'InvalidImageName'
+  readonly reason: 'ErrImagePull' | 'ErrImageNeverPull' | 'InvalidImageName' | 'SignatureValidationFailed'
   readonly error: Error
   /** A registry was asked: it is to be left in peace for longer than the local store. */
   readonly wasAsked?: boolean | undefined
+}
+
+/** How images come to a node, and which of them it takes. */
+export interface ImageSources {
+  readonly layout: Layout
+  readonly pull?: PullImage | undefined
+  /** Throws for an image that may not run; default: all may. */
+  readonly admit?: AdmitImage | undefined
+}
+
+/** Finds the image of a container, and holds it against the policy of the node. */
+export async function prepareImage(
+  container: Container,
+  { layout, pull, admit }: ImageSources,
+  signal: AbortSignal,
+): Promise<FoundImage | ImageTrouble> {
+  const found = await findImage(container, layout, pull, signal)
+  if ('reason' in found || !admit) return found
+  try {
+    await admit(container.image ?? '', found.image.descriptor.digest, signal)
+    return found
+  } catch (error) {
+    const refusal = error instanceof Error ? error : new Error(String(error))
+    return { reason: 'SignatureValidationFailed', error: refusal, wasAsked: !found.imageId.startsWith('localhost/') }
+  }
 }
 
 /**
  * Finds the image of a container: in the local content store, else by `pull` where the policy allows. Images under
  * `localhost/` are never pulled: they exist on this machine or not at all.
  */
-export async function findImage(
+async function findImage(
   container: Container,
   layout: Layout,
   pull: PullImage | undefined,

@@ -10,6 +10,8 @@ import type { ConfigMap, Node, Pod, Secret } from '@fairlead/kube/types/core-v1'
 import { openLayout } from '@fairlead/oci/layout'
 import type { Layout } from '@fairlead/oci/layout'
 import { pullImage } from '@fairlead/oci/registry'
+import { createAdmission } from '@fairlead/oci/sign'
+import type { ImagePolicy } from '@fairlead/oci/sign'
 import { openRuntime } from '@fairlead/oci/runtime'
 import type { ContainerRuntime } from '@fairlead/oci/runtime'
 
@@ -46,6 +48,8 @@ export interface NodeOptions {
   readonly clusterDomain?: string | undefined
   /** Brings images that are not in the layout. Default: from their registry, anonymously. */
   readonly pull?: PullImage | undefined
+  /** Which images may run; default: all. */
+  readonly imagePolicy?: ImagePolicy | undefined
   /** Stops the agent, as {@link NodeAgent.stop} with `stopPods` as given here does. */
   readonly signal?: AbortSignal | undefined
   /** What becomes of the pods when `signal` aborts. Default false: they go on and are adopted by the next agent. */
@@ -147,6 +151,7 @@ class Agent implements NodeAgent {
       records,
       events,
       onError,
+      admit: options.imagePolicy && createAdmission({ policy: options.imagePolicy, layout }),
       pull: options.pull ?? (async (reference, { signal }) => void (await pullImage(reference, { layout, signal }))),
       pods: client.resource('v1/Pod'),
       sources: createSources(client),

@@ -4,7 +4,6 @@ import { randomBytes } from 'node:crypto'
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ContainerRuntime } from '@fairlead/oci/runtime'
-import type { Layout } from '@fairlead/oci/layout'
 import { isConflict, isNotFound } from '@fairlead/kube'
 import type { ResourceClient } from '@fairlead/kube'
 import type { Clock, EventRecorder } from '@fairlead/kube/controller'
@@ -19,8 +18,8 @@ import { LONG_RUN_MS, crashBackoffMs, decide } from './decide.ts'
 import type { ContainerPhase, ContainerView, Ending, PodView, Step } from './decide.ts'
 import { createEnvironment } from './environment.ts'
 import type { PodPlace } from './environment.ts'
-import { findImage } from './images.ts'
-import type { PullImage } from './images.ts'
+import { prepareImage } from './images.ts'
+import type { ImageSources } from './images.ts'
 import { hostnameOf, renderHosts, renderResolvConf } from './name-files.ts'
 import { containersOf, fingerprintOf, knownStatus, uidOf } from './pod.ts'
 import type { PodContainer } from './pod.ts'
@@ -34,17 +33,15 @@ import { mountVolumes, refreshVolumes, unmountVolumes } from './volumes.ts'
 import type { MountedVolumes, VolumeSources } from './volumes.ts'
 
 /** What all pods of a node share. */
-export interface NodeContext {
+export interface NodeContext extends ImageSources {
   readonly nodeName: string
   readonly clock: Clock
   readonly runtime: ContainerRuntime
-  readonly layout: Layout
   readonly network: PodNetwork
   readonly pods: ResourceClient<Pod>
   readonly records: PodRecords
   readonly events: EventRecorder
   readonly sources: VolumeSources
-  readonly pull?: PullImage | undefined
   readonly hostIp: string
   readonly cpus: number
   readonly memoryBytes: number
@@ -514,8 +511,8 @@ export class PodWorker {
       slot.isAgain = true
     }
     this.#publish()
-    const { layout, pull, runtime, clock } = this.#context
-    const found = await findImage(container, layout, pull, this.#aborting.signal)
+    const { runtime, clock } = this.#context
+    const found = await prepareImage(container, this.#context, this.#aborting.signal)
     if ('reason' in found) {
       const message = messageOf(found.error)
       this.#event('Warning', 'Failed', `Failed to pull image "${container.image}": ${message}`, container)

@@ -13,7 +13,7 @@ export const SPDX_TYPE = 'application/spdx+json'
 const PURPOSES = {
   application: 'APPLICATION',
   library: 'LIBRARY',
-  'operating-system': 'OPERATING-SYSTEM',
+  'operating-system': 'OPERATING_SYSTEM',
   platform: 'APPLICATION',
 } as const
 
