@@ -21,6 +21,8 @@ export type {
   TagMutabilityExclusionFilter,
   TagMutabilityRule,
 } from './lib/registry/server/immutability.ts'
+export { pruneStore } from './lib/registry/lifecycle/prune.ts'
+export type { Pruned, PruneOptions } from './lib/registry/lifecycle/prune.ts'
 export { openRegistry, serveRegistry } from './lib/registry/server/server.ts'
 export type {
   Registry,
