@@ -89,10 +89,10 @@ export async function billOfImage(
   return { bill, unknown }
 }
 
-function seenComponent({ name, version, purl, location }: Component): BillComponent[] {
+function seenComponent({ name, version, purl, location, license }: Component): BillComponent[] {
   const properties = location === undefined ? {} : { location }
   if (name === 'node' && purl.startsWith('pkg:generic/')) return nodeComponents(version, undefined, properties)
-  return [{ id: purl, type: 'library', name, version, purl, properties }]
+  return [{ id: purl, type: 'library', name, version, purl, license, properties }]
 }
 
 function npmComponent(found: ReportedPackage): BillComponent {

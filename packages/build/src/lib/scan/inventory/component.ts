@@ -11,6 +11,8 @@ export interface Component {
   ecosystems: readonly string[]
   /** Name and version advisories use: of Debian and Alpine packages those of the source package. */
   source: { name: string; version: string }
+  /** As its record says it. */
+  license?: string | undefined
   /** File or folder in the image, or path in the lock file. */
   location?: string | undefined
   /** `locked`: in the lock file, but no part of the bundle or the image. Default `present`. */

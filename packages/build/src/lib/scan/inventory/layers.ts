@@ -14,7 +14,7 @@ import type { Component, Distribution } from './component.ts'
 type Fact =
   | { kind: 'packages'; path: string; packages: readonly SystemPackage[] }
   | { kind: 'system'; path: string; distribution: Distribution }
-  | { kind: 'npm'; path: string; name: string; version: string }
+  | { kind: 'npm'; path: string; name: string; version: string; license?: string | undefined }
   | { kind: 'node'; path: string; version: string }
   | { kind: 'removed'; path: string }
 
@@ -22,12 +22,13 @@ interface SystemPackage {
   name: string
   version: string
   source?: string | undefined
+  license?: string | undefined
 }
 
 /** Where results of layers are kept: a layer never changes under its digest. */
 type FactCache = Pick<BuildCache, 'read' | 'write'>
 
-const FORMAT = '1'
+const FORMAT = '2'
 
 /**
  * Components by the records that package managers leave in the layers (dpkg, apk, `node_modules`), and Node.js by its
@@ -54,10 +55,18 @@ export async function componentsOfLayers(
 
 function toComponents(fact: Fact, distribution: Distribution | undefined): Component[] {
   if (fact.kind === 'npm')
-    return [npmComponent(fact.name, fact.version, `/${fact.path.replace(/\/package\.json$/, '')}`)]
+    return [
+      {
+        ...npmComponent(fact.name, fact.version, `/${fact.path.replace(/\/package\.json$/, '')}`),
+        license: fact.license,
+      },
+    ]
   if (fact.kind === 'node') return [nodeComponent(fact.version, `/${fact.path}`)]
   if (fact.kind !== 'packages') return []
-  return fact.packages.map((found) => systemComponent(found, distribution, `/${fact.path}`))
+  return fact.packages.map((found) => ({
+    ...systemComponent(found, distribution, `/${fact.path}`),
+    license: found.license,
+  }))
 }
 
 function removeBelow(seen: Map<string, Fact>, path: string): void {
@@ -133,7 +142,9 @@ export function parseApk(text: string): SystemPackage[] {
   return text.split(/\n\n+/).flatMap((stanza) => {
     const field = (key: string): string | undefined => new RegExp(`^${key}:(.*)$`, 'm').exec(stanza)?.[1]?.trim()
     const [name, version] = [field('P'), field('V')]
-    return name === undefined || version === undefined ? [] : [{ name, version, source: field('o') }]
+    return name === undefined || version === undefined
+      ? []
+      : [{ name, version, source: field('o'), license: field('L') }]
   })
 }
 
@@ -145,8 +156,9 @@ function systemFacts(path: string, text: string): Fact[] {
 
 function npmFacts(path: string, text: string): Fact[] {
   try {
-    const { name, version } = JSON.parse(text) as { name?: unknown; version?: unknown }
-    return typeof name === 'string' && typeof version === 'string' ? [{ kind: 'npm', path, name, version }] : []
+    const { name, version, license } = JSON.parse(text) as Readonly<Record<string, unknown>>
+    if (typeof name !== 'string' || typeof version !== 'string') return []
+    return [{ kind: 'npm', path, name, version, license: typeof license === 'string' ? license : undefined }]
   } catch {
     return []
   }
