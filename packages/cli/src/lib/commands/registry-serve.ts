@@ -130,6 +130,14 @@ function readInput(file: string): string {
 
 function renderLogLine({ err, ...entry }: RegistryLog): string {
   const state =
-    err instanceof Error ? { err: { message: err.message, stack: err.stack, cause: String(err.cause ?? '') } } : {}
+    err instanceof Error
+      ? {
+          err: {
+            message: err.message,
+            stack: err.stack,
+            cause: err.cause instanceof Error ? err.cause.message : undefined,
+          },
+        }
+      : {}
   return JSON.stringify({ time: new Date().toISOString(), ...entry, ...state })
 }

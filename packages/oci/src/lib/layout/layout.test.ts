@@ -174,7 +174,8 @@ describe('Layout', () => {
     const artifactType = 'application/x.sbom'
     assert.deepEqual(sbom, { ...attached[1], artifactType, annotations: { 'x.y': artifactType } })
     assert.deepEqual(await layout.list(), [])
-    assert.ok((await layout.detach(subject.digest)) === false && sbom && (await layout.detach(sbom.digest)))
+    assert.equal(await layout.detach(subject.digest), false)
+    assert.ok(sbom && (await layout.detach(sbom.digest)))
     assert.equal((await layout.referrers(subject.digest)).length, 1)
   })
 

@@ -96,7 +96,8 @@ class RegistryAccess implements Access {
       : this.#anonymous === 'pull'
     const login = options.login ?? (isOpenInPart ? 'token' : 'basic')
     if (login === 'token' && this.#passwords && !options.tokens) this.#issuer = createTokenIssuer(service)
-    this.#readToken = options.tokens ? createTokenReader(options.tokens) : this.#issuer?.read
+    const issuer = this.#issuer
+    this.#readToken = options.tokens ? createTokenReader(options.tokens) : issuer && ((token) => issuer.read(token))
     this.hasTokens = this.#issuer !== undefined
     this.#service = options.tokens?.service ?? service
     this.#isTls = isTls
@@ -224,7 +225,6 @@ class RegistryAccess implements Access {
 
 function checkedRule(rule: AccessRule): AccessRule & { matches: (name: string) => boolean } {
   const bad = rule.actions.find((action) => !ACTIONS.includes(action))
-  if (bad !== undefined)
-    throw registrySetting(`access rule for "${rule.repositories}"`, `"${String(bad)}" is no action`)
+  if (bad !== undefined) throw registrySetting(`access rule for "${rule.repositories}"`, `"${bad}" is no action`)
   return { ...rule, matches: globOf(rule.repositories) }
 }

@@ -112,7 +112,7 @@ describe('collectGarbage', () => {
 
   it('collects under pushes, and no push that was answered loses anything', async () => {
     await using test = await startTestRegistry()
-    let isOver = false
+    const over = new AbortController()
     const pushed: { repository: string; tag: string }[] = []
     const pusher = async (who: number): Promise<void> => {
       for (let at = 0; at < 8; at += 1) {
@@ -131,10 +131,10 @@ describe('collectGarbage', () => {
     }
     // No grace but that of a push: what a request of this moment relies on.
     const collector = (async (): Promise<void> => {
-      while (!isOver) await test.registry.collect({ graceMs: 1000, untaggedAfterMs: 0 })
+      while (!over.signal.aborted) await test.registry.collect({ graceMs: 1000, untaggedAfterMs: 0 })
     })()
     await Promise.all([0, 1, 2, 3].map(pusher))
-    isOver = true
+    over.abort()
     await collector
     for (const { repository, tag } of pushed) {
       const answer = await test.send('GET', `/v2/${repository}/manifests/${tag}`)

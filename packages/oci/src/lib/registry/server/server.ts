@@ -211,20 +211,25 @@ class Background {
     const timer = setTimeout(
       () => {
         this.#timers.delete(timer)
-        const running = act(this.#controller.signal)
-          .catch((err: unknown) => {
-            if (!this.#controller.signal.aborted) this.#log({ level: 'warn', msg: `registry ${name} failed`, err })
-          })
-          .then(() => {
-            this.#running.delete(running)
-            if (!this.#controller.signal.aborted) this.repeat(name, everyMs, act)
-          })
+        const running = this.#once(name, act).finally(() => {
+          this.#running.delete(running)
+          if (!this.#controller.signal.aborted) this.repeat(name, everyMs, act)
+        })
         this.#running.add(running)
       },
       Math.min(everyMs, LONGEST_TIMER_MS),
     )
     timer.unref()
     this.#timers.add(timer)
+  }
+
+  async #once(name: string, act: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    const { signal } = this.#controller
+    try {
+      await act(signal)
+    } catch (err) {
+      if (!signal.aborted) this.#log({ level: 'warn', msg: `registry ${name} failed`, err })
+    }
   }
 
   async close(): Promise<void> {
