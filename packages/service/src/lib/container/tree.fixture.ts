@@ -25,8 +25,10 @@ const slice = 'kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.s
 const v1Mount = (controller: string, root: string): string =>
   `40 31 0:33 ${root} /sys/fs/cgroup/${controller} ro,nosuid,nodev,noexec,relatime master:11 - cgroup cgroup rw,${controller}\n`
 
+type Place = 'dockerV2' | 'kubernetesBurstableV2' | 'dockerV1' | 'hybrid' | 'moved' | 'none'
+
 /** The kinds of places a service runs in, as the kernel shows them there. */
-export const trees = {
+export const trees: Readonly<Record<Place, Readonly<Record<string, string>>>> = {
   /** `docker run --cpus 1.5 --memory 512m --memory-swap 768m --pids-limit 100`, in its own namespace. */
   dockerV2: {
     '.dockerenv': '',
@@ -101,4 +103,4 @@ export const trees = {
     'sys/fs/cgroup/cpuset.cpus.effective': '\n',
   },
   none: {},
-} as const satisfies Record<string, Readonly<Record<string, string>>>
+}

@@ -20,7 +20,7 @@ export interface LogLevels {
 /** What the threshold of loggers without a name is called. */
 export const rootName = 'root'
 
-export const severityOf = {
+export const severityOf: Readonly<Record<LogLevel, number>> = {
   trace: 10,
   debug: 20,
   info: 30,
@@ -28,7 +28,7 @@ export const severityOf = {
   error: 50,
   fatal: 60,
   silent: 100,
-} as const satisfies Record<LogLevel, number>
+}
 
 export const logLevels: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
 

@@ -15,7 +15,7 @@ export interface OtlpSender {
 }
 
 /** Answers above this are not read: a collector has little to say. */
-export const answerLimitBytes = 64 * 1024
+export const answerLimitBytes: number = 64 * 1024
 
 interface Field {
   readonly number: number

@@ -25,8 +25,7 @@ export class Secret<T = string> {
   toJSON(): string {
     return redacted
   }
-
-  [inspect.custom](): string {
-    return redacted
-  }
 }
+
+// Beside the class: a declaration file could not name the member.
+Object.defineProperty(Secret.prototype, inspect.custom, { value: (): string => redacted })
