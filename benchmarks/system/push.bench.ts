@@ -1,5 +1,6 @@
 // Pushing to Debian's docker-registry on this machine: an image of 45 MB for the first time, beside `skopeo copy` of the same image,
-// and after a change of the application layer. Every first push goes to a repository of its own.
+// and after a change of the application layer. Every
+// round has a registry of its own, for skopeo remembers where blobs were and mounts them from there.
 //   npm run bench -- push [--json] [--save]
 import { execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -18,20 +19,7 @@ import { figureOf, report } from '../report.ts'
 
 const ROUNDS = 7
 const work = mkdtempSync(join(tmpdir(), 'fairlead-push-bench-'))
-const host = `127.0.0.1:${await freePort()}`
-const storage = join(work, 'storage')
-writeFileSync(
-  join(work, 'config.yml'),
-  `version: 0.1
-log: { level: error, accesslog: { disabled: true } }
-storage: { filesystem: { rootdirectory: ${storage} } }
-http: { addr: "${host}" }
-`,
-)
-const registry = spawn('docker-registry', ['serve', join(work, 'config.yml')], { stdio: 'ignore' })
 try {
-  const client = createRegistryClient()
-  while (!(await client.isReachable(host, { timeoutMs: 1000 }))) await sleep(20)
   const layout = await openLayout(join(work, 'home', 'images'))
   // What an image of ours has: base, Node, application. Random content, as what is compressed does not shrink further.
   const shared = [layerOf(3_000_000), layerOf(41_600_000)]
@@ -41,22 +29,32 @@ try {
   const skopeo: number[] = []
   const library: number[] = []
   for (let round = 0; round < ROUNDS; round += 1) {
-    fairlead.push(timed(() => push('localhost/app:0', `${host}/fairlead${round}:1`)))
-    skopeo.push(timed(() => copyBySkopeo('localhost/app:0', `${host}/skopeo${round}:1`)))
+    await using registry = await startRegistry()
+    const { host } = registry
+    // Who comes first changes, for the first one meets a registry that has just begun.
+    const acts = [
+      () => void fairlead.push(timed(() => push('localhost/app:0', `${host}/fairlead:1`))),
+      () => void skopeo.push(timed(() => copyBySkopeo('localhost/app:0', `${host}/skopeo:1`))),
+    ]
+    for (const act of round % 2 === 0 ? acts : acts.toReversed()) act()
     const startedAt = performance.now()
-    await pushImage('localhost/app:0', `${host}/library${round}:1`, { layout, client: createRegistryClient() })
+    await pushImage('localhost/app:0', `${host}/library:1`, { layout, client: createRegistryClient() })
     library.push((performance.now() - startedAt) / 1000)
   }
 
   const changed: number[] = []
   const skopeoChanged: number[] = []
+  await using registry = await startRegistry()
+  const { host } = registry
+  push('localhost/app:0', `${host}/fairlead:1`)
+  copyBySkopeo('localhost/app:0', `${host}/skopeo:1`)
   let last: PushedImage | undefined
   for (let round = 1; round <= ROUNDS; round += 1) {
     await addImage(layerOf(400_000), `localhost/app:${round}`)
-    skopeoChanged.push(timed(() => copyBySkopeo(`localhost/app:${round}`, `${host}/skopeo0:1`)))
+    skopeoChanged.push(timed(() => copyBySkopeo(`localhost/app:${round}`, `${host}/skopeo:1`)))
     changed.push(
       timed(() => {
-        last = push(`localhost/app:${round}`, `${host}/fairlead0:1`)
+        last = push(`localhost/app:${round}`, `${host}/fairlead:1`)
       }),
     )
   }
@@ -89,9 +87,28 @@ try {
     await layout.tag(reference, image)
   }
 } finally {
-  registry.kill()
-  if (registry.exitCode === null) await once(registry, 'close')
   rmSync(work, { recursive: true, force: true })
+}
+
+async function startRegistry(): Promise<{ host: string } & AsyncDisposable> {
+  const host = `127.0.0.1:${await freePort()}`
+  const dir = mkdtempSync(join(work, 'registry-'))
+  const config = `version: 0.1
+log: { level: error, accesslog: { disabled: true } }
+storage: { filesystem: { rootdirectory: ${join(dir, 'storage')} } }
+http: { addr: "${host}" }
+`
+  writeFileSync(join(dir, 'config.yml'), config)
+  const child = spawn('docker-registry', ['serve', join(dir, 'config.yml')], { stdio: 'ignore' })
+  const client = createRegistryClient()
+  while (!(await client.isReachable(host, { timeoutMs: 1000 }))) await sleep(20)
+  return {
+    host,
+    async [Symbol.asyncDispose]() {
+      child.kill()
+      if (child.exitCode === null) await once(child, 'close')
+    },
+  }
 }
 
 function layerOf(bytes: number): Buffer {
