@@ -5,6 +5,8 @@ import { type Command, defineCommand, jsonOption } from '../command.ts'
 import { inputUnreadable } from '../errors.ts'
 import { renderSize } from '../terminal/text.ts'
 
+const progressEveryMs = 1000
+
 /** `fairlead image fsck` */
 export const imageFsck: Command = defineCommand({
   name: 'image fsck',
@@ -33,11 +35,16 @@ export const imageFsck: Command = defineCommand({
     const { checkStore, isIntact, openRegistryStore } = await import('@fairlead/oci/server')
     using steps = terminal.steps()
     const step = steps.start('check')
+    let shownAt = Date.now()
     const report = await checkStore(await openRegistryStore(store), {
       repair: options.repair,
       readContent: !options.quick,
       signal,
-      onProgress: ({ blobs, bytes }) => step.update(`${blobs} blobs, ${renderSize(bytes)}`),
+      onProgress: ({ blobs, bytes }) => {
+        if (Date.now() - shownAt < progressEveryMs) return
+        shownAt = Date.now()
+        step.update(`${blobs} blobs, ${renderSize(bytes)}`)
+      },
     }).catch((error: unknown) => {
       step.fail()
       throw error

@@ -383,7 +383,7 @@ describe('a registry: discovery', () => {
     const { manifest } = await test.pushImage('app', 'b', 'layer')
     for (const tag of ['a', 'C', 'd', '1']) await test.putManifest('app', tag, manifest)
     const all = (await test.send('GET', '/v2/app/tags/list')).json()
-    assert.deepEqual(all as unknown, { name: 'app', tags: ['1', 'C', 'a', 'b', 'd'] })
+    assert.deepEqual(all, { name: 'app', tags: ['1', 'C', 'a', 'b', 'd'] })
     const first = await test.send('GET', '/v2/app/tags/list?n=2')
     assert.deepEqual(first.json()['tags'], ['1', 'C'])
     assert.equal(first.headers.get('link'), '</v2/app/tags/list?n=2&last=C>; rel="next"')
@@ -410,7 +410,7 @@ describe('a registry: discovery', () => {
     const subject = { ...describeJson(manifest, mediaTypes.manifest) }
     const config = { mediaType: mediaTypes.empty, digest: await test.pushBlob('app', '{}'), size: 2 }
     const empty = (await test.send('GET', `/v2/app/referrers/${digest}`)).json()
-    assert.deepEqual(empty as unknown, { schemaVersion: 2, mediaType: mediaTypes.index, manifests: [] })
+    assert.deepEqual(empty, { schemaVersion: 2, mediaType: mediaTypes.index, manifests: [] })
     const artifacts = ['x/sbom', 'x/signature', 'x/signature'].map((artifactType, at) => ({
       schemaVersion: 2,
       mediaType: mediaTypes.manifest,
