@@ -26,4 +26,5 @@ export type {
 } from './lib/app/definition.ts'
 export { loadApp, type LoadOptions } from './lib/app/load.ts'
 export { parseApp } from './lib/app/parse.ts'
+export { parseQuantity } from './lib/app/quantity.ts'
 export type { AppSource, ServiceFacts } from './lib/app/parse.ts'

@@ -39,18 +39,39 @@ export function bundleFailed(dir: string, state: string, hint: string, cause?: u
   return coded(`Cannot bundle "${dir}": ${state}`, { code: 'FAIRLEAD_BUILD_BUNDLE', hint, cause })
 }
 
-export function nativeUnusable(packageName: string, state: string, hint: string): Error {
-  return coded(`Cannot use native package "${packageName}": ${state}`, { code: 'FAIRLEAD_BUILD_NATIVE', hint })
+/** The bundle imports on loading what is not in the image. */
+export function bundleIncomplete(dir: string, state: string, cause: unknown): Error {
+  const hint =
+    'Check that package.json declares what the source imports; a package that finds files on its own may need to be imported by the source'
+  return bundleFailed(dir, `the program does not load in the image: ${state}`, hint, cause)
+}
+
+export function smokeTestFailed(dir: string, cause: unknown): Error {
+  return coded(`Cannot start the program of "${dir}" as the image has it: it ended with an error`, {
+    code: 'FAIRLEAD_BUILD_SMOKE_TEST',
+    hint: 'Name files it reads under "files" in package.json, and give it settings it can start with; or build without the smoke test',
+    cause,
+  })
+}
+
+export function nativeUnusable(packageName: string, state: string, hint: string, cause?: unknown): Error {
+  return coded(`Cannot use native package "${packageName}": ${state}`, { code: 'FAIRLEAD_BUILD_NATIVE', hint, cause })
+}
+
+export function ejectRefused(path: string, state: string, hint: string, cause?: unknown): Error {
+  return coded(`Cannot write "${path}": ${state}`, { code: 'FAIRLEAD_BUILD_EJECT', hint, cause })
 }
 
 export function elfInvalid(state: string): Error {
   return coded(`Cannot read ELF file: ${state}`, { code: 'FAIRLEAD_BUILD_ELF' })
 }
 
-export function baseUnavailable(base: string, state: string, cause?: unknown): Error {
+export function baseUnavailable(base: string, state: string, cause?: unknown, hint?: string): Error {
   return coded(`Cannot assemble base "${base}": ${state}`, {
     code: 'FAIRLEAD_BUILD_BASE',
-    hint: 'Make a container registry or the Debian archive of this machine (apt-get update) reachable, and build again',
+    hint:
+      hint ??
+      'Make a container registry or the Debian archive of this machine (apt-get update) reachable, and build again',
     cause,
   })
 }
