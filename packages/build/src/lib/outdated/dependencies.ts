@@ -101,9 +101,19 @@ async function compare(
     wanted,
     latest: newest,
     isSecurity: found !== undefined,
-    notes: [...(found?.notes ?? []), ...(deprecated === undefined ? [] : [`deprecated: ${deprecated}`])],
-    command: inRange ? `npm update ${name} && fairlead build` : `npm install ${name}@${newest} && fairlead build`,
+    notes: [
+      ...(found?.notes ?? []),
+      ...(deprecated === undefined
+        ? []
+        : [`deprecated: ${deprecated}${isNewer ? '' : ' (nothing newer: choose another package)'}`]),
+    ],
+    command: commandFor(name, { inRange, newest, isNewer }),
   }
+}
+
+function commandFor(name: string, to: { inRange: boolean; newest: string; isNewer: boolean }): string {
+  if (to.inRange) return `npm update ${name} && fairlead build`
+  return to.isNewer ? `npm install ${name}@${to.newest} && fairlead build` : `npm uninstall ${name}`
 }
 
 /** What a scan found in a direct dependency, without the registry. */
