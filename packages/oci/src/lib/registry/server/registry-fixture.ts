@@ -97,7 +97,7 @@ export async function sendTo(
   return { status: response.status, headers: response.headers, text, bytes, json: () => JSON.parse(text) as never }
 }
 
-export function imageOf(config: string, configDigest: Digest, layer: string, layerDigest: Digest): object {
+function imageOf(config: string, configDigest: Digest, layer: string, layerDigest: Digest): object {
   return {
     schemaVersion: 2,
     mediaType: mediaTypes.manifest,
