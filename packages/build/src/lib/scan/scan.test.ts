@@ -110,6 +110,16 @@ describe('importAdvisories', () => {
     assert.deepEqual(db.find('npm', 'acme-colours'), [])
   })
 
+  it('reads an archive whose directory is larger than what is read at once', async () => {
+    const dir = folder()
+    const affected = [{ package: { ecosystem: 'npm', name: 'a' }, versions: ['1.0.0'] }]
+    const names = Array.from({ length: 20_000 }, (_, index) => `GHSA-0000-0000-${index}`)
+    const texts = names.map((id) => [`${id}.json`, JSON.stringify({ id, modified: now, affected })])
+    const archive = join(dir, 'all.zip')
+    writeFileSync(archive, zip(Object.fromEntries(texts) as Record<string, string>))
+    assert.equal((await importAdvisories(archive, { path: join(dir, 'osv.db'), now })).added, names.length)
+  })
+
   it('fetches an archive, and says when it cannot', async () => {
     const server = createServer((request, response) => {
       response.statusCode = request.url === '/npm/all.zip' ? 200 : 503

@@ -33,7 +33,7 @@ export function rate(id: string, vectors: readonly OsvSeverity[], words: readonl
 }
 
 /** Qualitative rating of a score (CVSS 3.1, section 5; CVSS 4.0, section 6). */
-export function severityOfScore(score: number): Severity {
+function severityOfScore(score: number): Severity {
   if (score === 0) return 'none'
   if (score < 4) return 'low'
   if (score < 7) return 'medium'

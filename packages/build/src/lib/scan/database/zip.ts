@@ -91,12 +91,14 @@ function readRecord(window: Window, at: number): Record {
     number,
     number,
   ]
-  const rest = window.at(at + 46, nameBytes + extraBytes)
   const sizes = [24, 20, 42].map((offset) => fixed.readUInt32LE(offset))
+  const method = fixed.readUInt16LE(10)
+  // From here on `fixed` may hold other bytes: the window moves.
+  const rest = window.at(at + 46, nameBytes + extraBytes)
   const [unpackedBytes = 0, packedBytes = 0, offset = 0] = widen(sizes, rest.subarray(nameBytes))
   return {
     name: rest.toString('utf8', 0, nameBytes),
-    method: fixed.readUInt16LE(10),
+    method,
     packedBytes,
     unpackedBytes,
     offset,

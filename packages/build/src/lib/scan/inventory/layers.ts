@@ -127,7 +127,7 @@ async function readFacts(member: TarMember): Promise<Fact[]> {
 }
 
 /** Records of dpkg's database; packages that were removed but left configuration are not installed. */
-export function parseDpkg(text: string): SystemPackage[] {
+function parseDpkg(text: string): SystemPackage[] {
   return text.split(/\n\n+/).flatMap((stanza) => {
     const field = (key: string): string | undefined => new RegExp(`^${key}: (.*)$`, 'm').exec(stanza)?.[1]?.trim()
     const [name, version, status] = [field('Package'), field('Version'), field('Status')]
@@ -138,7 +138,7 @@ export function parseDpkg(text: string): SystemPackage[] {
 }
 
 /** Records of apk's database; `o` is the package they were built from. */
-export function parseApk(text: string): SystemPackage[] {
+function parseApk(text: string): SystemPackage[] {
   return text.split(/\n\n+/).flatMap((stanza) => {
     const field = (key: string): string | undefined => new RegExp(`^${key}:(.*)$`, 'm').exec(stanza)?.[1]?.trim()
     const [name, version] = [field('P'), field('V')]
