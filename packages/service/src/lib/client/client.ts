@@ -1,4 +1,4 @@
-import { Readable } from 'node:stream'
+import type { Readable } from 'node:stream'
 import type { StandardSchema } from '../http/schema.ts'
 import { currentDeadline, isMeshRetrying } from '../mesh/current.ts'
 import { expectedTimeoutHeader } from '../mesh/deadline.ts'
@@ -370,7 +370,7 @@ class HttpClient implements Client {
 
   async #readSent(subject: string, body: ReadableStream<Uint8Array>): Promise<Buffer> {
     try {
-      return await readBytes(Readable.fromWeb(body), this.#bodyLimitBytes)
+      return await readBytes(process.getBuiltinModule('node:stream').Readable.fromWeb(body), this.#bodyLimitBytes)
     } catch (error) {
       const state =
         error instanceof RangeError ? `the body is larger than ${this.#bodyLimitBytes} bytes` : 'the body ended early'

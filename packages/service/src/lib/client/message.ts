@@ -1,4 +1,3 @@
-import { Readable } from 'node:stream'
 import { messageOf } from '../errors.ts'
 import { CallError } from './call-error.ts'
 import type { ResponseSchema } from './client.ts'
@@ -95,7 +94,11 @@ export function toResponse(response: TransportResponse, url: string, signal?: Ab
     response.body.once('close', () => signal.removeEventListener('abort', abort))
   }
   // The type of node:stream/web is that of the global, but for its name.
-  const body = isEmpty ? null : (Readable.toWeb(response.body) as unknown as ConstructorParameters<typeof Response>[0])
+  const body = isEmpty
+    ? null
+    : (process.getBuiltinModule('node:stream').Readable.toWeb(response.body) as unknown as ConstructorParameters<
+        typeof Response
+      >[0])
   const result = new Response(body, { status: response.status, headers })
   Object.defineProperty(result, 'url', { value: url })
   return result

@@ -1,7 +1,7 @@
-import { Agent, request as requestHttp } from 'node:http'
-import type { IncomingMessage, RequestOptions } from 'node:http'
-import { Readable } from 'node:stream'
+import type { Agent, IncomingMessage, RequestOptions } from 'node:http'
+import type { Readable } from 'node:stream'
 import { codeOf } from '../errors.ts'
+import { nodeHttp, nodeHttps } from '../node-http.ts'
 import type { Attempt } from '../resilience/attempt.ts'
 
 export interface TransportRequest {
@@ -55,7 +55,7 @@ export function createNodeTransport(options: ConnectionOptions = {}): Transport 
         timeout: idleMs,
         scheduling: 'lifo',
       } as const
-      pool = protocol === 'https:' ? new (https().Agent)(settings) : new Agent(settings)
+      pool = protocol === 'https:' ? new (nodeHttps().Agent)(settings) : new (nodeHttp().Agent)(settings)
       pools.set(protocol, pool)
     }
     return pool
@@ -102,7 +102,7 @@ function sendOnce(request: TransportRequest, attempt: Attempt, agent: Agent): Pr
     agent,
   }
   return new Promise((resolve, reject) => {
-    const outgoing = isSecure ? https().request(options) : requestHttp(options)
+    const outgoing = isSecure ? nodeHttps().request(options) : nodeHttp().request(options)
     outgoing.on('response', (incoming: IncomingMessage) =>
       resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, body: incoming }),
     )
@@ -119,11 +119,6 @@ function dropIdle(pool: Agent): void {
   for (const sockets of Object.values(pool.freeSockets)) for (const socket of sockets ?? []) socket.destroy()
 }
 
-/** Not imported: TLS costs every service some milliseconds at its start, also those that never use it. */
-function https(): typeof import('node:https') {
-  return process.getBuiltinModule('node:https')
-}
-
 /** Sends by a function like the global `fetch`. */
 export function createFetchTransport(send: (url: URL, init: RequestInit) => Promise<Response>): Transport {
   return {
@@ -135,7 +130,8 @@ export function createFetchTransport(send: (url: URL, init: RequestInit) => Prom
         redirect: 'manual',
         ...(body === undefined ? {} : { body: body as RequestInit['body'] & {} }),
       })
-      const stream = response.body === null ? Readable.from([]) : Readable.fromWeb(response.body)
+      const { Readable: Stream } = process.getBuiltinModule('node:stream')
+      const stream = response.body === null ? Stream.from([]) : Stream.fromWeb(response.body)
       return { status: response.status, headers: Object.fromEntries(response.headers), body: stream }
     },
     [Symbol.dispose]() {},

@@ -1,7 +1,7 @@
-import { Agent, request as requestHttp } from 'node:http'
 import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { AgentOptions } from 'node:https'
 import { codeOf, messageOf } from '../errors.ts'
+import { nodeHttp } from '../node-http.ts'
 
 export interface ApiRequest {
   readonly method?: 'GET' | 'PUT' | undefined
@@ -34,14 +34,14 @@ const maxBytes = 64 * 1024 * 1024
 
 export function createApi(tls: Pick<AgentOptions, 'ca' | 'servername'> = {}): Api {
   const keep = { keepAlive: true, maxFreeSockets: 1 } as const
-  const plain = new Agent(keep)
+  const plain = new (nodeHttp().Agent)(keep)
   let secure: import('node:https').Agent | undefined
 
   const begin = (request: ApiRequest): ClientRequest => {
     const { url, method = 'GET', headers, body = '' } = request
     const length = body === '' ? {} : { 'content-length': String(Buffer.byteLength(body)) }
     const common = { method, headers: { ...headers, ...length } }
-    if (url.protocol !== 'https:') return requestHttp(url, { ...common, agent: plain })
+    if (url.protocol !== 'https:') return nodeHttp().request(url, { ...common, agent: plain })
     // Not imported: TLS costs every service some milliseconds at its start.
     const https = process.getBuiltinModule('node:https')
     secure ??= new https.Agent({ ...keep, ...tls })

@@ -1,4 +1,4 @@
-import { STATUS_CODES } from 'node:http'
+import { statusText } from '../node-http.ts'
 import { hoistDefinitions, toJsonSchema } from './json-schema.ts'
 import type { JsonSchema, Side } from './json-schema.ts'
 import { reply } from './reply.ts'
@@ -192,7 +192,7 @@ async function describeAnswers({ schemas }: Route, convert: Convert): Promise<ob
   for (const [status, schema] of byStatus) {
     const isProblem = Number(status) >= 400
     answers[status] = {
-      description: STATUS_CODES[status] ?? `Status ${status}`,
+      description: statusText(Number(status)) ?? `Status ${status}`,
       content: {
         // oxlint-disable-next-line no-await-in-loop -- names of components are given in this order
         [isProblem ? 'application/problem+json' : 'application/json']: {

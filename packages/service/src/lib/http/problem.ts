@@ -1,6 +1,6 @@
-import { STATUS_CODES } from 'node:http'
 import { classCodes } from '../errors.ts'
 import { currentScope } from '../trace/current.ts'
+import { statusText } from '../node-http.ts'
 
 /** An answer that is an error the caller should see: thrown by a handler, sent as problem details (RFC 9457). */
 export class HttpError extends Error {
@@ -22,7 +22,7 @@ export class HttpError extends Error {
     } = {},
   ) {
     super(
-      detail ?? STATUS_CODES[status] ?? `Status ${status}`,
+      detail ?? statusText(status) ?? `Status ${status}`,
       options.cause === undefined ? {} : { cause: options.cause },
     )
     this.status = status
@@ -54,7 +54,7 @@ export function toProblem(
   requestId: string | undefined,
 ): { readonly status: number; readonly body: Record<string, unknown> } {
   const status = error instanceof HttpError ? error.status : 500
-  const title = STATUS_CODES[status] ?? 'Error'
+  const title = statusText(status) ?? 'Error'
   const body: Record<string, unknown> = { type: 'about:blank', title, status }
   if (error instanceof HttpError) {
     if (error.message !== title) body['detail'] = error.message

@@ -1,6 +1,6 @@
-import { STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { codeOf } from '../errors.ts'
+import { statusText } from '../node-http.ts'
 import { Http1Connection, connectionOf } from './server-connection.ts'
 import type { Refusal } from './server-options.ts'
 
@@ -8,7 +8,7 @@ const problemType = 'application/problem+json'
 
 /** Problem details for who never got as far as a handler. The parser's reasons stay here: they help attackers most. */
 export function problemText(status: number, detail: string): string {
-  return JSON.stringify({ type: 'about:blank', title: STATUS_CODES[status], status, detail })
+  return JSON.stringify({ type: 'about:blank', title: statusText(status), status, detail })
 }
 
 /**
@@ -34,7 +34,7 @@ export function refuse(
   }
   const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`)
   socket.on('error', () => {})
-  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`)
+  socket.end(`HTTP/1.1 ${status} ${statusText(status)}\r\n${lines.join('')}\r\n${body}`)
   const timer = setTimeout(() => socket.destroy(), 1000)
   timer.unref()
   socket.once('end', () => socket.destroy())

@@ -1,11 +1,11 @@
-import { createServer, Server as HttpServer } from 'node:http'
-import type { IncomingMessage, ServerOptions as NodeOptions, ServerResponse } from 'node:http'
+import type { IncomingMessage, Server as HttpServer, ServerOptions as NodeOptions, ServerResponse } from 'node:http'
 import type { Server as HttpsServer } from 'node:https'
 import { Server as NetServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { listenFailed } from '../errors.ts'
+import { nodeHttp, nodeHttps } from '../node-http.ts'
 import { createHttp2Host, Http2Connection } from './http2.ts'
 import { tlsInvalid } from './errors.ts'
 import { bindConnection, connectionOf, Http1Connection, PendingConnection } from './server-connection.ts'
@@ -282,7 +282,9 @@ function createNodeServer(options: ServerOptions, serve: Listener): HttpServer |
     requireHostHeader: false,
     shouldUpgradeCallback: (request) => options.upgrade !== undefined && isWebSocket(request),
   }
-  return options.tls ? createTlsServer(options, options.tls, nodeOptions, serve) : createServer(nodeOptions, serve)
+  return options.tls
+    ? createTlsServer(options, options.tls, nodeOptions, serve)
+    : nodeHttp().createServer(nodeOptions, serve)
 }
 
 function createTlsServer(
@@ -292,7 +294,7 @@ function createTlsServer(
   serve: Listener,
 ): HttpsServer {
   try {
-    return process.getBuiltinModule('node:https').createServer(
+    return nodeHttps().createServer(
       {
         ...nodeOptions,
         ...tls,

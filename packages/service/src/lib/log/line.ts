@@ -35,8 +35,8 @@ interface Plan {
   readonly isPlain: boolean
   readonly isSecret: boolean
   readonly change: ((value: unknown) => unknown) | undefined
-  /** The line this field was last a part of the context of. */
-  inContextOf: number
+  /** The line this field was last a part of the event's own fields of. */
+  inEventOf: number
 }
 
 const maxPlans = 2000
@@ -71,12 +71,12 @@ export function createJsonRenderer(preset: Preset, writer: ValueWriter, options:
       isPlain: !isSecret && !isError && change === undefined,
       isSecret,
       change,
-      inContextOf: 0,
+      inEventOf: 0,
     }
     if (plans.size < maxPlans && name.length <= 256) plans.set(name, plan)
     return plan
   }
-  /** Undefined when a field is there already, in `taken` or in the context of the same line. */
+  /** Undefined when a field is there already, in `taken`. Those of the context that the event has itself are left out. */
   const render = (
     fields: LogFields,
     limit: number,
@@ -89,8 +89,8 @@ export function createJsonRenderer(preset: Preset, writer: ValueWriter, options:
       if (value === undefined) continue
       if (taken !== undefined && taken.has(name)) return undefined
       const plan = plans.get(name) ?? makePlan(name)
-      if (isContext) plan.inContextOf = lineNumber
-      else if (plan.inContextOf === lineNumber) return undefined
+      if (!isContext) plan.inEventOf = lineNumber
+      else if (plan.inEventOf === lineNumber) continue
       const before = text
       if (!plan.isPlain) text += renderSpecial(name, plan, value, limit - text.length)
       else if (typeof value === 'string') text += plan.text + writer.quote(value)
@@ -132,14 +132,15 @@ export function createJsonRenderer(preset: Preset, writer: ValueWriter, options:
     lineNumber += 1
     let text = bound === undefined ? always : bound.text
     const limit = maxLineLength - message.length - text.length
+    // First, though they stand behind: what the event says itself counts more than its context.
+    const own = fields === undefined ? '' : render(fields, limit, bound?.names)
+    if (own === undefined) return undefined
     if (context !== undefined) {
-      const own = render(context, limit, bound?.names, true)
-      if (own === undefined) return undefined
-      text += own
+      const around = render(context, limit, bound?.names, true)
+      if (around === undefined) return undefined
+      text += around
     }
-    if (fields === undefined) return text
-    const own = render(fields, limit, bound?.names)
-    return own === undefined ? undefined : text + own
+    return text + own
   }
   const renderSlowly = (message: string, sets: readonly (LogFields | undefined)[]): string => {
     lineNumber += 1

@@ -1,5 +1,4 @@
 import { promisify } from 'node:util'
-import { gzip } from 'node:zlib'
 import type { Metrics } from './metrics.ts'
 import { acceptsGzip, chooseFormat, contentTypes } from './negotiate.ts'
 import type { MetricsFormat } from './negotiate.ts'
@@ -39,6 +38,8 @@ export async function exposeMetrics(
   if (body.length < gzipFromBytes || !acceptsGzip(Array.isArray(encodings) ? encodings.join(',') : encodings))
     return { headers: answer, body }
   // Level 1: a third larger than level 6 at a fraction of its time, for an answer that lives for a second.
+  // Most are scraped without it, and loading it takes 4 ms.
+  const { gzip } = process.getBuiltinModule('node:zlib')
   const packed = await promisify(gzip)(body, { level: 1 })
   return { headers: { ...answer, 'content-encoding': 'gzip' }, body: packed }
 }

@@ -62,6 +62,7 @@ export function addRequestMetrics(metrics: Metrics): (request: MeasuredRequest) 
     const method = knownMethods.includes(request.method) ? request.method : '_OTHER'
     const values = { method, route: request.route, status: request.status }
     return {
+      exemplarAt: 0,
       total: total.labels(values),
       duration: duration.labels(values),
       requestSize: lazy(() => requestSize.labels(values)),
@@ -90,7 +91,7 @@ export function addRequestMetrics(metrics: Metrics): (request: MeasuredRequest) 
   return (request) => {
     const series = seriesOf(request)
     series.total.inc()
-    series.duration.observe(request.durationMs / 1000, request.trace)
+    series.duration.observe(request.durationMs / 1000, traceFor(series, request))
     const requestBytes = request.requestBytes ?? lengthOf(request.headers?.['content-length'])
     if (requestBytes !== undefined) series.requestSize().observe(requestBytes)
     if (request.responseBytes !== undefined) series.responseSize().observe(request.responseBytes)
@@ -122,10 +123,22 @@ interface RouteSeries {
   readonly byKey: Map<number, RequestSeries>
 }
 interface RequestSeries {
+  exemplarAt: number
   readonly total: CounterSeries
   readonly duration: HistogramSeries
   readonly requestSize: () => HistogramSeries
   readonly responseSize: () => HistogramSeries
+}
+
+/**
+ * Of several quick requests in one millisecond one is the exemplar: the others would only overwrite it, and a trace that nobody
+ * else has asked for is read from the headers by asking.
+ */
+function traceFor(series: RequestSeries, request: MeasuredRequest): ExemplarTrace | undefined {
+  const now = Date.now()
+  if (now === series.exemplarAt && request.durationMs < 100) return undefined
+  series.exemplarAt = now
+  return request.trace
 }
 
 function lengthOf(header: string | undefined): number | undefined {

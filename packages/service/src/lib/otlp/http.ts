@@ -1,6 +1,6 @@
-import { Agent as HttpAgent, request as httpRequest } from 'node:http'
 import type { ClientRequest, IncomingMessage, RequestOptions } from 'node:http'
 import { messageOf } from '../errors.ts'
+import { nodeHttp, nodeHttps } from '../node-http.ts'
 import { runUninstrumented } from '../trace/clients.ts'
 import { answerLimitBytes, readExportResponse, readExportResponseJson, readStatusMessage } from './answer.ts'
 import type { Answer, OtlpSender } from './answer.ts'
@@ -12,11 +12,11 @@ export async function createHttpSender(target: OtlpTarget): Promise<OtlpSender> 
   const isJson = target.protocol === 'http/json'
   const isTls = target.url.protocol === 'https:'
   // Loading TLS costs several milliseconds, and most collectors are on the same node.
-  const tls = isTls ? await import('node:https') : undefined
+  const tls = isTls ? nodeHttps() : undefined
   const agent = tls
     ? new tls.Agent({ keepAlive: true, maxSockets: 2 })
-    : new HttpAgent({ keepAlive: true, maxSockets: 2 })
-  const open = tls?.request ?? httpRequest
+    : new (nodeHttp().Agent)({ keepAlive: true, maxSockets: 2 })
+  const open = tls?.request ?? nodeHttp().request
   const headers = {
     'user-agent': 'fairlead-otlp',
     ...target.headers,

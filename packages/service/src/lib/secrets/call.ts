@@ -1,9 +1,8 @@
-import { Agent as HttpAgent, request as requestHttp } from 'node:http'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
-import { Agent as HttpsAgent, request as requestHttps } from 'node:https'
 import type { AgentOptions } from 'node:https'
 import { codeOf } from '../errors.ts'
 import type { Environment } from '../lifecycle/resource.ts'
+import { nodeHttp, nodeHttps } from '../node-http.ts'
 import { CallFailed } from './fault.ts'
 import { parseJson } from './json.ts'
 
@@ -53,13 +52,13 @@ export function createCaller(options: CallerOptions): Caller {
     NO_PROXY: env['NO_PROXY'] ?? env['no_proxy'],
   }
   const keep = { keepAlive: true, maxSockets: 8, maxFreeSockets: 2, scheduling: 'lifo' } as const
-  const secure = new HttpsAgent({ ...keep, ...options.tls, ...(proxyEnv.HTTPS_PROXY ? { proxyEnv } : {}) })
+  const secure = new (nodeHttps().Agent)({ ...keep, ...options.tls, ...(proxyEnv.HTTPS_PROXY ? { proxyEnv } : {}) })
   // Plain HTTP is for the metadata services of this machine and for sidecars: never through a proxy.
-  const plain = new HttpAgent(keep)
+  const plain = new (nodeHttp().Agent)(keep)
 
   const attempt = async (call: Call): Promise<Answer> => {
     const url = new URL(call.url)
-    const request = (url.protocol === 'https:' ? requestHttps : requestHttp)(url, {
+    const request = (url.protocol === 'https:' ? nodeHttps() : nodeHttp()).request(url, {
       method: call.method ?? 'GET',
       agent: url.protocol === 'https:' ? secure : plain,
       headers: {

@@ -59,7 +59,9 @@ function wantsHtml({ headers: { accept } }: IncomingMessage): boolean {
 }
 
 function findAnswer(request: IncomingMessage, health: Health, metrics: Metrics): Promise<Reply> | undefined {
-  const [path = '/'] = (request.url ?? '/').split('?', 1)
+  const { url = '/' } = request
+  const end = url.indexOf('?')
+  const path = end === -1 ? url : url.slice(0, end)
   if (path === '/metrics') {
     return exposeMetrics(metrics, request.headers).then((answer) =>
       reply(answer.body, { headers: { ...headers, ...answer.headers } }),

@@ -13,7 +13,6 @@ import type { Metrics } from '../metrics/metrics.ts'
 import { currentScope } from '../trace/current.ts'
 import type { Service } from './definition.ts'
 import { drain } from './drain.ts'
-import { openParts } from './parts.ts'
 import type { Parts } from './parts.ts'
 import { readSettings } from './settings.ts'
 import type { Settings } from './settings.ts'
@@ -84,6 +83,8 @@ export async function start<Uses extends ResourceMap>(
   const settings = readSettings(env, process.stdout.isTTY)
   const log = options.log ?? createServiceLogger(service.name, settings)
   await using cleanup = new AsyncDisposableStack()
+  // Not before a service starts: a program that imports the package for its client or its types needs none of it.
+  const { openParts } = await import('./parts.ts')
   const parts = await openParts(service, settings, { log, env, metrics: options.metrics })
   cleanup.defer(() => parts.release())
 
