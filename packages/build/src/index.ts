@@ -22,6 +22,14 @@ export type {
   ReportedPackage,
   ReportedSource,
 } from './lib/report.ts'
-export type { BuildEvent, BuildImageOptions, BuildResult, BuiltBase, BuiltLayer } from './lib/options.ts'
+export type {
+  BuildEvent,
+  BuildImageOptions,
+  BuildResult,
+  BuiltBase,
+  BuiltLayer,
+  BuiltPlatform,
+  HealthcheckOptions,
+} from './lib/options.ts'
 export type { AllowedSecret } from './lib/secrets/allow.ts'
 export type { SecretFinding } from './lib/secrets/detect.ts'

@@ -17,6 +17,7 @@ export type {
   ImageHistory,
   ImageIndex,
   ImageManifest,
+  ImageHealthcheck,
   ImageRunConfig,
 } from './lib/spec/image.ts'
 export { compressionOf, isIndexType, isManifestType, mediaTypes } from './lib/spec/media-types.ts'

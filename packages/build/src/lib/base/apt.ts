@@ -18,6 +18,8 @@ export interface DebianPackage {
 export interface Apt {
   /** Fetches the indexes; apt checks their signatures. */
   update(): Promise<void>
+  /** Names of all packages that have to be there for these to work, themselves included. */
+  closure(names: readonly string[]): Promise<string[]>
   /** The versions apt would install. */
   show(names: readonly string[]): Promise<DebianPackage[]>
   /** Fetches packages into `dir`, checked against the signed indexes. */
@@ -46,6 +48,11 @@ export async function openApt(options: AptOptions): Promise<Apt> {
   return {
     async update() {
       await run('apt-get', ['-q', 'update'])
+    },
+    async closure(names) {
+      const args = ['-q', 'install', '--simulate', '--no-install-recommends', '-o', 'Debug::NoLocking=1', ...names]
+      const text = await run('apt-get', args)
+      return [...text.matchAll(/^Inst (\S+)/gm)].map(([, name = '']) => name)
     },
     async show(names) {
       return parsePackages(await run('apt-cache', ['show', '--no-all-versions', ...names]))

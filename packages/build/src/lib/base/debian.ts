@@ -17,6 +17,10 @@ import { RootFiles } from './root-files.ts'
 export interface DebianBaseOptions {
   cache: BuildCache
   architecture: 'amd64' | 'arm64'
+  /** `scratch`: the libraries that Node.js loads, accounts and name service, and nothing else. */
+  profile: 'debian' | 'scratch'
+  /** Packages to add, with all they depend on. */
+  packages: readonly string[]
   env: NodeJS.ProcessEnv
   signal?: AbortSignal | undefined
 }
@@ -29,13 +33,16 @@ export interface DebianBase {
   name: string
   distribution: { id: string; versionId: string } | undefined
   packages: readonly ReportedBasePackage[]
+  libraries: readonly string[]
 }
 
 /** Changes whenever the layer made from the same packages would differ. */
-const RECIPE = '2'
+const RECIPE = '3'
 
+/** What Node.js itself loads; from version 26 on libatomic as well. */
+const LIBRARIES = ['libatomic1', 'libc6', 'libgcc-s1', 'libstdc++6']
 /** What Node.js and native addons ask for (C and C++ libraries), and what programs expect of a system. */
-const PACKAGES = ['base-files', 'netbase', 'tzdata', 'ca-certificates', 'libc6', 'libgcc-s1', 'libstdc++6']
+const PACKAGES = ['base-files', 'netbase', 'tzdata', 'ca-certificates', ...LIBRARIES]
 
 /**
  * A root file system of the packages above, fetched by the machine's own apt and read with dpkg-deb. No maintainer
@@ -56,16 +63,16 @@ export function assembleDebianBase(options: DebianBaseOptions): Promise<DebianBa
 async function assemble(options: DebianBaseOptions, dir: string): Promise<DebianBase> {
   const { cache, architecture, env, signal } = options
   const apt = await openApt({ dir, architecture, env, signal })
-  const packages = await resolvePackages(apt)
-  const key = `debian-${hashKey(RECIPE, architecture, ...packages.map((found) => found.sha256))}`
+  const packages = await resolvePackages(apt, options)
+  const key = `debian-${hashKey(RECIPE, options.profile, architecture, ...packages.map((found) => found.sha256))}`
   const known = await cache.read<DebianBase>(key)
   if (known && (await cache.layers.hasBlob(known.layer.descriptor.digest))) return known
   await apt.download(packages, dir)
-  const files = new RootFiles()
+  const files = new RootFiles(options.profile)
   for (const name of (await readdir(dir)).filter((file) => file.endsWith('.deb')).toSorted()) {
     await addPackage(files, join(dir, name), options)
   }
-  const { entries, systemName, distribution } = files.finish()
+  const { entries, systemName, distribution, libraries } = files.finish()
   const layer = await writeLayer(cache.layers, entries, { signal })
   const versions = packages.map(({ name, version }) => `${name} ${version}`).join(', ')
   const base: DebianBase = {
@@ -73,6 +80,7 @@ async function assemble(options: DebianBaseOptions, dir: string): Promise<Debian
     detail: `${systemName}: ${versions}`,
     name: systemName,
     distribution,
+    libraries,
     packages: packages.map(({ name, version, architecture: arch, source, sha256 }) => ({
       name,
       version,
@@ -85,20 +93,31 @@ async function assemble(options: DebianBaseOptions, dir: string): Promise<Debian
   return base
 }
 
-async function resolvePackages(apt: Apt): Promise<DebianPackage[]> {
+async function resolvePackages(apt: Apt, options: DebianBaseOptions): Promise<DebianPackage[]> {
   // A source this machine also lists may be down; what counts is whether our packages are found afterwards.
   const failure: unknown = await apt.update().then(
     () => undefined,
     (error: unknown) => error,
   )
-  const found = await apt.show(PACKAGES).catch((error: unknown) => {
+  const wanted = options.profile === 'scratch' ? ['base-files', ...LIBRARIES] : PACKAGES
+  const added = options.packages.length > 0 ? await addedPackages(apt, options.packages) : []
+  const names = [...new Set([...wanted, ...added])]
+  const found = await apt.show(names).catch((error: unknown) => {
     throw failure ?? error
   })
   const compiler = found.map(({ depends }) => /\bgcc-\d+-base\b/.exec(depends)?.[0]).find(Boolean)
-  const all = compiler ? [...found, ...(await apt.show([compiler]))] : found
-  const missing = PACKAGES.filter((name) => !all.some((entry) => entry.name === name))
+  const all = compiler && !names.includes(compiler) ? [...found, ...(await apt.show([compiler]))] : found
+  const missing = names.filter((name) => !all.some((entry) => entry.name === name))
   if (missing.length > 0) throw baseUnavailable('debian', `apt knows no package ${missing.join(', ')}`, failure)
   return all.toSorted((a, b) => (a.name < b.name ? -1 : 1))
+}
+
+/** Without what only maintainer scripts need, for none of them runs. */
+async function addedPackages(apt: Apt, names: readonly string[]): Promise<string[]> {
+  const closure = await apt.closure(names).catch((error: unknown) => {
+    throw baseUnavailable('debian', `apt cannot resolve the packages ${names.join(', ')}`, error)
+  })
+  return closure.filter((name) => !/^(debconf|dpkg|tar|perl-base|install-info)$/.test(name))
 }
 
 async function addPackage(files: RootFiles, deb: string, options: DebianBaseOptions): Promise<void> {

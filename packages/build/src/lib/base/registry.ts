@@ -3,6 +3,7 @@ import type { Digest } from '@fairlead/oci'
 import { createRegistryClient, pullImage } from '@fairlead/oci/registry'
 
 import { baseUnavailable } from '../errors.ts'
+import { readContents } from './contents.ts'
 import type { Base, BaseOptions } from './base.ts'
 
 const CONNECT_TIMEOUT_MS = 3_000
@@ -36,7 +37,7 @@ export async function pullBase(reference: string, options: BaseOptions): Promise
     name: renderReference(parseReference(reference)),
     digest,
     config: pulled.config.config,
-    packages: [],
+    ...(await readContents(cache, layers)),
     layers,
   }
 }

@@ -1,3 +1,5 @@
+import { posix } from 'node:path'
+
 import type { TarEntry, TarMember } from '@fairlead/oci/archive'
 
 /** Merged into /usr as current systems have it; packages of older releases still ship files under the short names. */
@@ -14,6 +16,18 @@ const DROPPED = [
   /^usr\/(bin|sbin|games|src|local)(\/|$)/,
 ]
 
+/** What remains of glibc and the C++ libraries: those Node.js and native addons load; name service is part of libc itself. */
+const MINIMAL =
+  /^usr\/(lib|lib64)\/(?:[^/]+\/)?(ld-linux[^/]*|libc|libm|libdl|libpthread|librt|libresolv|libgcc_s|libstdc\+\+|libatomic)[-.\d]*\.so[.\d]*$/
+const LIBRARY = /^usr\/lib(32|64|x32)?\/.*\.so[.\d]*$/
+
+/** Licences stay: they must go with the files. */
+function isMinimal(path: string, type: string): boolean {
+  return (
+    type !== 'directory' && (MINIMAL.test(path) || /^usr\/(lib\/os-release|share\/doc\/[^/]+\/copyright)$/.test(path))
+  )
+}
+
 const AUTHORITY = /^usr\/share\/ca-certificates\/.*\.crt$/
 
 /**
@@ -24,9 +38,14 @@ const AUTHORITY = /^usr\/share\/ca-certificates\/.*\.crt$/
 export class RootFiles {
   readonly #entries = new Map<string, TarEntry>()
   readonly #authorities = new Map<string, string>()
+  readonly #profile: 'debian' | 'scratch'
   #newestSeconds = 0
   #systemName = 'Debian'
   #distribution: { id: string; versionId: string } | undefined
+
+  constructor(profile: 'debian' | 'scratch' = 'debian') {
+    this.#profile = profile
+  }
 
   addPackage(name: string, control: string, md5sums: string): void {
     this.#file(`var/lib/dpkg/status.d/${name}`, control)
@@ -39,6 +58,7 @@ export class RootFiles {
     if (path === '') return
     if (AUTHORITY.test(path)) this.#authorities.set(path, (await member.bytes()).toString())
     if (DROPPED.some((pattern) => pattern.test(path))) return
+    if (this.#profile === 'scratch' && !isMinimal(path, member.type)) return
     const { type, mode, uid, gid, mtimeSeconds } = member
     if (type !== 'file' && type !== 'directory' && type !== 'symlink' && type !== 'hardlink') return
     const content = type === 'file' ? await member.bytes() : undefined
@@ -48,10 +68,15 @@ export class RootFiles {
   }
 
   /** All entries of the file system and the system's own names. */
-  finish(): { entries: TarEntry[]; systemName: string; distribution: { id: string; versionId: string } | undefined } {
+  finish(): {
+    entries: TarEntry[]
+    systemName: string
+    distribution: { id: string; versionId: string } | undefined
+    libraries: string[]
+  } {
     for (const path of this.#shortNames()) this.#link(path, `usr/${path}`)
     const bundle = [...this.#authorities].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, text]) => text.trimEnd())
-    this.#file('etc/ssl/certs/ca-certificates.crt', `${bundle.join('\n')}\n`)
+    if (bundle.length > 0) this.#file('etc/ssl/certs/ca-certificates.crt', `${bundle.join('\n')}\n`)
     this.#file('etc/passwd', PASSWD)
     this.#file('etc/group', GROUP)
     this.#file('etc/nsswitch.conf', NSSWITCH)
@@ -65,6 +90,10 @@ export class RootFiles {
       entries: [...this.#entries.values()],
       systemName: this.#systemName,
       distribution: this.#distribution,
+      libraries: [...this.#entries.keys()]
+        .filter((path) => LIBRARY.test(path))
+        .map((path) => posix.basename(path))
+        .toSorted(),
     }
   }
 

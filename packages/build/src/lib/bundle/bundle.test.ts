@@ -56,7 +56,7 @@ const externalNames = (made: Bundle): string[] =>
   made.externals.entries().map(([path]) => path.slice('node_modules/'.length))
 
 describe('bundleProject', () => {
-  it('puts packages and constants into one file that runs alone', async () => {
+  it('puts packages and constants into files that run alone, packages in one of their own', async () => {
     await using fixture = await createProject({
       source: `import { a } from 'a'; console.log(a, process.env.FAIRLEAD_VERSION)`,
       packages: {
@@ -66,7 +66,7 @@ describe('bundleProject', () => {
       declared: ['a'],
     })
     const made = await bundle(fixture)
-    assert.deepEqual([...made.files.keys()], ['main.js'])
+    assert.deepEqual([...made.files.keys()], ['main.js', 'chunk-rolldown-runtime.js', 'chunk-vendor.js'])
     assert.equal(await run(made), '1 1.2.3\n')
   })
 
@@ -172,7 +172,7 @@ describe('bundleProject', () => {
     const made = await bundle(fixture)
     assert.deepEqual(made.assets, [join(fixture.dir, 'node_modules/p/data.txt')])
     assert.deepEqual(externalNames(made), [])
-    assert.match(String(made.files.get('main.js')), /__fairleadRoot \+ "\/node_modules\/p\/lib"/)
+    assert.match(String(made.files.get('chunk-vendor.js')), /__fairleadRoot \+ "\/node_modules\/p\/lib"/)
   })
 
   it('makes a chunk of a program that a worker runs, with what it imports', async () => {
@@ -204,6 +204,39 @@ describe('bundleProject', () => {
     await using one = await createProject(shape)
     await using two = await createProject(shape)
     assert.deepEqual((await bundle(one)).files, (await bundle(two)).files)
+  })
+
+  it('runs packages no earlier than the imports of the source say, though they are in another file', async () => {
+    await using fixture = await createProject({
+      source: `import './first.js'; import { seen } from 'p'; console.log(seen)`,
+      packages: {
+        p: {
+          files: {
+            'index.js': 'export const seen = globalThis.isFirst',
+            'package.json': '{"name":"p","type":"module"}',
+          },
+        },
+      },
+    })
+    await fixture.write({ 'first.js': 'globalThis.isFirst = true' })
+    const made = await bundle(fixture)
+    assert.deepEqual([...made.vendor].filter((name) => made.files.has(name)).toSorted(), [
+      'chunk-rolldown-runtime.js',
+      'chunk-vendor.js',
+    ])
+    assert.equal(await run(made), 'true\n')
+  })
+
+  it('leaves the file of packages as it is when the source changes', async () => {
+    await using fixture = await createProject({
+      source: `import { a } from 'a'; console.log(a)`,
+      packages: { a: { files: { 'index.js': 'exports.a = 1' } } },
+    })
+    const first = await bundle(fixture)
+    await fixture.write({ 'index.js': `import { a } from 'a'; console.log(a, 'changed')` })
+    const second = await bundle(fixture)
+    assert.deepEqual(second.files.get('chunk-vendor.js'), first.files.get('chunk-vendor.js'))
+    assert.notDeepEqual(second.files.get('main.js'), first.files.get('main.js'))
   })
 
   it('names the import that cannot be found', async () => {

@@ -1,7 +1,7 @@
 import { isBuiltin } from 'node:module'
-import { join, relative, sep } from 'node:path'
+import { basename, join, relative, sep } from 'node:path'
 
-import { rolldown } from 'rolldown'
+import { rolldown } from './rolldown.ts'
 import type { OutputChunk, Plugin } from 'rolldown'
 
 import { bundleFailed } from '../errors.ts'
@@ -15,6 +15,8 @@ import type { Rewritten } from './rewrite.ts'
 export interface Bundle {
   /** Files by name; `main.js` is where the program starts. */
   files: ReadonlyMap<string, Buffer>
+  /** Names of those files that hold code of packages only: they change when versions or imports of packages do. */
+  vendor: ReadonlySet<string>
   /** Absolute paths of files and folders it reads at run time. */
   assets: readonly string[]
   /** Packages left outside, with the reason. */
@@ -40,6 +42,8 @@ export interface BundledModule {
 
 /** How to bundle. */
 export interface BundleOptions {
+  /** Make source maps, as files `<name>.js.map` that the code names or does not name; default: none. */
+  sourceMaps?: 'linked' | 'hidden' | undefined
   /** Texts that stand for `process.env.<name>` in the bundle. */
   constants: Readonly<Record<string, string>>
   signal?: AbortSignal | undefined
@@ -128,17 +132,25 @@ async function runPass(project: Project, externals: Externals, options: BundleOp
     const { output } = await build.generate({
       format: project.format,
       entryFileNames: 'main.js',
-      chunkFileNames: 'chunk-[name]-[hash].js',
+      chunkFileNames: 'chunk-[name].js',
       intro: chunkIntro(project.format),
       exports: 'auto',
+      sourcemap: options.sourceMaps === 'linked' ? true : (options.sourceMaps ?? false),
+      // Packages in a chunk of their own, executed no earlier than the imports of the source say.
+      codeSplitting: { groups: [{ name: 'vendor', test: (id: string) => packageOf(project, id) !== undefined }] },
+      strictExecutionOrder: true,
     })
     const chunks = output.filter((part) => part.type === 'chunk')
     checkUnresolved(project, seen)
     const settled = settleWishes(project, externals, seen)
     checkImports(project, chunks, seen)
-    const files = output.map((part) => [part.fileName, Buffer.from(part.type === 'chunk' ? part.code : part.source)])
+    const files = output.map((part) => {
+      const content = part.type === 'chunk' ? withoutFolderName(project, part.code) : part.source
+      return [part.fileName, Buffer.from(content)]
+    })
     return {
       files: new Map(files as [string, Buffer][]),
+      vendor: vendorFiles(project, chunks),
       assets: [...seen.assets].toSorted(),
       externals,
       ...settled,
@@ -273,6 +285,13 @@ function workspaceOf(project: Project, importer: string): string {
   return owners.toSorted((a, b) => b.length - a.length)[0] ?? project.lock.workspace
 }
 
+function vendorFiles(project: Project, chunks: readonly OutputChunk[]): Set<string> {
+  const isVendor = (chunk: OutputChunk): boolean =>
+    !chunk.isEntry && chunk.moduleIds.every((id) => id.startsWith('\0') || packageOf(project, id) !== undefined)
+  const names = chunks.filter(isVendor).map((chunk) => chunk.fileName)
+  return new Set(names.flatMap((name) => [name, `${name}.map`]))
+}
+
 function bundledPackages(project: Project, chunks: readonly OutputChunk[]): Set<string> {
   const paths = chunks.flatMap((chunk) => Object.keys(chunk.modules)).map((id) => packageOf(project, id))
   return new Set(paths.filter((path) => path !== undefined))
@@ -291,6 +310,19 @@ function defines(constants: Readonly<Record<string, string>>): Record<string, st
   return Object.fromEntries(
     Object.entries(constants).map(([name, text]) => [`process.env.${name}`, JSON.stringify(text)]),
   )
+}
+
+/**
+ * The bundler names what it wraps of an `index` file after its folder, and the name of the root is the machine's business: those
+ * names it declares get another.
+ */
+function withoutFolderName(project: Project, code: string): string {
+  const folder = basename(project.lock.root)
+    .replace(/[^A-Za-z0-9_$]/g, '_')
+    .replaceAll('$', '\\$')
+  const name = `(init|require|import)_${folder}(\\$\\d+)?`
+  const declared = new RegExp(`^\\s*(?:var|const|let|function) (?:[\\w$]+, )*${name}(?![\\w$])`, 'm')
+  return declared.test(code) ? code.replace(new RegExp(`(?<![\\w$])${name}(?![\\w$])`, 'g'), '$1_root$2') : code
 }
 
 /** Packages guard imports of what they can do without; code of the project must find all it imports. */

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs'
 import { dirname, extname, relative, resolve, sep } from 'node:path'
 
-import { parseAst } from 'rolldown/parseAst'
+import { parseAst } from './rolldown.ts'
 
 import { APP_DIR, imagePath } from './locations.ts'
 import type { Project } from '../source/project.ts'

@@ -6,21 +6,49 @@ import type { TarEntry } from '@fairlead/oci/archive'
 
 import type { Bundle } from '../bundle/bundle.ts'
 import { APP_DIR, imagePath } from '../bundle/locations.ts'
+import { COMPILE_CACHE_DIR } from './compile-cache.ts'
 import type { Project } from '../source/project.ts'
 
 /** Folders that servers read by convention, relative to the working directory and so invisible in the source. */
 const CONVENTIONAL_DIRS = ['public', 'static', 'views', 'templates']
 const NEVER_COPIED = new Set(['node_modules', '.git', '.env', '.npmrc', '.DS_Store'])
 
+/** What goes into the layer of the application beside the files of the project. */
+export interface ApplicationFiles {
+  created: Date
+  /** More files by path below `/app`. */
+  files: ReadonlyMap<string, Buffer>
+}
+
+/** Entries of the layer of packages: it has no time of its own, so that it stays when only the source changes. */
+export function vendorEntries(bundle: Bundle, compiled: ReadonlyMap<string, Buffer>): TarEntry[] {
+  const names = [...bundle.files].filter(([name]) => bundle.vendor.has(name))
+  return [
+    ...names.map(([name, content]) => ({ path: `${APP_DIR}/${name}`, type: 'file' as const, content })),
+    ...[...compiled].map(([name, content]) => ({
+      path: `${COMPILE_CACHE_DIR}/${name}`,
+      type: 'file' as const,
+      content,
+    })),
+  ]
+}
+
 /** Entries of the layer that changes with the source: bundle, package.json, and the files read at run time. */
-export async function applicationEntries(project: Project, bundle: Bundle, created: Date): Promise<TarEntry[]> {
+export async function applicationEntries(
+  project: Project,
+  bundle: Bundle,
+  { created, files }: ApplicationFiles,
+): Promise<TarEntry[]> {
   const entries = new Map<string, TarEntry>()
   const add = (entry: TarEntry): void => {
     entries.set(entry.path, { ...entry, mtimeSeconds: changeTime(entry, created) })
   }
   for (const path of await assetRoots(project, bundle))
     for await (const entry of assetEntries(project, path)) add(entry)
-  for (const [name, content] of bundle.files) add({ path: `${APP_DIR}/${name}`, type: 'file', content })
+  for (const [name, content] of bundle.files) {
+    if (!bundle.vendor.has(name)) add({ path: `${APP_DIR}/${name}`, type: 'file', content })
+  }
+  for (const [name, content] of files) add({ path: `${APP_DIR}/${name}`, type: 'file', content })
   add({ path: `${APP_DIR}/package.json`, type: 'file', content: renderPackageJson(project) })
   return [...entries.values()]
 }

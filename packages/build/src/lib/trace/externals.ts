@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { lstat, readdir, readFile, stat } from 'node:fs/promises'
-import { join, posix } from 'node:path'
+import { join, posix, relative } from 'node:path'
 
 import { nodeFileTrace } from '@vercel/nft'
 
@@ -11,11 +11,13 @@ import { APP_DIR, imagePath, packageOf } from '../bundle/locations.ts'
 import { bundleFailed } from '../errors.ts'
 import { hashKey } from '../layers/cache.ts'
 import type { Project } from '../source/project.ts'
+import { installPlatformPackage } from './platform-package.ts'
+import type { Fetching } from './platform-package.ts'
 import { checkNative, findNativeFiles, isNativeFile, reasonAgainst } from './native-files.ts'
 import type { NativeTarget } from './native-files.ts'
 
 /** Changes whenever the layer made from the same packages would differ. */
-const RECIPE = '1'
+const RECIPE = '2'
 
 /** Name for all that decides about the layer of externals: packages as locked, what is imported, local builds. */
 export async function externalsKey(project: Project, bundle: Bundle, target: NativeTarget): Promise<string> {
@@ -25,17 +27,35 @@ export async function externalsKey(project: Project, bundle: Bundle, target: Nat
       return [path, entry?.version, entry?.integrity, await builtAt(join(project.lock.root, path))].join(' ')
     }),
   )
-  return `externals-${hashKey(RECIPE, target.architecture, project.lock.root, ...packages, ...entrySpecifiers(project, bundle).flat(), JSON.stringify([...bundle.visible]))}`
+  return `externals-${hashKey(RECIPE, target.architecture, target.libc ?? 'glibc', project.lock.root, ...packages, ...entrySpecifiers(project, bundle).flat(), JSON.stringify([...bundle.visible]))}`
 }
 
 /**
  * The files of the packages outside the bundle that can be reached from it, as entries below `/app/node_modules`. Builds
  * for other platforms are left out; a package with none for this one is refused with `FAIRLEAD_BUILD_NATIVE`.
  */
-export async function traceExternals(project: Project, bundle: Bundle, target: NativeTarget): Promise<TarEntry[]> {
+export async function traceExternals(
+  project: Project,
+  bundle: Bundle,
+  target: NativeTarget,
+  fetching?: Fetching,
+): Promise<TarEntry[]> {
   const paths = new Set(await tracedFiles(project, entrySpecifiers(project, bundle)))
+  const fetched: TarEntry[] = []
   for (const [path, reason] of bundle.externals.entries()) {
-    for (const file of await wholeFiles(project, path, target)) paths.add(file)
+    const place =
+      isForTarget(project, path, target) && fetching ? await installPlatformPackage(project, path, fetching) : undefined
+    if (place !== undefined) {
+      for (const file of await filesBelow(place)) {
+        fetched.push(
+          await fileEntry(file, `${imagePath(project, join(project.lock.root, path))}/${relative(place, file)}`),
+        )
+      }
+      continue
+    }
+    if (isForTarget(project, path, target)) {
+      for (const file of await filesBelow(join(project.lock.root, path))) paths.add(file)
+    }
     await chooseNative(project, { path, reason, paths, target })
   }
   const entries = new Map<string, TarEntry & { source: string }>()
@@ -45,7 +65,7 @@ export async function traceExternals(project: Project, bundle: Bundle, target: N
     if (other) throw twice(project, entry.path, other.source, source)
     entries.set(entry.path, entry)
   }
-  return [...entries.values(), ...linkEntries(project, bundle, paths)]
+  return [...entries.values(), ...fetched, ...linkEntries(project, bundle, paths)]
 }
 
 /** What to trace from, with the folder it is found from: imports left in the bundle, packages loaded by a computed name. */
@@ -110,11 +130,14 @@ function linkEntries(project: Project, bundle: Bundle, paths: ReadonlySet<string
 }
 
 /** A package made for one platform is taken whole when it is for ours: who loads it computes the name. */
-async function wholeFiles(project: Project, path: string, target: NativeTarget): Promise<string[]> {
+function isForTarget(project: Project, path: string, target: NativeTarget): boolean {
   const entry = project.lock.packages.get(path)
   const cpu = target.architecture === 'amd64' ? 'x64' : 'arm64'
-  if (!entry?.cpu?.includes(cpu) || !entry.os?.includes('linux') || entry.libc?.includes('musl')) return []
-  const dir = join(project.lock.root, path)
+  const other = target.libc === 'musl' ? 'glibc' : 'musl'
+  return entry?.cpu?.includes(cpu) === true && entry.os?.includes('linux') === true && !entry.libc?.includes(other)
+}
+
+async function filesBelow(dir: string): Promise<string[]> {
   const names = await readdir(dir, { recursive: true, withFileTypes: true }).catch(() => [])
   return names.filter((name) => name.isFile()).map((name) => join(name.parentPath, name.name))
 }

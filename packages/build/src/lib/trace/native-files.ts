@@ -7,6 +7,8 @@ import { isElf, parseElf } from '../native/elf.ts'
 /** What a native file must be made for. */
 export interface NativeTarget {
   architecture: 'amd64' | 'arm64'
+  /** C library of the base; default glibc. */
+  libc?: 'glibc' | 'musl' | undefined
 }
 
 const NATIVE_FILE = /\.(node|so(\.\d+)*)$/
@@ -35,7 +37,8 @@ export async function reasonAgainst(path: string, target: NativeTarget): Promise
   if (!isElf(bytes)) return 'made for another operating system'
   const { architecture, libc } = parseElf(bytes)
   if (architecture !== target.architecture) return `made for ${architecture ?? 'another processor'}`
-  return libc === 'musl' ? 'made for the C library musl' : undefined
+  const other = target.libc === 'musl' ? 'glibc' : 'musl'
+  return libc === other ? `made for the C library ${other}` : undefined
 }
 
 /** Refuses a package of which nothing native is left for the target. */
@@ -45,13 +48,13 @@ export function checkNative(
   target: NativeTarget,
 ): void {
   if (files.some(({ reason }) => reason === undefined)) return
-  const wanted = `linux/${target.architecture} with glibc`
+  const wanted = `linux/${target.architecture} with ${target.libc ?? 'glibc'}`
   if (files.length === 0) {
     const hint = `Run "npm rebuild ${packageName}", or choose a package that carries its builds`
     throw nativeUnusable(packageName, `it is not built for ${wanted}`, hint)
   }
   const reasons = [...new Set(files.map(({ reason }) => reason))].join(', ')
-  const hint = `Install its build for the platform: npm install --os=linux --cpu=${target.architecture === 'amd64' ? 'x64' : 'arm64'} --libc=glibc`
+  const hint = `Install its build for the platform: npm install --os=linux --cpu=${target.architecture === 'amd64' ? 'x64' : 'arm64'} --libc=${target.libc ?? 'glibc'}`
   throw nativeUnusable(packageName, `all its builds are ${reasons}, expected one for ${wanted}`, hint)
 }
 

@@ -46,6 +46,17 @@ export interface ImageRunConfig {
   WorkingDir?: string | undefined
   Labels?: Readonly<Record<string, string>> | undefined
   StopSignal?: string | undefined
+  /** Docker's health check, reserved by the specification; durations in nanoseconds. */
+  Healthcheck?: ImageHealthcheck | undefined
+}
+
+/** A command a container engine runs to learn whether the program is well; `Test` is `['CMD', …]` or `['NONE']`. */
+export interface ImageHealthcheck {
+  Test: readonly string[]
+  Interval?: number | undefined
+  Timeout?: number | undefined
+  StartPeriod?: number | undefined
+  Retries?: number | undefined
 }
 
 /** Image configuration (image-spec, config.md). */

@@ -1,0 +1,234 @@
+import { createReadStream, createWriteStream } from 'node:fs'
+import { cp, link, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+
+import { decompressGzip, readTar } from '@fairlead/oci/archive'
+
+import { APP_DIR } from '../bundle/locations.ts'
+import { runCommand } from '../run-command.ts'
+import { hashKey } from './cache.ts'
+import type { BuildCache, StoredLayer } from './cache.ts'
+
+/** Folder of the compile cache in the image (`NODE_COMPILE_CACHE`). */
+export const COMPILE_CACHE_DIR = `${APP_DIR}/.compile-cache`
+
+/** What to compile, with what. */
+export interface CompileOptions {
+  cache: BuildCache
+  format: 'esm' | 'cjs'
+  /** Files of the bundle by name. */
+  files: ReadonlyMap<string, Buffer>
+  /** Those that change rarely. */
+  vendor: ReadonlySet<string>
+  /** The layer with `/nodejs/bin/node`. */
+  node: StoredLayer
+  /** The layer with packages outside the bundle, for their names must be found. */
+  externals: StoredLayer | undefined
+  /** User id the program runs under in the image. */
+  uid: number
+  env: NodeJS.ProcessEnv
+  signal?: AbortSignal | undefined
+}
+
+/** Compiled code as Node.js keeps it, by path below {@link COMPILE_CACHE_DIR}. */
+export interface CompiledCode {
+  vendor: ReadonlyMap<string, Buffer>
+  application: ReadonlyMap<string, Buffer>
+}
+
+/** Changes whenever other bytes would be made from the same input. */
+const RECIPE = '4'
+
+/**
+ * Compiles the bundle with the Node.js of the image and without running any of it, so that the program starts without
+ * compiling. `--predictable` makes V8 give the same bytes each time; the cache is looked up by V8's version and flags, the path, and on Node.js 24 the user id, and one that does not fit is ignored. Throws `ERR_MODULE_NOT_FOUND` as a failed command
+ * when the bundle imports what the image does not have.
+ */
+export async function compileBundle(options: CompileOptions): Promise<CompiledCode> {
+  const node = await unpackedLayer(options.cache, options.node)
+  const modules = options.externals && (await unpackedLayer(options.cache, options.externals))
+  const compiler = new Compiler(options, join(node, 'nodejs/bin/node'), modules)
+  const vendorNames = codeNames(options.files, (name) => options.vendor.has(name))
+  const vendor = vendorNames.length === 0 ? new Map<string, Buffer>() : await compiler.compileVendor(vendorNames)
+  const application = await compiler.compile(
+    codeNames(options.files, () => true),
+    vendor,
+  )
+  for (const name of vendor.keys()) application.delete(name)
+  return { vendor, application }
+}
+
+function codeNames(files: ReadonlyMap<string, Buffer>, isWanted: (name: string) => boolean): string[] {
+  return [...files.keys()].filter((name) => name.endsWith('.js') && isWanted(name)).toSorted()
+}
+
+class Compiler {
+  readonly #options: CompileOptions
+  readonly #node: string
+  readonly #modules: string | undefined
+
+  constructor(options: CompileOptions, node: string, modules: string | undefined) {
+    this.#options = options
+    this.#node = node
+    this.#modules = modules
+  }
+
+  /** Kept in the cache, for it is the greater part of the work. */
+  async compileVendor(names: readonly string[]): Promise<Map<string, Buffer>> {
+    const { cache, files, node, externals, uid } = this.#options
+    const contents = names.flatMap((name) => [name, files.get(name)?.toString('latin1') ?? ''])
+    const key = hashKey(RECIPE, String(uid), node.diffId, externals?.diffId ?? '', ...contents)
+    const place = join(cache.dir, 'compiled', key)
+    const known = await readTree(place)
+    if (known.size > 0) return known
+    const made = await this.compile(names, new Map())
+    await cache.scratch(async (dir) => {
+      await writeTree(join(dir, 'made'), made)
+      await mkdir(dirname(place), { recursive: true })
+      // Another build may have been faster; what it made is the same.
+      await rename(join(dir, 'made'), place).catch(() => {})
+    })
+    return made
+  }
+
+  /** Compiles the named files in a copy of `/app`, with what is compiled already. */
+  compile(names: readonly string[], known: ReadonlyMap<string, Buffer>): Promise<Map<string, Buffer>> {
+    const { cache, files, format, env, signal } = this.#options
+    return cache.scratch(async (dir) => {
+      const app = join(dir, APP_DIR)
+      await mkdir(app)
+      for (const [name, content] of files) if (name.endsWith('.js')) await writeFile(join(app, name), content)
+      await writeFile(join(app, 'package.json'), JSON.stringify({ type: format === 'esm' ? 'module' : 'commonjs' }))
+      if (this.#modules !== undefined) await linkTree(join(this.#modules, APP_DIR), app)
+      await writeTree(join(dir, COMPILE_CACHE_DIR), await this.#asOwn(known))
+      const start = join(dir, 'start.mjs')
+      await writeFile(start, START)
+      const given = { dir, format, urls: names.map((name) => `file:///${APP_DIR}/${name}`) }
+      await runCommand(this.#node, ['--predictable', '--no-warnings', start, JSON.stringify(given)], {
+        cwd: app,
+        env: { PATH: env['PATH'], NODE_COMPILE_CACHE: join(dir, COMPILE_CACHE_DIR) },
+        signal,
+        timeoutMs: 60_000,
+      })
+      const made = await readTree(join(dir, COMPILE_CACHE_DIR))
+      const kept = [...made].filter(([, content]) => !content.includes(TEMPORARY) && !content.includes(dir))
+      return new Map(kept.map(([path, content]) => [this.#rename(path, this.#options.uid), content]))
+    })
+  }
+
+  async #asOwn(known: ReadonlyMap<string, Buffer>): Promise<Map<string, Buffer>> {
+    return new Map([...known].map(([path, content]) => [this.#rename(path, process.getuid?.() ?? 0), content]))
+  }
+
+  /** Node.js 24 ends the name of the folder with the user id; later versions do not. */
+  #rename(path: string, uid: number): string {
+    return path.replace(/^(v\d+\.\d+\.\d+-\w+-[0-9a-f]+)-\d+\//, `$1-${uid}/`)
+  }
+}
+
+/** Modules of ours that take part in compiling and are no part of the program. */
+const TEMPORARY = 'fairlead-compile:'
+
+/**
+ * Runs in the Node.js of the image. V8 writes the place of a file into what it compiles, so modules are given the place they have
+ * in the image. ES modules are compiled when they are linked, all before the first of them runs: which is one that ends the
+ * process. A CommonJS module is compiled when it is called; each ends at its first `require`, which is in its first line.
+ */
+const START = `import { readFileSync } from 'node:fs'
+import { createRequire, Module, registerHooks } from 'node:module'
+import { pathToFileURL } from 'node:url'
+const { dir, format, urls } = JSON.parse(process.argv[2])
+const [own, other] = ['file:///app/', pathToFileURL(dir + '/app/').href]
+const stopped = new Error('compiled')
+process.on('uncaughtException', (error) => {
+  if (error === stopped) process.exit(0)
+  console.error(error)
+  process.exit(1)
+})
+process.fairleadStop = () => { throw stopped }
+registerHooks({
+  resolve(specifier, context, next) {
+    if (specifier.startsWith('${TEMPORARY}')) return { url: specifier, format: 'module', shortCircuit: true }
+    if (specifier.startsWith(own)) return { url: specifier, format: format === 'esm' ? 'module' : 'commonjs', shortCircuit: true }
+    const parentURL = context.parentURL?.startsWith(own) ? other + context.parentURL.slice(own.length) : context.parentURL
+    const found = next(specifier, { ...context, parentURL })
+    return found.url.startsWith(other) ? { ...found, url: own + found.url.slice(other.length) } : found
+  },
+  load(url, context, next) {
+    if (url === '${TEMPORARY}stop') return { format: 'module', source: 'process.fairleadStop()', shortCircuit: true }
+    if (url === '${TEMPORARY}all') {
+      const source = ['${TEMPORARY}stop', ...urls].map((name) => 'import ' + JSON.stringify(name)).join('\\n')
+      return { format: 'module', source, shortCircuit: true }
+    }
+    return url.startsWith(own) ? next(other + url.slice(own.length), context) : next(url, context)
+  },
+})
+if (format === 'esm') await import('${TEMPORARY}all')
+const load = createRequire(import.meta.url)
+const required = Module.prototype.require
+for (const url of urls) {
+  Module.prototype.require = function (id) {
+    if (pathToFileURL(this.filename).href === url) throw stopped
+    return required.call(this, id)
+  }
+  try { load(url) } catch (error) { if (error !== stopped) throw error }
+}
+`
+
+/** The files of a layer as a folder in the cache. */
+export async function unpackedLayer(cache: BuildCache, layer: StoredLayer): Promise<string> {
+  const place = join(cache.dir, 'unpacked', hashKey(layer.diffId))
+  const isThere = (): Promise<boolean> =>
+    stat(place).then(
+      () => true,
+      () => false,
+    )
+  if (await isThere()) return place
+  return cache.exclusively(`unpacked-${hashKey(layer.diffId)}`, async () => {
+    if (await isThere()) return place
+    await cache.scratch(async (dir) => {
+      const root = join(dir, 'root')
+      await mkdir(root)
+      const blob = createReadStream(cache.layers.blobPath(layer.descriptor.digest))
+      for await (const member of readTar(decompressGzip(blob))) {
+        const path = join(root, member.path)
+        if (member.type === 'directory') await mkdir(path, { recursive: true })
+        if (member.type === 'symlink') await symlink(member.linkPath, path)
+        if (member.type === 'file') await pipeline(member.body, createWriteStream(path, { mode: member.mode }))
+      }
+      await mkdir(dirname(place), { recursive: true })
+      await rename(root, place)
+    })
+    return place
+  })
+}
+
+/** A copy by hard links, for files that nobody writes to. */
+async function linkTree(from: string, to: string): Promise<void> {
+  for (const entry of await readdir(from, { withFileTypes: true })) {
+    const [source, target] = [join(from, entry.name), join(to, entry.name)]
+    if (entry.isDirectory()) {
+      await mkdir(target, { recursive: true })
+      await linkTree(source, target)
+    } else if (entry.isSymbolicLink()) await cp(source, target, { verbatimSymlinks: true })
+    else await link(source, target)
+  }
+}
+
+async function readTree(dir: string): Promise<Map<string, Buffer>> {
+  const entries = await readdir(dir, { recursive: true, withFileTypes: true }).catch(() => [])
+  const paths = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name))
+  const files = await Promise.all(
+    paths.toSorted().map(async (path) => [path.slice(dir.length + 1), await readFile(path)] as const),
+  )
+  return new Map(files)
+}
+
+async function writeTree(dir: string, files: ReadonlyMap<string, Buffer>): Promise<void> {
+  await rm(dir, { recursive: true, force: true })
+  for (const [path, content] of files) {
+    await mkdir(dirname(join(dir, path)), { recursive: true })
+    await writeFile(join(dir, path), content)
+  }
+}
