@@ -117,11 +117,10 @@ describe('attachDocuments', () => {
     const first = await attachDocuments(layout, built, options)
     assert.deepEqual(await attachDocuments(layout, built, options), first)
     const referrers = await layout.referrers(image.digest)
-    assert.deepEqual(referrers.map(({ artifactType }) => artifactType).toSorted(), [
-      'application/spdx+json',
-      'application/vnd.cyclonedx+json',
-      'application/vnd.in-toto+json',
-    ])
+    assert.deepEqual(
+      referrers.map(({ artifactType = '' }) => artifactType).toSorted((a, b) => a.localeCompare(b)),
+      ['application/spdx+json', 'application/vnd.cyclonedx+json', 'application/vnd.in-toto+json'],
+    )
   })
 })
 
@@ -193,6 +192,9 @@ describe('loadNodeVersions', () => {
   it('knows the licence of every program that this Node.js is made of', () => {
     const numbers = ['node', 'modules', 'napi', 'unicode', 'cldr']
     const named = nodeComponents('1', { ...process.versions } as Record<string, string>).length - 1
-    assert.equal(named, Object.keys(process.versions).filter((key) => !numbers.includes(key)).length)
+    assert.equal(
+      named,
+      Object.entries(process.versions).filter(([key, text]) => !numbers.includes(key) && text !== '').length,
+    )
   })
 })

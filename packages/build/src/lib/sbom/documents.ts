@@ -11,7 +11,7 @@ import { billOfReport } from './bill.ts'
 import { loadNodeVersions } from './node-components.ts'
 
 /** Media type of an in-toto statement that nobody signed. */
-export const STATEMENT_TYPE = 'application/vnd.in-toto+json'
+const STATEMENT_TYPE = 'application/vnd.in-toto+json'
 
 /** One document that is attached to an image. */
 export interface AttachedDocument {

@@ -52,7 +52,8 @@ export function nodeComponents(
   const id = `pkg:generic/node@${version}`
   const parts = Object.entries(versions ?? {}).flatMap(([key, partVersion]): BillComponent[] => {
     const part = Object.hasOwn(PARTS, key) ? PARTS[key] : undefined
-    if (!part) return []
+    // An empty version: the program is not compiled in.
+    if (!part || partVersion === '') return []
     const { name, license } = part
     const purl = part.npm ? npmPurl(name, partVersion) : renderPurl({ type: 'generic', name, version: partVersion })
     return [
