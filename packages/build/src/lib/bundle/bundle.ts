@@ -1,5 +1,5 @@
 import { isBuiltin } from 'node:module'
-import { basename, join, relative, sep } from 'node:path'
+import { basename, dirname, join, relative, sep } from 'node:path'
 
 import { rolldown } from './rolldown.ts'
 import type { OutputChunk, Plugin } from 'rolldown'
@@ -145,7 +145,7 @@ async function runPass(project: Project, externals: Externals, options: BundleOp
     const settled = settleWishes(project, externals, seen)
     checkImports(project, chunks, seen)
     const files = output.map((part) => {
-      const content = part.type === 'chunk' ? withoutFolderName(project, part.code) : part.source
+      const content = part.type === 'chunk' ? withoutFolderName(project, part) : part.source
       return [part.fileName, Buffer.from(content)]
     })
     return {
@@ -316,7 +316,9 @@ function defines(constants: Readonly<Record<string, string>>): Record<string, st
  * The bundler names what it wraps of an `index` file after its folder, and the name of the root is the machine's business: those
  * names it declares get another.
  */
-function withoutFolderName(project: Project, code: string): string {
+function withoutFolderName(project: Project, { code, moduleIds }: OutputChunk): string {
+  // Without such a file the name is a file's own, which may be called like the folder.
+  if (!moduleIds.some((id) => dirname(id) === project.lock.root && basename(id).startsWith('index.'))) return code
   const folder = basename(project.lock.root)
     .replace(/[^A-Za-z0-9_$]/g, '_')
     .replaceAll('$', '\\$')
