@@ -50,13 +50,13 @@ function createContenders(sinkPort: string): readonly Contender[] {
     OTEL_BSP_SCHEDULE_DELAY: '200',
     LOG_LEVEL: 'info',
   })
-  const kit = [join(folder, 'service-kit-instance.js'), 'kit']
+  const kit = [join(folder, 'service-kit-instance.js')]
   const fastify = file('service-kit-fastify.cjs')
   const whole = { isObserved: true, sampled: 1 }
   return [
     {
       name: 'bare node:http',
-      command: [join(folder, 'service-kit-instance.js'), 'bare'],
+      command: [join(folder, 'service-kit-bare.js')],
       env: {},
       spans: 0,
       isObserved: false,
@@ -247,7 +247,7 @@ interface Usage {
 /** Until a request to /readyz would be answered 200. */
 async function startToReady(): Promise<number> {
   const startedAt = performance.now()
-  const child = spawn(process.execPath, [join(folder, 'service-kit-instance.js'), 'kit'], {
+  const child = spawn(process.execPath, [join(folder, 'service-kit-instance.js')], {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { PATH: process.env['PATH'], NODE_ENV: 'production', LOG_LEVEL: 'info' },
   })
@@ -267,7 +267,10 @@ console.log(JSON.stringify({ cpu: (user + system) / 1000, memory: process.memory
     'import--fairlead-service': `import * as kit from '@fairlead/service'\nglobalThis.kit = kit\n${report}`,
     'import-node-http': `import * as http from 'node:http'\nglobalThis.http = http\n${report}`,
   }
-  const input: Record<string, string> = { 'service-kit-instance': file('service-kit-instance.ts') }
+  const input: Record<string, string> = {
+    'service-kit-bare': file('service-kit-bare.ts'),
+    'service-kit-instance': file('service-kit-instance.ts'),
+  }
   for (const [name, source] of Object.entries(sources)) {
     const path = join(folder, `${name}.src.js`)
     writeFileSync(path, source)

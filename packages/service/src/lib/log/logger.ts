@@ -78,7 +78,7 @@ export interface LoggerOptions {
   readonly maxLineLength?: number | undefined
   /** With format `google`: the project, which makes trace ids into links. */
   readonly project?: string | undefined
-  /** Where lines go. Default: standard output, buffered for one turn of the event loop. */
+  /** Where lines go. Default: standard output, buffered for one turn of the event loop, under load for 5 ms. */
   readonly sink?: LogSink | undefined
   /** Milliseconds since the epoch. Default `Date.now`. */
   readonly now?: (() => number) | undefined

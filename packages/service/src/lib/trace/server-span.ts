@@ -37,8 +37,8 @@ const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIO
  * server"). To be called when it ends: the end is now.
  */
 export function recordServed(tracer: SpanTracer, served: ServedSpanSource): void {
-  const { trace } = served
-  if (!trace.isSampled || tracer.sink === undefined) return
+  // In that order: the trace is read from the headers when it is first asked for.
+  if (tracer.sink === undefined || !served.trace.isSampled) return
   const endMs = epochMs()
   const asked = served.span instanceof RecordedSpan ? served.span : undefined
   const span = asked ?? open(tracer, served, endMs)
