@@ -3,7 +3,8 @@ import type { Terminal } from './terminal/terminal.ts'
 
 /** One option of a command, as `parseArgs` and the help need it. */
 interface OptionSpec {
-  readonly type: 'string' | 'boolean'
+  /** `list`: may be given several times. */
+  readonly type: 'string' | 'boolean' | 'list'
   readonly short?: string
   /** What the value stands for in the help, such as `NAME`. */
   readonly value?: string
@@ -14,8 +15,8 @@ interface OptionSpec {
 
 export type OptionSpecs = Readonly<Record<string, OptionSpec>>
 
-/** A flag that was not given is false, a text that was not given is undefined. */
-type OptionValue<T> = T extends 'boolean' ? boolean : string | undefined
+/** A flag that was not given is false, a text that was not given is undefined, a list is empty. */
+type OptionValue<T> = T extends 'boolean' ? boolean : T extends 'list' ? readonly string[] : string | undefined
 
 /** The values parsed for a table of options. */
 export type OptionValues<O extends OptionSpecs> = {
@@ -43,7 +44,7 @@ export interface Command<O extends OptionSpecs = OptionSpecs> {
   readonly summary: string
   /** Paragraphs below the usage line. */
   readonly description?: string
-  /** Positional arguments; `[dir]` may be left out, `CODE` must be there. */
+  /** Positional arguments; `[dir]` may be left out, `CODE` must be there, `[args...]` takes all that follow. */
   readonly args?: readonly string[]
   readonly options: O
   readonly examples: readonly { readonly command: string; readonly text: string }[]

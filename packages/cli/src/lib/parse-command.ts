@@ -13,10 +13,11 @@ export function parseCommand(command: Command, words: readonly string[]): Parsed
   const { values, positionals } = parseStrictly(command, words)
   if (values['help'] === true) return { help: true }
   checkArgs(command, positionals)
-  const options: Record<string, string | boolean | undefined> = {}
+  const options: Record<string, string | boolean | readonly string[] | undefined> = {}
   for (const [name, { type }] of Object.entries(command.options)) {
     const value = values[name]
-    options[name] = type === 'boolean' ? value === true : typeof value === 'string' ? value : undefined
+    if (type === 'list') options[name] = Array.isArray(value) ? value.map(String) : []
+    else options[name] = type === 'boolean' ? value === true : typeof value === 'string' ? value : undefined
   }
   return { help: false, options, args: positionals }
 }
@@ -26,7 +27,8 @@ type Parsed = { values: Record<string, unknown>; positionals: string[] }
 function parseStrictly(command: Command, words: readonly string[]): Parsed {
   const options: ParseArgsConfig['options'] = { help: { type: 'boolean', short: 'h' } }
   for (const [name, { type, short }] of Object.entries(command.options)) {
-    options[name] = short === undefined ? { type } : { type, short }
+    const spec = type === 'list' ? ({ type: 'string', multiple: true } as const) : { type }
+    options[name] = short === undefined ? spec : { ...spec, short }
   }
   try {
     return parseArgs({ args: [...words], options, allowPositionals: true, strict: true })
@@ -57,7 +59,7 @@ function checkArgs({ name, args = [] }: Command, given: readonly string[]): void
   const help = `Run fairlead ${name} --help to see its arguments`
   const missing = args.slice(given.length).find((arg) => !arg.startsWith('['))
   if (missing !== undefined) throw usage(`Cannot run "fairlead ${name}": the argument ${missing} is missing`, help)
-  const extra = given[args.length]
+  const extra = args.at(-1)?.endsWith('...]') ? undefined : given[args.length]
   if (extra !== undefined) throw usage(`Cannot run "fairlead ${name}": the argument "${extra}" is one too many`, help)
 }
 

@@ -171,6 +171,13 @@ export function runtimeUnavailable(state: string): Error {
   })
 }
 
+export function explainFailed(step: string, state: string): Error {
+  return coded(new Error(`Cannot explain container at step "${step}": ${state}`), {
+    code: 'FAIRLEAD_OCI_EXPLAIN',
+    hint: 'Inside another container the kernel may refuse namespaces and mounts: try on the machine itself',
+  })
+}
+
 export function containerStart(id: string, state: string, cause?: unknown): Error {
   return coded(new Error(`Cannot start container "${id}": ${state}`), { code: 'FAIRLEAD_OCI_CONTAINER_START', cause })
 }

@@ -55,6 +55,11 @@ export const commands: readonly LazyCommand[] = [
     load: async () => (await import('./image-diff.ts')).imageDiff,
   },
   {
+    name: 'image run',
+    summary: 'run an image in the foreground',
+    load: async () => (await import('./image-run.ts')).imageRun,
+  },
+  {
     name: 'image push',
     summary: 'push an image of the local store to a registry',
     load: async () => (await import('./image-push.ts')).imagePush,
@@ -209,6 +214,11 @@ export const commands: readonly LazyCommand[] = [
     name: 'doctor',
     summary: 'check what this machine can do',
     load: async () => (await import('./doctor.ts')).doctor,
+  },
+  {
+    name: 'explain container',
+    summary: 'make a container by hand, step by step, and show what the kernel says',
+    load: async () => (await import('./explain-container.ts')).explainContainer,
   },
   {
     name: 'explain',

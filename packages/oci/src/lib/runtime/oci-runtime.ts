@@ -217,16 +217,27 @@ async function findTools(cgroups: string): Promise<Tools> {
 }
 
 async function locateTools(cgroups: string): Promise<Omit<Tools, 'version'>> {
+  requireRoot(cgroups)
+  const conmon = await findCommand('conmon')
+  if (!conmon) throw runtimeUnavailable('"conmon" is not installed')
+  const { path, name } = await locateRuntime(cgroups)
+  return { runtime: path, name, conmon }
+}
+
+function requireRoot(cgroups: string): void {
   if (process.platform !== 'linux') throw runtimeUnavailable('containers exist on Linux only')
   if (process.getuid?.() !== 0) throw runtimeUnavailable('containers need root')
   if (cgroups === 'none') throw runtimeUnavailable('no control groups are mounted at "/sys/fs/cgroup"')
-  const conmon = await findCommand('conmon')
-  if (!conmon) throw runtimeUnavailable('"conmon" is not installed')
+}
+
+/** The OCI runtime alone, which runs containers in the foreground. Throws as {@link requireOciRuntime}. */
+export async function locateRuntime(cgroups: string): Promise<{ path: string; name: string }> {
+  requireRoot(cgroups)
   // crun 1.8 refuses machines that mix both versions of control groups.
   const names = cgroups === 'hybrid' ? ['runc'] : ['crun', 'runc']
   for (const name of names) {
-    const runtime = await findCommand(name)
-    if (runtime) return { runtime, name, conmon }
+    const path = await findCommand(name)
+    if (path) return { path, name }
   }
   throw runtimeUnavailable(`${names.map((name) => `"${name}"`).join(' or ')} is not installed`)
 }
