@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 
+import type { Layout } from '@fairlead/oci/layout'
 import { digestOf, hostPlatform, mediaTypes, parsePlatform, renderCanonicalJson, renderPlatform } from '@fairlead/oci'
 import type { Descriptor, ImageConfig, ImageIndex, ImageManifest } from '@fairlead/oci'
 import type { TarEntry } from '@fairlead/oci/archive'
@@ -293,12 +294,24 @@ class Build {
   async #vendor(bundle: Bundle, compiled: CompiledCode | undefined): Promise<StoredLayer | undefined> {
     if (bundle.vendor.size === 0) return undefined
     const entries = vendorEntries(bundle, compiled?.vendor ?? new Map())
-    const contents = entries.flatMap(({ path, content }) => [path, digestOf(content as Uint8Array)])
-    const key = `vendor-${hashKey('1', ...contents)}`
+    return this.#writeOnce(this.#cache.layers, 'vendor', entries)
+  }
+
+  /** Compressing is the slowest part of a warm build: what was written before is found by its content. */
+  async #writeOnce(
+    layout: Layout,
+    title: string,
+    entries: readonly TarEntry[],
+    mtimeSeconds?: number,
+  ): Promise<StoredLayer> {
+    const contents = entries.map(({ content, ...entry }) =>
+      JSON.stringify([entry, content instanceof Uint8Array ? digestOf(content) : content?.sizeBytes]),
+    )
+    const key = `${title}-${hashKey('1', String(mtimeSeconds), ...contents)}`
     const known = await this.#cache.read<StoredLayer>(key)
-    if (known && (await this.#cache.layers.hasBlob(known.descriptor.digest))) return known
-    await this.#refuseSecrets(entries)
-    const layer = await writeLayer(this.#cache.layers, entries, { signal: this.#signal })
+    if (known && (await layout.hasBlob(known.descriptor.digest))) return known
+    if (title === 'vendor') await this.#refuseSecrets(entries)
+    const layer = await writeLayer(layout, entries, { mtimeSeconds, signal: this.#signal })
     await this.#cache.write(key, layer)
     return layer
   }
@@ -320,7 +333,7 @@ class Build {
     const entries = await applicationEntries(project, bundle, { created, files })
     await this.#refuseSecrets(entries)
     const mtimeSeconds = Math.floor(created.getTime() / 1000)
-    const application = await writeLayer(this.#options.layout, entries, { mtimeSeconds, signal: this.#signal })
+    const application = await this.#writeOnce(this.#options.layout, 'application', entries, mtimeSeconds)
     return { application, hasConfigSchema: schema !== undefined }
   }
 

@@ -31,18 +31,22 @@ export interface BuildCache {
 export async function openCache(dir: string): Promise<BuildCache> {
   const layers = await openLayout(join(dir, 'layers'))
   for (const name of ['records', 'locks', 'scratch']) await mkdir(join(dir, name), { recursive: true })
-  await sweepScratch(join(dir, 'scratch'))
+  await sweep(join(dir, 'scratch'), ABANDONED_MS)
+  await sweep(join(dir, 'compiled'), UNUSED_MS)
   return new DirectoryCache(dir, layers)
 }
 
 const ABANDONED_MS = 60 * 60_000
 
-/** Removes what builds that were killed left behind. */
-async function sweepScratch(dir: string): Promise<void> {
-  for (const name of await readdir(dir)) {
+/** Every changed line makes some more of it. */
+const UNUSED_MS = 7 * 24 * 60 * 60_000
+
+/** Removes what builds that were killed left behind, and what none has used for long. */
+async function sweep(dir: string, ageMs: number): Promise<void> {
+  for (const name of await readdir(dir).catch(() => [])) {
     const path = join(dir, name)
     const age = Date.now() - ((await stat(path).catch(() => undefined))?.mtimeMs ?? Date.now())
-    if (age > ABANDONED_MS) await rm(path, { recursive: true, force: true })
+    if (age > ageMs) await rm(path, { recursive: true, force: true })
   }
 }
 

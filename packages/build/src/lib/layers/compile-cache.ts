@@ -1,8 +1,9 @@
 import { createReadStream, createWriteStream } from 'node:fs'
-import { cp, link, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { cp, link, mkdir, readdir, readFile, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 
+import { digestOf } from '@fairlead/oci'
 import { decompressGzip, readTar } from '@fairlead/oci/archive'
 
 import { APP_DIR } from '../bundle/locations.ts'
@@ -46,17 +47,14 @@ const RECIPE = '4'
  * when the bundle imports what the image does not have.
  */
 export async function compileBundle(options: CompileOptions): Promise<CompiledCode> {
-  const node = await unpackedLayer(options.cache, options.node)
-  const modules = options.externals && (await unpackedLayer(options.cache, options.externals))
-  const compiler = new Compiler(options, join(node, 'nodejs/bin/node'), modules)
+  const compiler = new Compiler(options)
   const vendorNames = codeNames(options.files, (name) => options.vendor.has(name))
-  const vendor = vendorNames.length === 0 ? new Map<string, Buffer>() : await compiler.compileVendor(vendorNames)
-  const application = await compiler.compile(
+  const vendor = await compiler.compile(vendorNames, new Map())
+  const all = await compiler.compile(
     codeNames(options.files, () => true),
     vendor,
   )
-  for (const name of vendor.keys()) application.delete(name)
-  return { vendor, application }
+  return { vendor, application: new Map([...all].filter(([name]) => !vendor.has(name))) }
 }
 
 function codeNames(files: ReadonlyMap<string, Buffer>, isWanted: (name: string) => boolean): string[] {
@@ -65,24 +63,25 @@ function codeNames(files: ReadonlyMap<string, Buffer>, isWanted: (name: string) 
 
 class Compiler {
   readonly #options: CompileOptions
-  readonly #node: string
-  readonly #modules: string | undefined
 
-  constructor(options: CompileOptions, node: string, modules: string | undefined) {
+  constructor(options: CompileOptions) {
     this.#options = options
-    this.#node = node
-    this.#modules = modules
   }
 
-  /** Kept in the cache, for it is the greater part of the work. */
-  async compileVendor(names: readonly string[]): Promise<Map<string, Buffer>> {
-    const { cache, files, node, externals, uid } = this.#options
-    const contents = names.flatMap((name) => [name, files.get(name)?.toString('latin1') ?? ''])
-    const key = hashKey(RECIPE, String(uid), node.diffId, externals?.diffId ?? '', ...contents)
+  /** What was compiled for the same files before is kept in the cache. */
+  async compile(names: readonly string[], known: ReadonlyMap<string, Buffer>): Promise<Map<string, Buffer>> {
+    if (names.length === 0) return new Map()
+    const { cache, files, node, externals, uid, format } = this.#options
+    const contents = names.flatMap((name) => [name, digestOf(files.get(name) ?? '')])
+    const key = hashKey(RECIPE, format, String(uid), node.diffId, externals?.diffId ?? '', ...contents)
     const place = join(cache.dir, 'compiled', key)
-    const known = await readTree(place)
-    if (known.size > 0) return known
-    const made = await this.compile(names, new Map())
+    const kept = await readTree(place)
+    if (kept.size > 0) {
+      const now = new Date()
+      await utimes(place, now, now).catch(() => {})
+      return kept
+    }
+    const made = await this.#run(names, known)
     await cache.scratch(async (dir) => {
       await writeTree(join(dir, 'made'), made)
       await mkdir(dirname(place), { recursive: true })
@@ -93,19 +92,21 @@ class Compiler {
   }
 
   /** Compiles the named files in a copy of `/app`, with what is compiled already. */
-  compile(names: readonly string[], known: ReadonlyMap<string, Buffer>): Promise<Map<string, Buffer>> {
+  async #run(names: readonly string[], known: ReadonlyMap<string, Buffer>): Promise<Map<string, Buffer>> {
     const { cache, files, format, env, signal } = this.#options
+    const node = join(await unpackedLayer(cache, this.#options.node), 'nodejs/bin/node')
+    const modules = this.#options.externals && (await unpackedLayer(cache, this.#options.externals))
     return cache.scratch(async (dir) => {
       const app = join(dir, APP_DIR)
       await mkdir(app)
       for (const [name, content] of files) if (name.endsWith('.js')) await writeFile(join(app, name), content)
       await writeFile(join(app, 'package.json'), JSON.stringify({ type: format === 'esm' ? 'module' : 'commonjs' }))
-      if (this.#modules !== undefined) await linkTree(join(this.#modules, APP_DIR), app)
+      if (modules !== undefined) await linkTree(join(modules, APP_DIR), app)
       await writeTree(join(dir, COMPILE_CACHE_DIR), await this.#asOwn(known))
       const start = join(dir, 'start.mjs')
       await writeFile(start, START)
       const given = { dir, format, urls: names.map((name) => `file:///${APP_DIR}/${name}`) }
-      await runCommand(this.#node, ['--predictable', '--no-warnings', start, JSON.stringify(given)], {
+      await runCommand(node, ['--predictable', '--no-warnings', start, JSON.stringify(given)], {
         cwd: app,
         env: { PATH: env['PATH'], NODE_COMPILE_CACHE: join(dir, COMPILE_CACHE_DIR) },
         signal,
