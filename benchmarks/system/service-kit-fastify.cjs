@@ -12,7 +12,9 @@ const sdk = new NodeSDK({
   traceExporter: new OTLPTraceExporter(),
   instrumentations: [
     new HttpInstrumentation(),
-    ...(hasFastifySpans ? [new FastifyOtelInstrumentation({ registerOnInitialization: true, instrumentHooks: false })] : []),
+    ...(hasFastifySpans
+      ? [new FastifyOtelInstrumentation({ registerOnInitialization: true, instrumentHooks: false })]
+      : []),
   ],
 })
 sdk.start()
@@ -70,4 +72,4 @@ app.register(async (scope) => {
   })
   scope.get('/livez', () => ({ status: 'UP' }))
 })
-app.listen({ port: 0, host: '127.0.0.1' }).then(() => console.error(app.server.address().port))
+app.listen({ port: 0, host: '127.0.0.1' }, () => console.error(app.server.address().port))

@@ -12,7 +12,8 @@ interface Received {
 const received = new Map<string, Received>()
 
 const server = createServer((request, response) => {
-  void buffer(request).then((body) => {
+  void buffer(request).then(take, () => {})
+  function take(body: Buffer): void {
     response.writeHead(200, { 'content-type': 'application/x-protobuf', 'content-length': 0 }).end()
     if (request.url?.endsWith('/v1/traces') !== true) return
     // ExportTraceServiceRequest.resource_spans = 1, .resource = 1, .scope_spans = 2, .spans = 2 (trace.proto).
@@ -24,7 +25,7 @@ const server = createServer((request, response) => {
       known.last = spans
       known.count += spans.length
     }
-  })
+  }
 })
 server.listen(0, '127.0.0.1', () => console.log((server.address() as AddressInfo).port))
 
