@@ -37,7 +37,13 @@ describe('examples in the documentation', () => {
   const scratch = realpathSync(mkdtempSync(join(tmpdir(), 'fairlead-examples-')))
   after(() => rmSync(scratch, { recursive: true }))
 
-  const documents = ['README.md', 'packages/*/README.md', 'packages/*/src/*.ts', 'docs/guides/*.md', 'docs/service/*.md']
+  const documents = [
+    'README.md',
+    'packages/*/README.md',
+    'packages/*/src/*.ts',
+    'docs/guides/*.md',
+    'docs/service/*.md',
+  ]
   const examples = documents
     .flatMap((pattern) => globSync(pattern, { cwd: root }))
     .toSorted()

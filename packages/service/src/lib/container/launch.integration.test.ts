@@ -50,10 +50,10 @@ const dropBuffers = program(
 )
 const show = program(
   'show.cjs',
-  `console.log(JSON.stringify({ pid: process.pid, execArgv: process.execArgv, arguments: process.argv.slice(2),
+  `if (process.argv[2] === 'wait') { process.once('SIGTERM', () => process.exit(5)); setInterval(() => {}, 1000) }
+   console.log(JSON.stringify({ pid: process.pid, execArgv: process.execArgv, arguments: process.argv.slice(2),
      threads: process.env.UV_THREADPOOL_SIZE }))
-   if (process.argv[2] === 'exit') process.exit(7)
-   if (process.argv[2] === 'wait') { process.once('SIGTERM', () => process.exit(5)); setInterval(() => {}, 1000) }`,
+   if (process.argv[2] === 'exit') process.exit(7)`,
 )
 
 const probe = process.platform === 'linux' ? createMemoryGroup(256 * mebibyte) : 'this is not Linux'
