@@ -46,66 +46,82 @@ export function createHedgePlan(options: HedgeOptions): HedgePlan {
   }
 }
 
+/** What the hedged runs of a pipeline have in common: one object, so that a run is small. */
+export interface HedgeHost {
+  readonly plan: HedgePlan
+  readonly clock: Clock
+  readonly wheel: TimerWheel
+  /** Begins another try beside `first`. */
+  another<T>(first: RunningAttempt<T>, startedAt: number, now: number, deadline: number): RunningAttempt<T>
+}
+
 /** Tries beside each other: the first result wins, the last error if all fail. Expires when it is time for another. */
 export class HedgedRun<T> extends Timed {
-  readonly #plan: HedgePlan
-  readonly #clock: Clock
-  readonly #wheel: TimerWheel
+  readonly #host: HedgeHost
   readonly #work: (attempt: Attempt) => T | Promise<T>
-  readonly #another: (now: number) => RunningAttempt<T>
-  readonly #running: RunningAttempt<T>[] = []
-  #resolve: (value: T) => void = () => {}
-  #reject: (reason: unknown) => void = () => {}
+  readonly #first: RunningAttempt<T>
+  readonly #startedAt: number
+  readonly #deadline: number
+  /** Made with the first try in it: to push into an empty list makes room for many. */
+  readonly #running: RunningAttempt<T>[]
+  // Before `run` nobody waits for either.
+  #resolve: (value: T) => void = ignore
+  #reject: (reason: unknown) => void = ignore
 
   constructor(
-    plan: HedgePlan,
-    clock: Clock,
-    wheel: TimerWheel,
+    host: HedgeHost,
     work: (attempt: Attempt) => T | Promise<T>,
-    another: (now: number) => RunningAttempt<T>,
+    first: RunningAttempt<T>,
+    startedAt: number,
+    deadline: number,
   ) {
     super()
-    this.#plan = plan
-    this.#clock = clock
-    this.#wheel = wheel
+    this.#host = host
     this.#work = work
-    this.#another = another
+    this.#first = first
+    this.#running = [first]
+    this.#startedAt = startedAt
+    this.#deadline = deadline
   }
 
   /** `now` is when the first try begins. */
-  run(first: RunningAttempt<T>, now: number): Promise<T> {
-    this.#plan.budget.deposit()
+  run(now: number): Promise<T> {
+    this.#host.plan.budget.deposit()
     return new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
-      this.#launch(first, now)
+      this.#launch(this.#first, now)
     })
   }
 
   expire(now: number): void {
-    if (this.#plan.budget.withdraw(now)) this.#launch(this.#another(now), now)
+    const { plan } = this.#host
+    if (!plan.budget.withdraw(now)) return
+    const attempt = this.#host.another(this.#first, this.#startedAt, now, this.#deadline)
+    this.#running.push(attempt)
+    this.#launch(attempt, now)
   }
 
   /** Ends all tries. */
   abort(reason: unknown): void {
-    this.#wheel.clear(this)
+    this.#host.wheel.clear(this)
     for (const attempt of this.#running.splice(0)) {
-      this.#wheel.clear(attempt)
+      this.#host.wheel.clear(attempt)
       attempt.abort(reason)
     }
     this.#reject(reason)
   }
 
   #launch(attempt: RunningAttempt<T>, now: number): void {
-    this.#running.push(attempt)
     // Without a deadline nothing but the work itself ends a try early.
     const result = attempt.deadline < Infinity ? attempt.run(this.#work) : this.#begin(attempt)
     result.then(
       (value) => this.#win(attempt, value, now),
       (error: unknown) => this.#lose(attempt, error),
     )
-    const delayMs = this.#plan.delayMs()
-    if (this.#running.length < this.#plan.maxAttempts && delayMs < Infinity) this.#wheel.set(this, now + delayMs, now)
+    const delayMs = this.#host.plan.delayMs()
+    if (this.#running.length < this.#host.plan.maxAttempts && delayMs < Infinity)
+      this.#host.wheel.set(this, now + delayMs, now)
   }
 
   #begin(attempt: RunningAttempt<T>): Promise<T> {
@@ -118,26 +134,32 @@ export class HedgedRun<T> extends Timed {
   }
 
   #win(attempt: RunningAttempt<T>, value: T, since: number): void {
-    if (this.#plan.isLearning) this.#plan.observe(this.#clock.now() - since)
+    if (this.#host.plan.isLearning) this.#host.plan.observe(this.#host.clock.now() - since)
     this.#remove(attempt)
     this.#resolve(value)
     if (this.#running.length > 0) this.abort(new Error('Another try was quicker'))
-    else this.#wheel.clear(this)
+    else this.#host.wheel.clear(this)
   }
 
   #lose(attempt: RunningAttempt<T>, error: unknown): void {
     this.#remove(attempt)
     if (this.#running.length > 0) return
-    this.#wheel.clear(this)
+    this.#host.wheel.clear(this)
     this.#reject(error)
   }
 
   #remove(attempt: RunningAttempt<T>): void {
-    this.#wheel.clear(attempt)
-    const index = this.#running.indexOf(attempt)
-    if (index !== -1) this.#running.splice(index, 1)
+    this.#host.wheel.clear(attempt)
+    const running = this.#running
+    const last = running.length - 1
+    const index = running[last] === attempt ? last : running.indexOf(attempt)
+    // Nearly always there is one: splice makes a list of what it takes out.
+    if (index === last) running.pop()
+    else if (index !== -1) running.splice(index, 1)
   }
 }
+
+function ignore(): void {}
 
 const kept = 256
 const leastSamples = 20

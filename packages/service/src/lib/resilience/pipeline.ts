@@ -11,7 +11,7 @@ import { createConcurrencyLimiter } from './concurrency.ts'
 import type { ConcurrencyLimiter, ConcurrencyOptions, ConcurrencyPermit } from './concurrency.ts'
 import { BulkheadFullError, checkNumber, isRejection, RateLimitedError, ShedError, TimeoutError } from './errors.ts'
 import { createHedgePlan, HedgedRun } from './hedge.ts'
-import type { HedgeOptions, HedgePlan } from './hedge.ts'
+import type { HedgeHost, HedgeOptions } from './hedge.ts'
 import type { LoadShedder } from './load-shedder.ts'
 import { reportPipeline } from './metrics.ts'
 import { createRateLimiter } from './rate-limit.ts'
@@ -159,7 +159,7 @@ class PolicyPipeline implements Pipeline {
   readonly #rateLimit: RateLimiter | undefined
   readonly #totalMs: number
   readonly #retry: RetryDecider | undefined
-  readonly #hedge: HedgePlan | undefined
+  readonly #hedge: HedgeHost | undefined
   readonly #attemptMs: number
 
   constructor(options: PipelineOptions) {
@@ -184,7 +184,7 @@ class PolicyPipeline implements Pipeline {
     this.concurrency = isMade(options.concurrency, 'tryEnter')
       ? options.concurrency
       : options.concurrency && createConcurrencyLimiter({ ...named, algorithm: 'aimd', ...options.concurrency })
-    this.#hedge = options.hedge && createHedgePlan(options.hedge)
+    this.#hedge = options.hedge && this.#createHedgeHost(options.hedge)
     this.#attemptMs = checkNumber('a pipeline', 'attemptTimeoutMs', options.attemptTimeoutMs ?? Infinity, 1)
     if (options.metrics) reportPipeline(this, options.metrics)
   }
@@ -286,24 +286,20 @@ class PolicyPipeline implements Pipeline {
     const isIdempotent = options.idempotent ?? this.#retry?.idempotent ?? true
     if (this.#hedge === undefined || !isIdempotent || options.isSingle === true)
       return signal === undefined ? attempt.run(work) : runUntilAborted(signal, attempt, () => attempt.run(work))
-    const hedged = this.#runHedged(this.#hedge, work, attempt, startedAt, deadline)
-    return signal === undefined
-      ? hedged.run(attempt, now)
-      : runUntilAborted(signal, hedged, () => hedged.run(attempt, now))
+    const hedged = new HedgedRun(this.#hedge, work, attempt, startedAt, deadline)
+    return signal === undefined ? hedged.run(now) : runUntilAborted(signal, hedged, () => hedged.run(now))
   }
 
-  #runHedged<T>(
-    plan: HedgePlan,
-    work: (attempt: Attempt) => T | Promise<T>,
-    first: RunningAttempt<T>,
-    startedAt: number,
-    deadline: number,
-  ): HedgedRun<T> {
-    const another = (now: number): RunningAttempt<T> => {
-      this.counts.hedges += 1
-      return this.#begin<T>(first.number, startedAt, now, deadline)
+  #createHedgeHost(options: HedgeOptions): HedgeHost {
+    return {
+      plan: createHedgePlan(options),
+      clock: this.#clock,
+      wheel: this.#wheel,
+      another: (first, startedAt, now, deadline) => {
+        this.counts.hedges += 1
+        return this.#begin(first.number, startedAt, now, deadline)
+      },
     }
-    return new HedgedRun(plan, this.#clock, this.#wheel, work, another)
   }
 
   /** Tells the counting policies; returns the time if anybody needs it. */
