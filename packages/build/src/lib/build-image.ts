@@ -93,7 +93,9 @@ class Build {
     const version = this.#options.version ?? project.packageJson.version
     this.#checkEngines(project, foundations)
     const bundle = await this.#bundle({ project, revision, created, version })
-    const source: Source = { project, bundle, revision, created, version }
+    const schema = this.#configSchema(bundle)
+    schema.catch(() => {})
+    const source: Source = { project, bundle, revision, created, version, schema }
     const built = []
     // One after another: they share what they make, and their memory.
     for (const foundation of foundations) built.push(await this.#buildPlatform(source, foundation))
@@ -184,7 +186,7 @@ class Build {
     }
   }
 
-  async #bundle({ project, revision, created, version }: Omit<Source, 'bundle'>): Promise<Bundle> {
+  async #bundle({ project, revision, created, version }: Omit<Source, 'bundle' | 'schema'>): Promise<Bundle> {
     const step = this.#step('bundle')
     const { sourceMaps } = this.#options
     const key = `plan-${planKey(project)}`
@@ -234,7 +236,7 @@ class Build {
     if (packages.length === 0) return undefined
     const { architecture, base } = foundation
     const step = this.#step('externals')
-    const target = { architecture, libc: base.libc === 'musl' ? ('musl' as const) : ('glibc' as const) }
+    const target = targetOf(foundation)
     const key = await externalsKey(project, bundle, target)
     const known = await this.#cache.read<ExternalsLayer>(key)
     const isCached = known !== undefined && (await this.#cache.layers.hasBlob(known.descriptor.digest))
@@ -322,13 +324,13 @@ class Build {
   }
 
   async #application(
-    { project, bundle, created }: Source,
+    { project, bundle, created, schema: schemaPending }: Source,
     compiled: CompiledCode | undefined,
   ): Promise<{ application: StoredLayer; hasConfigSchema: boolean }> {
     const code = [...(compiled?.application ?? [])].map(
       ([name, content]) => [`${COMPILE_CACHE_DIR.slice(APP_DIR.length + 1)}/${name}`, content] as const,
     )
-    const schema = await this.#configSchema(bundle)
+    const schema = await schemaPending
     const files = new Map([...code, ...(schema ? [['config.schema.json', schema] as const] : [])])
     const entries = await applicationEntries(project, bundle, { created, files })
     await this.#refuseSecrets(entries)
@@ -476,7 +478,7 @@ class Build {
         entry: pathBelow(project.lock.root, project.entry) ?? project.entry,
       },
       lockfile: { manager: project.lock.manager, name: project.lock.name, digest: project.lock.digest },
-      ...(await reportContents(project, bundle)),
+      ...(await reportContents(project, bundle, targetOf(parts))),
       base: {
         kind: base.kind,
         name: base.name,
@@ -541,6 +543,8 @@ interface Source {
   revision: Revision | undefined
   created: Date
   version: string | undefined
+  /** JSON Schema of its configuration, being asked for. */
+  schema: Promise<Buffer | undefined>
 }
 
 interface Parts extends Foundation {
@@ -573,6 +577,10 @@ function architectureOf(platform: string): Architecture {
   const { os, architecture } = parsePlatform(platform)
   if (os === 'linux' && (architecture === 'amd64' || architecture === 'arm64')) return architecture
   throw platformUnsupported(platform)
+}
+
+function targetOf({ architecture, base }: Foundation): NativeTarget {
+  return { architecture, libc: base.libc === 'musl' ? 'musl' : 'glibc' }
 }
 
 /** Whether this machine can run the Node.js of the image. */

@@ -8,6 +8,8 @@ import { packageOf } from './bundle/locations.ts'
 import type { BuiltLayer } from './options.ts'
 import { dependencyNames, resolveLocked } from './source/lockfile.ts'
 import type { Project } from './source/project.ts'
+import { isForTarget } from './trace/externals.ts'
+import type { NativeTarget } from './trace/native-files.ts'
 import { pathBelow } from './source/project-path.ts'
 
 /** What went into an image, with names, versions and digests: what an SBOM, a provenance statement and a scan start from. */
@@ -117,6 +119,7 @@ export interface ReportedNode {
 export async function reportContents(
   project: Project,
   bundle: Bundle,
+  target: NativeTarget = { architecture: 'amd64' },
 ): Promise<Pick<BuildReport, 'packages' | 'inputs'>> {
   const inputs = bundle.modules.map(({ path, renderedLength }) => ({
     path: pathBelow(project.lock.root, path) ?? path,
@@ -125,7 +128,10 @@ export async function reportContents(
   }))
   const reasons = new Map(bundle.externals.entries())
   const bundled = inputs.map((input) => input.package).filter((path) => path !== undefined)
-  const present = new Set([...bundled, ...reasons.keys()])
+  // Of packages made for one platform each, those for this one are in the image.
+  const isThere = (path: string): boolean =>
+    project.lock.packages.get(path)?.cpu === undefined || isForTarget(project, path, target)
+  const present = new Set([...bundled, ...[...reasons.keys()].filter(isThere)])
   const packages = await Promise.all(
     [...present].toSorted().map((path) => reportPackage(project, path, { present, reason: reasons.get(path) })),
   )
@@ -146,8 +152,9 @@ async function reportPackage(project: Project, path: string, placed: Placed): Pr
   const entry = lock.packages.get(path)
   const own = await readManifest(join(lock.root, path))
   const version = entry?.version ?? own?.version
-  // An optional package for another platform is in the lock file and nowhere else.
-  if (version === undefined || (own === undefined && placed.reason !== undefined)) return undefined
+  // An optional package that is not installed is in the lock file and nowhere else, unless it was fetched for the platform.
+  const isFetched = entry?.cpu !== undefined && entry.integrity !== undefined
+  if (version === undefined || (own === undefined && placed.reason !== undefined && !isFetched)) return undefined
   const dependencies = dependencyNames(entry)
     .map((name) => resolveLocked(lock, path, name))
     .filter((found) => found !== undefined && placed.present.has(found))

@@ -130,7 +130,7 @@ function linkEntries(project: Project, bundle: Bundle, paths: ReadonlySet<string
 }
 
 /** A package made for one platform is taken whole when it is for ours: who loads it computes the name. */
-function isForTarget(project: Project, path: string, target: NativeTarget): boolean {
+export function isForTarget(project: Project, path: string, target: NativeTarget): boolean {
   const entry = project.lock.packages.get(path)
   const cpu = target.architecture === 'amd64' ? 'x64' : 'arm64'
   const other = target.libc === 'musl' ? 'glibc' : 'musl'

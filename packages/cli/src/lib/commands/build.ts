@@ -14,16 +14,26 @@ export const build: Command = defineCommand({
     'Builds one OCI image per service into the local image store, without Docker. What did not change is reused.',
   args: ['[dir]'],
   options: {
-    platform: { type: 'string', value: 'OS/ARCH', help: 'linux/amd64 or linux/arm64; default: this machine' },
-    base: { type: 'string', value: 'BASE', help: 'auto (default), debian or an image reference' },
+    platform: {
+      type: 'string',
+      value: 'OS/ARCH[,...]',
+      help: 'linux/amd64, linux/arm64, or both with a comma; default: this machine',
+    },
+    base: { type: 'string', value: 'BASE', help: 'auto (default), debian, scratch or an image reference' },
+    package: { type: 'list', value: 'NAME', help: 'a Debian package to add to the base, with what it needs' },
     'refresh-base': { type: 'boolean', help: 'assemble or resolve the base anew, for its fixes' },
     node: { type: 'string', value: 'VERSION', help: 'version of Node.js in the images' },
+    'source-maps': { type: 'boolean', help: 'source maps in the images: stack traces name lines of the source' },
+    'debug-symbols': { type: 'boolean', help: 'keep the symbols of Node.js, for native debuggers' },
+    'no-compile-cache': { type: 'boolean', help: 'no compiled code in the images: the same on every machine' },
+    'smoke-test': { type: 'boolean', help: 'start each service alone for 3 s, and fail when it ends with an error' },
     push: { type: 'string', value: 'REGISTRY[/PATH]', help: 'push the images there, such as ghcr.io/acme' },
     json: jsonOption,
   },
   examples: [
     { command: 'fairlead build', text: 'the app in this folder' },
     { command: 'fairlead build examples/shop --json', text: 'with digests and layers, for scripts' },
+    { command: 'fairlead build --platform linux/amd64,linux/arm64', text: 'one image for both processors' },
     { command: 'fairlead build --push ghcr.io/acme', text: 'to ghcr.io/acme/APP/SERVICE, only what is not there' },
   ],
   async run({ options, args: [dir = '.'], homes, env, cwd, terminal, signal }) {
@@ -33,7 +43,15 @@ export const build: Command = defineCommand({
     prepareHomes(homes)
     const app = await loadApp(resolve(cwd, dir), { signal })
     using steps = terminal.steps()
-    const news = { refreshBase: options['refresh-base'], nodeVersion: options.node }
+    const news = {
+      refreshBase: options['refresh-base'],
+      nodeVersion: options.node,
+      packages: options.package,
+      sourceMaps: options['source-maps'],
+      debugSymbols: options['debug-symbols'],
+      compileCache: options['no-compile-cache'] !== true,
+      smokeTest: options['smoke-test'],
+    }
     const built = await buildServices(app, { homes, steps, platform, base, ...news, env, signal })
     for (const warning of built.flatMap(({ warnings }) => warnings)) terminal.note(warning)
     for (const line of describeBases(built)) terminal.note(line)

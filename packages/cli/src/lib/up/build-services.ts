@@ -1,10 +1,13 @@
+import { readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
 import type { BuildResult } from '@fairlead/build'
 import type { App, AppService } from '@fairlead/delivery/app'
 import { parseReference } from '@fairlead/oci'
 import { openLayout } from '@fairlead/oci/layout'
 import { openLayoutHome, signImage } from '@fairlead/oci/sign'
 import type { SigningKey } from '@fairlead/oci/sign'
+import { inspectConfig } from '../config/inspect.ts'
 import type { Homes } from '../homes.ts'
 import type { Steps } from '../terminal/steps.ts'
 import { renderSize } from '../terminal/text.ts'
@@ -20,6 +23,13 @@ export interface BuildServicesOptions {
   readonly refreshBase?: boolean | undefined
   /** Version of Node.js in the images. */
   readonly nodeVersion?: string | undefined
+  /** Debian packages to add to the base. */
+  readonly packages?: readonly string[] | undefined
+  /** Source maps beside the code. */
+  readonly sourceMaps?: boolean | undefined
+  readonly debugSymbols?: boolean | undefined
+  readonly compileCache?: boolean | undefined
+  readonly smokeTest?: boolean | undefined
   readonly env: NodeJS.ProcessEnv
   readonly signal: AbortSignal
 }
@@ -62,6 +72,15 @@ export async function buildServices(app: App, options: BuildServicesOptions): Pr
     throw error
   }
 
+  /** The schema goes into the image of a service of the kit; one that cannot be loaded here goes without. */
+  async function describeConfig(dir: string, describing: AbortSignal): Promise<unknown> {
+    const text = await readFile(join(dir, 'package.json'), 'utf8')
+    if (!text.includes('"@fairlead/service"')) return undefined
+    const found = await inspectConfig(dir, {}, { env: options.env, signal: describing }).catch(() => undefined)
+    describing.throwIfAborted()
+    return found?.schema
+  }
+
   async function buildService(service: AppService): Promise<BuiltService> {
     const step = options.steps.start(`${service.name}: image`)
     const warnings: string[] = []
@@ -75,7 +94,13 @@ export async function buildServices(app: App, options: BuildServicesOptions): Pr
         base: options.base,
         refreshBase: options.refreshBase,
         nodeVersion: options.nodeVersion,
+        packages: options.packages,
+        sourceMaps: options.sourceMaps === true ? 'image' : undefined,
+        debugSymbols: options.debugSymbols,
+        compileCache: options.compileCache,
+        smokeTest: options.smokeTest,
         version: service.version,
+        describeConfig: (describing) => describeConfig(service.dir, describing),
         env: options.env,
         signal,
         onProgress(event) {
@@ -83,11 +108,13 @@ export async function buildServices(app: App, options: BuildServicesOptions): Pr
           else if (event.state === 'started') step.update(event.message)
         },
       })
-      await attachDocuments(layout, image, {
-        cacheDir: options.homes.cache,
-        builder: options.env['FAIRLEAD_BUILDER'],
-        signal,
-      })
+      for (const platform of image.platforms) {
+        await attachDocuments(
+          layout,
+          { ...platform, reference: image.reference },
+          { cacheDir: options.homes.cache, builder: options.env['FAIRLEAD_BUILDER'], signal },
+        )
+      }
       if (options.signKey) await signImage(await openLayoutHome(layout, image.reference), { key: options.signKey })
       step.done(`${image.reference}, ${renderSize(image.sizeBytes)}, ${image.changed ? 'new' : 'unchanged'}`)
       return { service: service.name, image, warnings }
@@ -100,7 +127,7 @@ export async function buildServices(app: App, options: BuildServicesOptions): Pr
 
 /** Whether `--base` can be understood, before anything is started. Throws FAIRLEAD_OCI_REFERENCE. */
 export function checkBase(base: string | undefined): void {
-  if (base !== undefined && base !== 'auto' && base !== 'debian') parseReference(base)
+  if (base !== undefined && !['auto', 'debian', 'scratch'].includes(base)) parseReference(base)
 }
 
 /** A line per base, for services mostly share one: `base: Debian GNU/Linux 12 (bookworm), assembled ...`. */
