@@ -7,6 +7,12 @@ export interface Revision {
   committedAt: Date
 }
 
+/**
+ * git refuses a repository that belongs to somebody else, for its settings can name programs to run. Building runs the code in the
+ * folder anyway, and the image would depend on who builds it. Programs that reading does not need are turned off.
+ */
+const SETTINGS = ['-c', 'safe.directory=*', '-c', 'core.fsmonitor=false', '-c', 'log.showSignature=false']
+
 /** Asks git about `dir`; `undefined` when it is not under version control or git is not installed. */
 export async function loadRevision(
   dir: string,
@@ -16,8 +22,8 @@ export async function loadRevision(
   const options = { cwd: dir, env: { ...env, GIT_OPTIONAL_LOCKS: '0' }, signal, timeoutMs: 10_000 }
   try {
     const [log, status] = await Promise.all([
-      runCommand('git', ['log', '-1', '--format=%H %ct', '--', '.'], options),
-      runCommand('git', ['status', '--porcelain', '--', '.'], options),
+      runCommand('git', [...SETTINGS, 'log', '-1', '--format=%H %ct', '--', '.'], options),
+      runCommand('git', [...SETTINGS, 'status', '--porcelain', '--', '.'], options),
     ])
     const [commit, seconds] = log.trim().split(' ')
     if (!commit || !seconds) return undefined
