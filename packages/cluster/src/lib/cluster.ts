@@ -39,6 +39,11 @@ export interface ClusterOptions {
   readonly runtime?: RuntimeChoice | undefined
   /** Which images may run: containers of others are not started, and an event of the pod says why. Default: all. */
   readonly imagePolicy?: ImagePolicy | undefined
+  /**
+   * Hosts, with port, of registries that serve `imagesDir`, asked each time an image is looked for: `HOST/team/app:1` is then
+   * `localhost/team/app:1` of the store, and nothing is pulled. Default: none.
+   */
+  readonly ownRegistries?: (() => readonly string[]) | undefined
   /** Name of the node and prefix of nothing else. Default: the host's name. */
   readonly nodeName?: string | undefined
   /** Aborts the start; a cluster that runs is stopped by {@link Cluster.close}. */
@@ -165,6 +170,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     network,
     pull: async (reference, { signal: pulling }) => void (await pullImage(reference, { layout, signal: pulling })),
     imagePolicy: options.imagePolicy,
+    ownRegistries: options.ownRegistries,
     clusterDns: network.plan.mode === 'namespaces' ? services.nameServer : '',
     onError: fault('node'),
   })

@@ -14,6 +14,7 @@ import {
   writeWholeFile,
 } from '../embedded/files.ts'
 import { claimCluster } from '../embedded/process.ts'
+import { createRegistryRun, type RegistryRun } from '../embedded/registry.ts'
 import { type StartMessage, toFailed } from '../embedded/run.ts'
 import { portInUse } from '../errors.ts'
 import { loadImagePolicy } from '../image/signing.ts'
@@ -32,6 +33,8 @@ export const clusterRun: Command = defineCommand({
     runtime: { type: 'string', value: 'KIND', help: 'auto, runc or process' },
     durability: { type: 'string', value: 'MODE', help: 'strict, relaxed or memory' },
     'image-policy': { type: 'string', value: 'FILE', help: 'which images may run' },
+    'registry-port': { type: 'string', value: 'N', help: 'port of the registry' },
+    'no-registry': { type: 'boolean', help: 'without the registry' },
   },
   examples: [{ command: 'fairlead cluster run', text: 'in the foreground, to see its log' }],
   async run({ options, homes, env, cwd, terminal, signal }) {
@@ -44,21 +47,38 @@ export const clusterRun: Command = defineCommand({
       runtime: parseChoice('runtime', options.runtime, runtimes),
       durability: parseChoice('durability', options.durability, durabilities),
       imagePolicy: options['image-policy'] === undefined ? undefined : resolve(cwd, options['image-policy']),
+      noRegistry: options['no-registry'] || undefined,
     }
     using claim = claimCluster(files, choices)
     if (!claim) return await tell({ type: 'taken' }, 1)
+    const imagesDir = options.images ?? homes.images
+    let settings = readSettings(files)
     let cluster: Cluster
+    let registry: RegistryRun | undefined
     try {
-      const port = await choosePort(parseInteger('port', options.port, 1, 65535), readSettings(files).port)
+      const port = await choosePort('--port', parseInteger('port', options.port, 1, 65535), settings.port)
+      if (!choices.noRegistry) {
+        const asked = parseInteger('registry-port', options['registry-port'], 1, 65535)
+        registry = createRegistryRun({
+          imagesDir,
+          port: await choosePort('--registry-port', asked, settings.registryPort),
+          onState: (state, registryPort) => {
+            claim.update({ registry: state })
+            if (registryPort !== undefined) remember({ registryPort })
+          },
+          onLog: log,
+        })
+      }
       const { startCluster } = await import('@fairlead/cluster')
-      const { imagePolicy, ...rest } = choices
+      const { imagePolicy, noRegistry: _, ...rest } = choices
       const policy = imagePolicy === undefined ? undefined : await loadImagePolicy(imagePolicy, env)
       cluster = await startCluster({
         dir: files.data,
-        imagesDir: options.images ?? homes.images,
+        imagesDir,
         port,
         ...rest,
         imagePolicy: policy,
+        ownRegistries: () => registry?.hosts() ?? [],
         signal: scope,
         onLog: log,
       })
@@ -67,16 +87,28 @@ export const clusterRun: Command = defineCommand({
       throw error
     }
     writeWholeFile(files.kubeconfig, cluster.kubeconfig)
-    const settings: ClusterSettings = { port: Number(new URL(cluster.url).port) }
-    writeWholeFile(files.settings, JSON.stringify(settings))
-    const running = claim.update({ state: 'ready', url: cluster.url, runtime: cluster.runtime })
+    remember({ port: Number(new URL(cluster.url).port) })
+    const running = claim.update({
+      state: 'ready',
+      url: cluster.url,
+      runtime: cluster.runtime,
+      ...(registry ? { registry: { state: 'starting' } } : {}),
+    })
     await tell({ type: 'ready', process: running }, 0)
     log({ msg: 'cluster ready', url: cluster.url, runtime: cluster.runtime.kind })
-    if (!scope.aborted) await once(scope, 'abort')
+    if (!scope.aborted) {
+      registry?.start()
+      await once(scope, 'abort')
+    }
     log({ msg: 'cluster stopping' })
-    await cluster.close({ stopPods: true })
+    await Promise.all([cluster.close({ stopPods: true }), registry?.[Symbol.asyncDispose]()])
     log({ msg: 'cluster stopped' })
     return 0
+
+    function remember(change: ClusterSettings): void {
+      settings = { ...settings, ...change }
+      writeWholeFile(files.settings, JSON.stringify(settings))
+    }
   },
 })
 
@@ -100,11 +132,16 @@ async function tell(message: StartMessage, exitCode: number): Promise<number> {
 }
 
 /** A port that was asked for must be free; the one of the last time is taken when it is. */
-async function choosePort(asked: number | undefined, remembered: number | undefined): Promise<number> {
+async function choosePort(
+  option: '--port' | '--registry-port',
+  asked: number | undefined,
+  remembered: number | undefined,
+): Promise<number> {
   if (asked !== undefined) {
     if ((await probePort(asked)) === 'free') return asked
     const holder = describeHolder(findPortHolder(asked))
-    throw portInUse(asked, 'the API server', holder, 'Choose another with --port, or end that process')
+    const what = option === '--port' ? 'the API server' : 'the registry'
+    throw portInUse(asked, what, holder, `Choose another with ${option}, or end that process`)
   }
   return remembered !== undefined && (await probePort(remembered)) === 'free' ? remembered : 0
 }

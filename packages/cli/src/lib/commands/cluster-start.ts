@@ -2,6 +2,7 @@ import { resolve } from 'node:path'
 import { type Command, defineCommand, jsonOption } from '../command.ts'
 import { embeddedFiles, ensureCluster, isRunBy } from '../embedded/cluster.ts'
 import { type ClusterChoices, type ClusterProcess, describeRuntime, durabilities, runtimes } from '../embedded/files.ts'
+import { usage } from '../errors.ts'
 import { prepareHomes } from '../homes.ts'
 import { imagePolicyOption, loadImagePolicy } from '../image/signing.ts'
 import { parseChoice, parseInteger } from '../parse-command.ts'
@@ -11,7 +12,7 @@ export const clusterStart: Command = defineCommand({
   name: 'cluster start',
   summary: 'start the embedded cluster in the background',
   description:
-    'Resolves when the cluster answers. A cluster that runs already is left as it is. The port is free and chosen once,\nthen kept, so that a kubeconfig stays good across restarts.',
+    'Resolves when the cluster answers. A cluster that runs already is left as it is. The port is free and chosen once,\nthen kept, so that a kubeconfig stays good across restarts; that of the registry, which serves the image store to\nthis machine, likewise (fairlead cluster status shows it).',
   options: {
     port: { type: 'string', value: 'N', help: 'port of the API server on 127.0.0.1' },
     runtime: { type: 'string', value: 'KIND', help: 'auto (default), runc or process' },
@@ -21,6 +22,8 @@ export const clusterStart: Command = defineCommand({
       help: 'strict (default: nothing acknowledged is lost), relaxed or memory',
     },
     'image-policy': imagePolicyOption,
+    'registry-port': { type: 'string', value: 'N', help: 'port of the registry of the image store on 127.0.0.1' },
+    'no-registry': { type: 'boolean', help: 'serve the image store to nobody' },
     json: jsonOption,
   },
   examples: [
@@ -30,6 +33,11 @@ export const clusterStart: Command = defineCommand({
   ],
   async run({ options, homes, env, cwd, terminal, signal }) {
     const port = parseInteger('port', options.port, 1, 65535)
+    const registryPort = parseInteger('registry-port', options['registry-port'], 1, 65535)
+    const noRegistry = options['no-registry'] || undefined
+    if (noRegistry && registryPort !== undefined) {
+      throw usage('Cannot use --registry-port with --no-registry', 'Leave one of them out')
+    }
     const runtime = parseChoice('runtime', options.runtime, runtimes)
     const durability = parseChoice('durability', options.durability, durabilities)
     const policyFile = options['image-policy']
@@ -39,17 +47,16 @@ export const clusterStart: Command = defineCommand({
     prepareHomes(homes)
     using steps = terminal.steps()
     const step = steps.start('cluster')
-    const started = await ensureCluster({ homes, port, runtime, durability, imagePolicy, signal }).catch(
-      (error: unknown) => {
-        step.fail()
-        throw error
-      },
-    )
+    const asked = { port, registryPort, noRegistry, runtime, durability, imagePolicy }
+    const started = await ensureCluster({ homes, ...asked, signal }).catch((error: unknown) => {
+      step.fail()
+      throw error
+    })
     const { url, pid, runtime: used } = started.process
     step.done(
       `${started.isStarted ? 'started' : 'runs already'} at ${url}, pods as ${describeRuntime(started.process)}`,
     )
-    const ignored = started.isStarted ? [] : listIgnored({ port, runtime, durability, imagePolicy }, started.process)
+    const ignored = started.isStarted ? [] : listIgnored(asked, started.process)
     if (ignored.length > 0) {
       terminal.note(`it is left as it is; ${ignored.join(' and ')} can be had after fairlead cluster stop`)
     }
@@ -61,9 +68,10 @@ export const clusterStart: Command = defineCommand({
 
 /** The options that were asked for and that the running cluster does not have. */
 export function listIgnored(
-  { port, runtime, durability, imagePolicy }: ClusterChoices & { readonly port?: number | undefined },
+  asked: ClusterChoices & { readonly port?: number | undefined; readonly registryPort?: number | undefined },
   running: ClusterProcess,
 ): string[] {
+  const { port, registryPort, noRegistry, runtime, durability, imagePolicy } = asked
   const ignored: string[] = []
   if (port !== undefined && !running.url?.endsWith(`:${port}`)) ignored.push(`--port ${port}`)
   if (runtime !== undefined && !isRunBy(running, runtime)) ignored.push(`--runtime ${runtime}`)
@@ -72,5 +80,11 @@ export function listIgnored(
   if (imagePolicy !== undefined && imagePolicy !== running.choices?.imagePolicy) {
     ignored.push(`--image-policy ${imagePolicy}`)
   }
+  const { registry } = running
+  const address = registry?.state === 'ready' ? registry.address : undefined
+  if (registryPort !== undefined && !address?.endsWith(`:${registryPort}`)) {
+    ignored.push(`--registry-port ${registryPort}`)
+  }
+  if (noRegistry && registry) ignored.push('--no-registry')
   return ignored
 }

@@ -1,8 +1,12 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Command, defineCommand, jsonOption } from '../command.ts'
 import { connectEmbedded, embeddedFiles, isHealthy } from '../embedded/cluster.ts'
-import { describeRuntime } from '../embedded/files.ts'
+import { type ClusterFiles, type ClusterProcess, type ClusterRegistry, describeRuntime } from '../embedded/files.ts'
 import { findProcess, hasDied } from '../embedded/process.ts'
 import { renderAge } from '../terminal/text.ts'
+
+/** The registry starts after the cluster, and takes tens of milliseconds. */
+const registryDeadlineMs = 2_000
 
 /** `fairlead cluster status` */
 export const clusterStatus: Command = defineCommand({
@@ -13,13 +17,14 @@ export const clusterStatus: Command = defineCommand({
   examples: [{ command: 'fairlead cluster status --json', text: 'for scripts' }],
   async run({ options, homes, terminal, signal }) {
     const files = embeddedFiles(homes)
-    const running = findProcess(files)
+    const running = await findSettled(files, signal)
     const state = await readState()
     const facts = {
       state,
       url: running?.url,
       pid: running?.pid,
       runtime: running?.runtime,
+      registry: running?.registry,
       startedAt: running?.startedAt,
       dir: files.dir,
       kubeconfig: files.kubeconfig,
@@ -30,6 +35,7 @@ export const clusterStatus: Command = defineCommand({
       const age = renderAge(running.startedAt, Date.now())
       terminal.print(`${state} at ${running.url ?? '-'}, process ${running.pid}, for ${age}`)
       terminal.print(`pods as ${describeRuntime(running)}`)
+      if (running.registry) terminal.print(`registry ${renderRegistry(running.registry)}`)
       terminal.print(`data in ${files.dir}`)
     } else terminal.print(`${state}; fairlead cluster start starts it`)
     return state === 'running' ? 0 : 1
@@ -41,3 +47,18 @@ export const clusterStatus: Command = defineCommand({
     }
   },
 })
+
+/** The process of the cluster, once it is known whether its registry came up. */
+async function findSettled(files: ClusterFiles, signal: AbortSignal): Promise<ClusterProcess | undefined> {
+  const end = Date.now() + registryDeadlineMs
+  for (;;) {
+    const running = findProcess(files)
+    if (running?.registry?.state !== 'starting' || Date.now() > end) return running
+    await sleep(20, undefined, { signal })
+  }
+}
+
+function renderRegistry(registry: ClusterRegistry): string {
+  if (registry.state === 'ready') return `at ${registry.address} serves localhost/ images`
+  return registry.state === 'starting' ? 'is starting' : `failed: ${registry.reason}`
+}

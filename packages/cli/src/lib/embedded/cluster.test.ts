@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { listIgnored } from '../commands/cluster-start.ts'
 import { keepChoices } from './cluster.ts'
-import type { ClusterProcess } from './files.ts'
+import type { ClusterChoices, ClusterProcess } from './files.ts'
 
 const processes: ClusterProcess = {
   pid: 1,
@@ -14,14 +14,31 @@ const processes: ClusterProcess = {
   choices: { runtime: 'process', durability: 'relaxed' },
 }
 
+/** Each choice, not made. */
+const nothing: ClusterChoices = {
+  runtime: undefined,
+  durability: undefined,
+  imagePolicy: undefined,
+  noRegistry: undefined,
+}
+
 describe('keepChoices', () => {
   it('takes what was asked for when nothing died', () => {
-    assert.deepEqual(keepChoices({ runtime: 'runc' }, undefined), { runtime: 'runc', durability: undefined })
+    assert.deepEqual(keepChoices({ runtime: 'runc' }, undefined), { ...nothing, runtime: 'runc' })
   })
 
   it('keeps the choices of a process that died, whose pods still run that way', () => {
-    assert.deepEqual(keepChoices({}, processes), { runtime: 'process', durability: 'relaxed' })
-    assert.deepEqual(keepChoices({ durability: 'strict' }, processes), { runtime: 'process', durability: 'strict' })
+    assert.deepEqual(keepChoices({}, processes), {
+      ...nothing,
+      runtime: 'process',
+      durability: 'relaxed',
+    })
+    assert.deepEqual(keepChoices({ durability: 'strict' }, processes), {
+      ...nothing,
+      runtime: 'process',
+      durability: 'strict',
+    })
+    assert.equal(keepChoices({}, { ...processes, choices: { noRegistry: true } }).noRegistry, true)
   })
 
   it('refuses to run the pods of a process that died in another way', () => {
@@ -33,6 +50,16 @@ describe('keepChoices', () => {
 })
 
 describe('listIgnored', () => {
+  it('names what the registry of a running cluster does not have', () => {
+    const served: ClusterProcess = { ...processes, registry: { state: 'ready', address: '127.0.0.1:5000' } }
+    assert.deepEqual(listIgnored({ registryPort: 5000 }, served), [])
+    assert.deepEqual(listIgnored({ registryPort: 5001, noRegistry: true }, served), [
+      '--registry-port 5001',
+      '--no-registry',
+    ])
+    assert.deepEqual(listIgnored({ noRegistry: true }, processes), [])
+  })
+
   it('names the options that a running cluster does not have', () => {
     assert.deepEqual(listIgnored({ port: 7000, runtime: 'runc', durability: 'strict' }, processes), [
       '--port 7000',

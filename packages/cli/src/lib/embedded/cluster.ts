@@ -30,6 +30,8 @@ export interface StartOptions extends ClusterChoices {
   readonly homes: Homes
   /** Port of the API server. Default: the one of the last time, else a free one. */
   readonly port?: number | undefined
+  /** Port of the registry. Default: the one of the last time, else a free one. */
+  readonly registryPort?: number | undefined
   readonly signal: AbortSignal
 }
 
@@ -97,7 +99,7 @@ export function removeCluster(homes: Homes): boolean {
  * next process takes them over. Throws FAIRLEAD_CLI_USAGE where both cannot be had.
  */
 export function keepChoices(asked: ClusterChoices, died: ClusterProcess | undefined): ClusterChoices {
-  const { runtime, durability, imagePolicy } = asked
+  const { runtime, durability, imagePolicy, noRegistry } = asked
   if (died && runtime !== undefined && !isRunBy(died, runtime)) {
     throw usage(
       `Cannot use "--runtime ${runtime}": the cluster died, and its pods still run as ${describeRuntime(died)}`,
@@ -108,6 +110,7 @@ export function keepChoices(asked: ClusterChoices, died: ClusterProcess | undefi
     runtime: runtime ?? died?.choices?.runtime,
     durability: durability ?? died?.choices?.durability,
     imagePolicy: imagePolicy ?? died?.choices?.imagePolicy,
+    noRegistry: noRegistry ?? died?.choices?.noRegistry,
   }
 }
 
@@ -141,7 +144,7 @@ async function waitForReady(
 const main = fileURLToPath(import.meta.resolve('fairlead/main'))
 
 async function launch(files: ClusterFiles, options: StartOptions): Promise<RunningCluster> {
-  const { homes, port, runtime, durability, imagePolicy, signal } = options
+  const { homes, port, registryPort, runtime, durability, imagePolicy, noRegistry, signal } = options
   signal.throwIfAborted()
   const child = spawnDetached(files, [
     'cluster',
@@ -149,6 +152,8 @@ async function launch(files: ClusterFiles, options: StartOptions): Promise<Runni
     `--dir=${files.dir}`,
     `--images=${homes.images}`,
     ...(port === undefined ? [] : [`--port=${port}`]),
+    ...(registryPort === undefined ? [] : [`--registry-port=${registryPort}`]),
+    ...(noRegistry ? ['--no-registry'] : []),
     ...(runtime === undefined ? [] : [`--runtime=${runtime}`]),
     ...(durability === undefined ? [] : [`--durability=${durability}`]),
     ...(imagePolicy === undefined ? [] : [`--image-policy=${imagePolicy}`]),

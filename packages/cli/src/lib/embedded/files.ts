@@ -35,9 +35,18 @@ export interface ClusterProcess {
   readonly state: 'starting' | 'ready'
   readonly url?: string
   readonly runtime?: { readonly kind: string; readonly detail: string }
+  /** Its registry; undefined where it was asked to have none. */
+  readonly registry?: ClusterRegistry
   readonly startedAt: string
   readonly choices?: ClusterChoices
 }
+
+/** The registry of a cluster, which starts when the cluster is ready. */
+export type ClusterRegistry =
+  | { readonly state: 'starting' }
+  /** `address` is what references begin with, such as `127.0.0.1:5000`. */
+  | { readonly state: 'ready'; readonly address: string }
+  | { readonly state: 'failed'; readonly reason: string }
 
 /** How pods may run. */
 export const runtimes = ['auto', 'runc', 'process'] as const
@@ -50,6 +59,8 @@ export interface ClusterChoices {
   readonly durability?: (typeof durabilities)[number] | undefined
   /** File of the image policy. */
   readonly imagePolicy?: string | undefined
+  /** Whether it has no registry. */
+  readonly noRegistry?: boolean | undefined
 }
 
 /** `runc 1.1.5`, and why it is not a container runtime when it is none. */
@@ -61,6 +72,8 @@ export function describeRuntime({ runtime }: Pick<ClusterProcess, 'runtime'>): s
 export interface ClusterSettings {
   /** Port of the API server: the kubeconfig stays good. */
   readonly port?: number
+  /** Port of the registry: references to it stay good. */
+  readonly registryPort?: number
 }
 
 /** Who runs a cluster; `undefined` when nobody wrote it down, or it cannot be read. */

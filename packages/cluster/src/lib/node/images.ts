@@ -1,4 +1,5 @@
 import { parseReference, renderReference } from '@fairlead/oci'
+import type { Reference } from '@fairlead/oci'
 import type { Layout, ResolvedImage } from '@fairlead/oci/layout'
 import type { AdmitImage } from '@fairlead/oci/sign'
 import type { Container } from '@fairlead/kube/types/core-v1'
@@ -30,18 +31,21 @@ export interface ImageSources {
   readonly pull?: PullImage | undefined
   /** Throws for an image that may not run; default: all may. */
   readonly admit?: AdmitImage | undefined
+  /** Hosts, with port, of registries that serve this layout: their images are those under `localhost/`. */
+  readonly ownRegistries?: (() => readonly string[]) | undefined
 }
 
 /** Finds the image of a container, and holds it against the policy of the node. */
 export async function prepareImage(
   container: Container,
-  { layout, pull, admit }: ImageSources,
+  { layout, pull, admit, ownRegistries }: ImageSources,
   signal: AbortSignal,
 ): Promise<FoundImage | ImageTrouble> {
-  const found = await findImage(container, layout, pull, signal)
+  const reference = toLocal(container.image ?? '', ownRegistries?.() ?? [])
+  const found = await findImage(reference, container.imagePullPolicy, layout, pull, signal)
   if ('reason' in found || !admit) return found
   try {
-    await admit(container.image ?? '', found.image.descriptor.digest, signal)
+    await admit(reference, found.image.descriptor.digest, signal)
     return found
   } catch (error) {
     const refusal = error instanceof Error ? error : new Error(String(error))
@@ -50,19 +54,28 @@ export async function prepareImage(
 }
 
 /**
+ * The reference under which the layout holds an image that is named after a registry serving the layout. One image has
+ * one name from here on, so that a policy for the one holds for the other.
+ */
+function toLocal(reference: string, ownRegistries: readonly string[]): string {
+  const name = readName(reference)
+  if (name instanceof Error || !ownRegistries.includes(name.registry)) return reference
+  return renderReference({ ...name, registry: 'localhost' })
+}
+
+/**
  * Finds the image of a container: in the local content store, else by `pull` where the policy allows. Images under
  * `localhost/` are never pulled: they exist on this machine or not at all.
  */
 async function findImage(
-  container: Container,
+  reference: string,
+  policy: Container['imagePullPolicy'],
   layout: Layout,
   pull: PullImage | undefined,
   signal: AbortSignal,
 ): Promise<FoundImage | ImageTrouble> {
-  const reference = container.image ?? ''
   const name = readName(reference)
   if (name instanceof Error) return { reason: 'InvalidImageName', error: name }
-  const policy = container.imagePullPolicy ?? 'IfNotPresent'
   const isLocal = name.registry === 'localhost'
   try {
     const present = await layout.resolve(reference)
@@ -85,7 +98,7 @@ async function findImage(
   }
 }
 
-function readName(reference: string): { registry: string } | Error {
+function readName(reference: string): Reference | Error {
   try {
     return parseReference(reference)
   } catch (error) {

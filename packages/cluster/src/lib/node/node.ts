@@ -50,6 +50,8 @@ export interface NodeOptions {
   readonly pull?: PullImage | undefined
   /** Which images may run; default: all. */
   readonly imagePolicy?: ImagePolicy | undefined
+  /** Hosts, with port, of registries that serve `images`. Default: none. */
+  readonly ownRegistries?: (() => readonly string[]) | undefined
   /** Stops the agent, as {@link NodeAgent.stop} with `stopPods` as given here does. */
   readonly signal?: AbortSignal | undefined
   /** What becomes of the pods when `signal` aborts. Default false: they go on and are adopted by the next agent. */
@@ -153,6 +155,7 @@ class Agent implements NodeAgent {
       onError,
       admit: options.imagePolicy && createAdmission({ policy: options.imagePolicy, layout }),
       pull: options.pull ?? (async (reference, { signal }) => void (await pullImage(reference, { layout, signal }))),
+      ownRegistries: options.ownRegistries,
       pods: client.resource('v1/Pod'),
       sources: createSources(client),
       hostIp: network.gateway,
