@@ -62,6 +62,14 @@ export function ejectRefused(path: string, state: string, hint: string, cause?: 
   return coded(`Cannot write "${path}": ${state}`, { code: 'FAIRLEAD_BUILD_EJECT', hint, cause })
 }
 
+export function programUnusable(path: string, state: string, hint: string): Error {
+  return coded(`Cannot use program "${path}": ${state}`, { code: 'FAIRLEAD_BUILD_PROGRAM', hint })
+}
+
+export function pythonUnusable(dir: string, state: string, hint: string, cause?: unknown): Error {
+  return coded(`Cannot build Python application "${dir}": ${state}`, { code: 'FAIRLEAD_BUILD_PYTHON', hint, cause })
+}
+
 export function elfInvalid(state: string): Error {
   return coded(`Cannot read ELF file: ${state}`, { code: 'FAIRLEAD_BUILD_ELF' })
 }

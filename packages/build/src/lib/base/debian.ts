@@ -19,6 +19,10 @@ export interface DebianBaseOptions {
   architecture: 'amd64' | 'arm64'
   /** `scratch`: the libraries that Node.js loads, accounts and name service, and nothing else. */
   profile: 'debian' | 'scratch'
+  /** The program needs no libraries: only what any program expects of a system. Default false. */
+  isStatic?: boolean | undefined
+  /** Paths of programs that stay, such as an interpreter. */
+  programs?: RegExp | undefined
   /** Packages to add, with all they depend on. */
   packages: readonly string[]
   env: NodeJS.ProcessEnv
@@ -42,7 +46,8 @@ const RECIPE = '3'
 /** What Node.js itself loads; from version 26 on libatomic as well. */
 const LIBRARIES = ['libatomic1', 'libc6', 'libgcc-s1', 'libstdc++6']
 /** What Node.js and native addons ask for (C and C++ libraries), and what programs expect of a system. */
-const PACKAGES = ['base-files', 'netbase', 'tzdata', 'ca-certificates', ...LIBRARIES]
+const SYSTEM = ['base-files', 'netbase', 'tzdata', 'ca-certificates']
+const PACKAGES = [...SYSTEM, ...LIBRARIES]
 
 /**
  * A root file system of the packages above, fetched by the machine's own apt and read with dpkg-deb. No maintainer
@@ -64,11 +69,12 @@ async function assemble(options: DebianBaseOptions, dir: string): Promise<Debian
   const { cache, architecture, env, signal } = options
   const apt = await openApt({ dir, architecture, env, signal })
   const packages = await resolvePackages(apt, options)
-  const key = `debian-${hashKey(RECIPE, options.profile, architecture, ...packages.map((found) => found.sha256))}`
+  const variant = `${options.profile}${options.programs?.source ?? ''}`
+  const key = `debian-${hashKey(RECIPE, variant, architecture, ...packages.map((found) => found.sha256))}`
   const known = await cache.read<DebianBase>(key)
   if (known && (await cache.layers.hasBlob(known.layer.descriptor.digest))) return known
   await apt.download(packages, dir)
-  const files = new RootFiles(options.profile)
+  const files = new RootFiles(options.profile, options.programs)
   for (const name of (await readdir(dir)).filter((file) => file.endsWith('.deb')).toSorted()) {
     await addPackage(files, join(dir, name), options)
   }
@@ -99,7 +105,8 @@ async function resolvePackages(apt: Apt, options: DebianBaseOptions): Promise<De
     () => undefined,
     (error: unknown) => error,
   )
-  const wanted = options.profile === 'scratch' ? ['base-files', ...LIBRARIES] : PACKAGES
+  const needed = options.isStatic ? SYSTEM : PACKAGES
+  const wanted = options.profile === 'scratch' ? ['base-files', ...LIBRARIES] : needed
   const added = options.packages.length > 0 ? await addedPackages(apt, options.packages) : []
   const names = [...new Set([...wanted, ...added])]
   const found = await apt.show(names).catch((error: unknown) => {

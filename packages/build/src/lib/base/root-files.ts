@@ -39,12 +39,15 @@ export class RootFiles {
   readonly #entries = new Map<string, TarEntry>()
   readonly #authorities = new Map<string, string>()
   readonly #profile: 'debian' | 'scratch'
+  readonly #programs: RegExp | undefined
   #newestSeconds = 0
   #systemName = 'Debian'
   #distribution: { id: string; versionId: string } | undefined
 
-  constructor(profile: 'debian' | 'scratch' = 'debian') {
+  /** `programs`: paths of programs that stay, which are dropped otherwise. */
+  constructor(profile: 'debian' | 'scratch' = 'debian', programs?: RegExp) {
     this.#profile = profile
+    this.#programs = programs
   }
 
   addPackage(name: string, control: string, md5sums: string): void {
@@ -57,7 +60,7 @@ export class RootFiles {
     const path = member.path.replace(MERGED, 'usr/$1$2')
     if (path === '') return
     if (AUTHORITY.test(path)) this.#authorities.set(path, (await member.bytes()).toString())
-    if (DROPPED.some((pattern) => pattern.test(path))) return
+    if (!this.#programs?.test(path) && DROPPED.some((pattern) => pattern.test(path))) return
     if (this.#profile === 'scratch' && !isMinimal(path, member.type)) return
     const { type, mode, uid, gid, mtimeSeconds } = member
     if (type !== 'file' && type !== 'directory' && type !== 'symlink' && type !== 'hardlink') return

@@ -17,6 +17,7 @@ export interface ElfInfo {
 const MACHINES: Record<number, 'amd64' | 'arm64'> = { 62: 'amd64', 183: 'arm64' }
 const PT_LOAD = 1
 const PT_DYNAMIC = 2
+const PT_INTERP = 3
 const DT_NEEDED = 1n
 const DT_STRTAB = 5n
 const DT_SONAME = 14n
@@ -161,4 +162,10 @@ function textAt(bytes: Buffer, at: number): string {
 function libcOf(needed: readonly string[]): ElfInfo['libc'] {
   if (needed.some((name) => name.startsWith('libc.musl-') || name === 'libc.so')) return 'musl'
   return needed.some((name) => name === 'libc.so.6' || name.startsWith('ld-linux')) ? 'glibc' : 'none'
+}
+
+/** The program that loads this one (`PT_INTERP`); `undefined` for one that is linked statically. */
+export function interpreterOf(bytes: Buffer): string | undefined {
+  const segment = segmentsOf(bytes).find(({ type }) => type === PT_INTERP)
+  return segment && bytes.toString('latin1', segment.offset, segment.offset + segment.fileBytes).replace(/\0.*$/, '')
 }

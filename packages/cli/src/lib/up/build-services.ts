@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
-import type { BuildResult } from '@fairlead/build'
+import type { BuildEvent, BuildImageOptions, BuildResult } from '@fairlead/build'
+import type { ProgramResult } from '@fairlead/build/programs'
 import type { App, AppService } from '@fairlead/delivery/app'
 import { parseReference } from '@fairlead/oci'
 import { openLayout } from '@fairlead/oci/layout'
@@ -37,7 +38,7 @@ export interface BuildServicesOptions {
 /** One built service. */
 export interface BuiltService {
   readonly service: string
-  readonly image: BuildResult
+  readonly image: BuildResult | ProgramResult
   /** What the builder wants the person to know. */
   readonly warnings: readonly string[]
 }
@@ -49,6 +50,7 @@ export interface BuiltService {
 export async function buildServices(app: App, options: BuildServicesOptions): Promise<BuiltService[]> {
   // Loaded here and not above: the builder brings a bundler, which a call for the help does not need.
   const { buildImage } = await import('@fairlead/build')
+  const { buildProgram, detectKind } = await import('@fairlead/build/programs')
   const { attachDocuments } = await import('@fairlead/build/sbom')
   const layout = await openLayout(options.homes.images)
   const controller = new AbortController()
@@ -85,42 +87,54 @@ export async function buildServices(app: App, options: BuildServicesOptions): Pr
     const step = options.steps.start(`${service.name}: image`)
     const warnings: string[] = []
     try {
-      const image = await buildImage({
+      const common = {
         dir: service.dir,
         name: `${app.name}/${service.name}`,
         layout,
         cacheDir: options.homes.cache,
         platform: options.platform,
-        base: options.base,
-        refreshBase: options.refreshBase,
-        nodeVersion: options.nodeVersion,
         packages: options.packages,
-        sourceMaps: options.sourceMaps === true ? 'image' : undefined,
-        debugSymbols: options.debugSymbols,
-        compileCache: options.compileCache,
-        smokeTest: options.smokeTest,
-        version: service.version,
-        describeConfig: (describing) => describeConfig(service.dir, describing),
         env: options.env,
         signal,
-        onProgress(event) {
+        onProgress(event: BuildEvent) {
           if (event.step === 'warning') warnings.push(`${service.name}: ${event.message}`)
           else if (event.state === 'started') step.update(event.message)
         },
-      })
-      for (const platform of image.platforms) {
-        await attachDocuments(
-          layout,
-          { ...platform, reference: image.reference },
-          { cacheDir: options.homes.cache, builder: options.env['FAIRLEAD_BUILDER'], signal },
-        )
       }
+      const isNode = (await detectKind(service.dir)) === 'node'
+      const image = isNode ? await buildNode(service, common) : await buildProgram(common)
+      if ('platforms' in image) await attachAll(image)
       if (options.signKey) await signImage(await openLayoutHome(layout, image.reference), { key: options.signKey })
       step.done(`${image.reference}, ${renderSize(image.sizeBytes)}, ${image.changed ? 'new' : 'unchanged'}`)
       return { service: service.name, image, warnings }
     } catch (error) {
       step.fail(signal.aborted ? 'interrupted' : 'failed')
       throw error
+    }
+  }
+
+  function buildNode(service: AppService, common: BuildImageOptions): Promise<BuildResult> {
+    return buildImage({
+      ...common,
+      base: options.base,
+      refreshBase: options.refreshBase,
+      nodeVersion: options.nodeVersion,
+      sourceMaps: options.sourceMaps === true ? 'image' : undefined,
+      debugSymbols: options.debugSymbols,
+      compileCache: options.compileCache,
+      smokeTest: options.smokeTest,
+      version: service.version,
+      describeConfig: (describing) => describeConfig(service.dir, describing),
+    })
+  }
+
+  async function attachAll(image: BuildResult): Promise<void> {
+    for (const platform of image.platforms) {
+      await attachDocuments(
+        layout,
+        { ...platform, reference: image.reference },
+        { cacheDir: options.homes.cache, builder: options.env['FAIRLEAD_BUILDER'], signal },
+      )
     }
   }
 }
@@ -137,9 +151,11 @@ export function describeBases(built: readonly BuiltService[]): string[] {
     scratch: 'libraries of Debian packages',
     registry: 'from its registry',
   }
-  const bases = built.map(({ image: { base, nodeVersion } }) => {
+  const bases = built.map(({ image }) => {
+    const { base } = image
     const [name = base.detail] = base.detail.split(': ')
-    return `base: ${name}, ${origins[base.kind]}; Node.js ${nodeVersion}`
+    const program = 'nodeVersion' in image ? `Node.js ${image.nodeVersion}` : image.kind
+    return `base: ${name}, ${origins[base.kind]}; ${program}`
   })
   return [...new Set(bases)]
 }

@@ -19,7 +19,7 @@ export interface LoadOptions {
 
 /**
  * Loads the app of a folder from its `fairlead.config.ts` (or `.js`, `.mjs`, `.json`). A folder with nothing but a
- * `package.json` is an app of one public service. The config file runs in this process: load what you trust.
+ * `package.json` or `requirements.txt` is an app of one public service. The config file runs in this process: load what you trust.
  * @throws Error `FAIRLEAD_DELIVERY_APP_ABSENT`, SyntaxError `FAIRLEAD_DELIVERY_APP_SYNTAX`, Error
  * `FAIRLEAD_DELIVERY_APP_LOAD` or AggregateError `FAIRLEAD_DELIVERY_APP_INVALID`.
  */
@@ -31,8 +31,10 @@ export async function loadApp(dir: string, options: LoadOptions = {}): Promise<A
     const text = readFileSync(config, 'utf8')
     return parseApp(await readConfig(config, text, options), { file: config, text, defaultName, facts: readFacts })
   }
-  const manifest = join(folder, 'package.json')
-  if (!existsSync(manifest)) throw appAbsent(folder)
+  const manifest = ['package.json', 'requirements.txt']
+    .map((name) => join(folder, name))
+    .find((path) => existsSync(path))
+  if (manifest === undefined) throw appAbsent(folder)
   return parseApp({}, { file: manifest, defaultName, facts: readFacts })
 }
 
