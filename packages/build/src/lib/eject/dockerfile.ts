@@ -88,7 +88,7 @@ ${built.join('\n')}
 }
 
 /** First lines of a Dockerfile: how it is used. */
-export function renderHeader(plan: { name: string; version: string }, path: string): string {
+function renderHeader(plan: { name: string; version: string }, path: string): string {
   const file = path === 'Dockerfile' ? '' : ` --file ${path}`
   return `# syntax=docker/dockerfile:1
 # Written by "fairlead eject dockerfile"; it is yours now, and nothing of Fairlead reads it.
@@ -97,7 +97,7 @@ export function renderHeader(plan: { name: string; version: string }, path: stri
 }
 
 /** Version, commit and time as arguments of the build, as labels and for the service itself. */
-export function identity(plan: {
+function identity(plan: {
   name: string
   version: string
   description: string | undefined
@@ -123,7 +123,7 @@ export function identity(plan: {
 }
 
 /** The last lines but the entry point: port, user, health. `probe` is the command that asks. */
-export function closing(plan: { port: number; health: PlannedHealth }, probe: readonly string[]): string[] {
+function closing(plan: { port: number; health: PlannedHealth }, probe: readonly string[]): string[] {
   return [
     `EXPOSE ${plan.port}`,
     `USER ${USER}`,
@@ -135,7 +135,7 @@ export function closing(plan: { port: number; health: PlannedHealth }, probe: re
 }
 
 /** The exec form: no shell, which the image does not have. */
-export function exec(words: readonly string[]): string {
+function exec(words: readonly string[]): string {
   return `[${words.map((word) => JSON.stringify(word)).join(', ')}]`
 }
 
