@@ -90,7 +90,14 @@ export function registryUnreachable(url: string, state: string, cause?: unknown)
 }
 
 /** What is done with a registry, as messages name it. */
-export type RegistryAct = 'pull' | 'push' | 'delete' | 'list tags of' | 'list referrers of' | 'log in to'
+export type RegistryAct =
+  | 'pull'
+  | 'push'
+  | 'delete'
+  | 'list tags of'
+  | 'list repositories of'
+  | 'list referrers of'
+  | 'log in to'
 
 export function registryDenied(reference: string, state: string, act: RegistryAct = 'pull'): Error {
   return coded(new Error(`Cannot ${act} "${reference}": ${state}`), {
@@ -205,7 +212,7 @@ export function registryListen(address: string, state: string, cause?: unknown):
 export function policyInvalid(source: string, faults: readonly string[], cause?: unknown): SyntaxError {
   return coded(new SyntaxError(`Cannot use policy ${JSON.stringify(source)}: ${faults.join('; ')}`), {
     code: 'FAIRLEAD_OCI_POLICY',
-    hint: 'Correct the policy; nothing was deleted',
+    hint: 'Correct the policy; nothing was done',
     cause,
   })
 }

@@ -130,6 +130,11 @@ export const commands: readonly LazyCommand[] = [
     load: async () => (await import('./image-prune.ts')).imagePrune,
   },
   {
+    name: 'image replicate',
+    summary: 'copy new images to other registries by rules; shows what would go first',
+    load: async () => (await import('./image-replicate.ts')).imageReplicate,
+  },
+  {
     name: 'image fsck',
     summary: 'check an image store: every reference and every byte',
     load: async () => (await import('./image-fsck.ts')).imageFsck,

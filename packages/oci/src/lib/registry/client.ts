@@ -90,6 +90,8 @@ export interface RegistryClient {
   hasBlob(reference: Reference, digest: Digest, signal?: AbortSignal): Promise<boolean>
   /** All tags of a repository, as the registry orders them. */
   listTags(reference: Reference, signal?: AbortSignal): Promise<string[]>
+  /** All repositories that the registry shows; many show none, and refuse. */
+  listRepositories(registry: string, signal?: AbortSignal): Promise<string[]>
   /** Deletes the manifest of a digest with its tags, or, without a digest, the tag. */
   delete(reference: Reference, signal?: AbortSignal): Promise<void>
   /** One request with authorisation, redirects and repetition; throws for answers not in `accept`. */
@@ -101,7 +103,7 @@ export interface RegistryClient {
   readonly counts: Readonly<Connections['counts']>
 }
 
-export const MAX_MANIFEST_BYTES = 4 << 20
+export const MAX_MANIFEST_BYTES: number = 4 << 20
 const MAX_ERROR_BYTES = 64 << 10
 const MAX_TAGS_BYTES = 16 << 20
 const MAX_TAG_PAGES = 10_000
@@ -276,6 +278,24 @@ class HttpRegistryClient implements RegistryClient {
       path = nextPage(answer)
     }
     return tags
+  }
+
+  async listRepositories(registry: string, signal?: AbortSignal): Promise<string[]> {
+    const names: string[] = []
+    const reference: Reference = { registry, repository: '' }
+    const scopes = ['registry:catalog:*']
+    let path: URL | undefined = new URL(`${this.#origin(registry)}/v2/_catalog?n=1000`)
+    for (let page = 0; path !== undefined && page < MAX_TAG_PAGES; page += 1) {
+      const act = 'list repositories of'
+      const answer: HttpAnswer = await this.send({ reference, act, method: 'GET', path, scopes, signal })
+      const list = parseJson(await answer.bytes(MAX_TAGS_BYTES)) as { repositories?: unknown } | undefined
+      const found: unknown = list?.repositories ?? []
+      if (!list || !Array.isArray(found))
+        throw registryAnswer(withoutQuery(answer.url), 'it is no list of repositories')
+      names.push(...found.filter((name) => typeof name === 'string'))
+      path = nextPage(answer)
+    }
+    return names
   }
 
   async delete(reference: Reference, signal?: AbortSignal): Promise<void> {
