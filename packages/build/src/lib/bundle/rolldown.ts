@@ -8,8 +8,8 @@ const SETTINGS = { MIMALLOC_ARENA_EAGER_COMMIT: '0', MIMALLOC_PURGE_DELAY: '0' }
 const given = Object.keys(SETTINGS).filter((name) => process.env[name] !== undefined)
 for (const [name, value] of Object.entries(SETTINGS)) process.env[name] ??= value
 
-const bundler = await import('rolldown')
-const parser = await import('rolldown/parseAst')
+const bundler: typeof import('rolldown') = await import('rolldown')
+const parser: typeof import('rolldown/parseAst') = await import('rolldown/parseAst')
 
 for (const name of Object.keys(SETTINGS)) if (!given.includes(name)) delete process.env[name]
 

@@ -12,7 +12,7 @@ import { hashKey } from './cache.ts'
 import type { BuildCache, StoredLayer } from './cache.ts'
 
 /** Folder of the compile cache in the image (`NODE_COMPILE_CACHE`). */
-export const COMPILE_CACHE_DIR = `${APP_DIR}/.compile-cache`
+export const COMPILE_CACHE_DIR: string = `${APP_DIR}/.compile-cache`
 
 /** What to compile, with what. */
 export interface CompileOptions {

@@ -49,7 +49,7 @@ export const build: Command = defineCommand({
       packages: options.package,
       sourceMaps: options['source-maps'],
       debugSymbols: options['debug-symbols'],
-      compileCache: options['no-compile-cache'] !== true,
+      compileCache: !options['no-compile-cache'],
       smokeTest: options['smoke-test'],
     }
     const built = await buildServices(app, { homes, steps, platform, base, ...news, env, signal })
