@@ -36,9 +36,10 @@ export function createRegistryRun(options: RegistryRunOptions): RegistryRun {
   }
 
   async function serve(): Promise<ServedRegistry | undefined> {
+    let registry: ServedRegistry | undefined
     try {
       const { serveRegistry } = await import('@fairlead/oci/server')
-      const registry = await serveRegistry({
+      registry = await serveRegistry({
         dir: imagesDir,
         port: options.port,
         // The store is the builds' too: what it no longer needs goes by "image prune", and not because a cluster ran.
@@ -52,6 +53,7 @@ export function createRegistryRun(options: RegistryRunOptions): RegistryRun {
       return registry
     } catch (err) {
       hosts = []
+      await registry?.close()
       const reason = err instanceof Error ? err.message : String(err)
       onState({ state: 'failed', reason })
       onLog({ level: 'warn', msg: 'registry failed', err })

@@ -128,7 +128,8 @@ export async function replicateImages(config: ReplicationConfig, options: Replic
     } catch (error) {
       signal?.throwIfAborted()
       const failed = { ...nothing, bytes, outcome: 'failed' as const, reason: messageOf(error) }
-      return apply && step.action === 'move' ? await copyUntagged(step, failed) : failed
+      const isRefused = /_REGISTRY_(REFUSED|DENIED)$/.test(codeOf(error))
+      return apply && step.action === 'move' && isRefused ? await copyUntagged(step, failed) : failed
     }
   }
 
