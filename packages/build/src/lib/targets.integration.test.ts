@@ -217,7 +217,7 @@ describe('buildImage for a target', { skip: reason, timeout: 280_000 }, () => {
     const debian = await build({ dir: fixture.dir })
     const scratch = await build({ dir: fixture.dir, base: 'scratch' })
     const size = (result: BuildResult): number => result.layers[0]?.size ?? 0
-    assert.ok(size(scratch) < size(debian) - 400_000, `${size(scratch)} and ${size(debian)} bytes`)
+    assert.ok(size(scratch) < size(debian) - 300_000, `${size(scratch)} and ${size(debian)} bytes`)
     assert.equal(scratch.report.base.kind, 'scratch')
     assert.ok(scratch.report.base.packages.some(({ name }) => name === 'libc6'))
     assert.deepEqual(JSON.parse(await run(await unpack(debian, 'on-debian'))), {

@@ -35,7 +35,7 @@ export interface BaseOptions {
 }
 
 /** Changes whenever what is recorded about a base does. */
-const RECIPE = '3'
+const RECIPE = '4'
 /** C and C++ libraries, certificates and accounts, no shell; Node.js comes from npm on top of it. */
 const DISTROLESS = 'gcr.io/distroless/cc-debian12:nonroot'
 

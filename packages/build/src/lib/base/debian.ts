@@ -41,7 +41,7 @@ export interface DebianBase {
 }
 
 /** Changes whenever the layer made from the same packages would differ. */
-const RECIPE = '3'
+const RECIPE = '4'
 
 /** What Node.js itself loads; from version 26 on libatomic as well. */
 const LIBRARIES = ['libatomic1', 'libc6', 'libgcc-s1', 'libstdc++6']
@@ -69,12 +69,12 @@ async function assemble(options: DebianBaseOptions, dir: string): Promise<Debian
   const { cache, architecture, env, signal } = options
   const apt = await openApt({ dir, architecture, env, signal })
   const packages = await resolvePackages(apt, options)
-  const variant = `${options.profile}${options.programs?.source ?? ''}`
+  const variant = `${options.profile}${options.programs?.source ?? ''}${isWhole(options) ? ' whole' : ''}`
   const key = `debian-${hashKey(RECIPE, variant, architecture, ...packages.map((found) => found.sha256))}`
   const known = await cache.read<DebianBase>(key)
   if (known && (await cache.layers.hasBlob(known.layer.descriptor.digest))) return known
   await apt.download(packages, dir)
-  const files = new RootFiles(options.profile, options.programs)
+  const files = new RootFiles(options.profile, options.programs, { isWhole: isWhole(options) })
   for (const name of (await readdir(dir)).filter((file) => file.endsWith('.deb')).toSorted()) {
     await addPackage(files, join(dir, name), options)
   }
@@ -97,6 +97,11 @@ async function assemble(options: DebianBaseOptions, dir: string): Promise<Debian
   }
   await cache.write(key, base)
   return base
+}
+
+/** Whether rare files of the packages stay: other programs than Node.js may load them. */
+function isWhole({ packages, programs }: DebianBaseOptions): boolean {
+  return programs !== undefined || packages.includes('libc6')
 }
 
 async function resolvePackages(apt: Apt, options: DebianBaseOptions): Promise<DebianPackage[]> {

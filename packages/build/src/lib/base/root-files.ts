@@ -28,6 +28,16 @@ function isMinimal(path: string, type: string): boolean {
   )
 }
 
+/**
+ * Parts of these packages that hardly anything loads: vector mathematics for programs compiled with -ffast-math, tools for debuggers and
+ * profilers, name services of old networks. A sixth of the base; whoever names the package libc6 gets them.
+ */
+const RARE = [
+  /^usr\/lib\/[^/]+\/(libmvec|libc_malloc_debug|libthread_db|libnss_(?:compat|hesiod)|libmemusage|libpcprofile|libBrokenLocale|libnsl)\b/,
+  /^usr\/share\/gcc\//,
+  /^usr\/share\/zoneinfo\/tzdata\.zi$/,
+]
+
 const AUTHORITY = /^usr\/share\/ca-certificates\/.*\.crt$/
 
 /**
@@ -40,13 +50,15 @@ export class RootFiles {
   readonly #authorities = new Map<string, string>()
   readonly #profile: 'debian' | 'scratch'
   readonly #programs: RegExp | undefined
+  readonly #isWhole: boolean
   #newestSeconds = 0
   #systemName = 'Debian'
   #distribution: { id: string; versionId: string } | undefined
 
   /** `programs`: paths of programs that stay, which are dropped otherwise. */
-  constructor(profile: 'debian' | 'scratch' = 'debian', programs?: RegExp) {
+  constructor(profile: 'debian' | 'scratch' = 'debian', programs?: RegExp, { isWhole = false } = {}) {
     this.#profile = profile
+    this.#isWhole = isWhole
     this.#programs = programs
   }
 
@@ -61,6 +73,7 @@ export class RootFiles {
     if (path === '') return
     if (AUTHORITY.test(path)) this.#authorities.set(path, (await member.bytes()).toString())
     if (!this.#programs?.test(path) && DROPPED.some((pattern) => pattern.test(path))) return
+    if (!this.#isWhole && RARE.some((pattern) => pattern.test(path))) return
     if (this.#profile === 'scratch' && !isMinimal(path, member.type)) return
     const { type, mode, uid, gid, mtimeSeconds } = member
     if (type !== 'file' && type !== 'directory' && type !== 'symlink' && type !== 'hardlink') return

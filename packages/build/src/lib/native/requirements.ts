@@ -42,7 +42,8 @@ export function checkRequirements(requirements: readonly NativeRequirement[], of
     const missing = libraries.find((name) => !offered.has(name))
     const file = `"${path}" for ${offer.platform}`
     if (missing !== undefined) {
-      const hint = `Add the Debian package that holds ${missing} to the base (option "packages"), or choose a base that has it`
+      const holder = missing.startsWith('libmvec.') ? 'libc6' : `that holds ${missing}`
+      const hint = `Add the Debian package ${holder} to the base (option "packages", --package), or choose a base that has it`
       throw nativeUnusable(
         ownerOf(path),
         `${file} needs the library ${missing}, which the base "${offer.name}" does not have`,
