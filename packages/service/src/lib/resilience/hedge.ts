@@ -62,8 +62,9 @@ export class HedgedRun<T> extends Timed {
   readonly #first: RunningAttempt<T>
   readonly #startedAt: number
   readonly #deadline: number
-  /** Made with the first try in it: to push into an empty list makes room for many. */
-  readonly #running: RunningAttempt<T>[]
+  #isFirstRunning = true
+  /** The tries beside the first. Nearly every call has none, and no list is made for it. */
+  #others: RunningAttempt<T>[] = none
   // Before `run` nobody waits for either.
   #resolve: (value: T) => void = ignore
   #reject: (reason: unknown) => void = ignore
@@ -79,7 +80,6 @@ export class HedgedRun<T> extends Timed {
     this.#host = host
     this.#work = work
     this.#first = first
-    this.#running = [first]
     this.#startedAt = startedAt
     this.#deadline = deadline
   }
@@ -98,18 +98,25 @@ export class HedgedRun<T> extends Timed {
     const { plan } = this.#host
     if (!plan.budget.withdraw(now)) return
     const attempt = this.#host.another(this.#first, this.#startedAt, now, this.#deadline)
-    this.#running.push(attempt)
+    this.#others = [...this.#others, attempt]
     this.#launch(attempt, now)
   }
 
   /** Ends all tries. */
   abort(reason: unknown): void {
     this.#host.wheel.clear(this)
-    for (const attempt of this.#running.splice(0)) {
+    const running = this.#isFirstRunning ? [this.#first, ...this.#others] : this.#others
+    this.#isFirstRunning = false
+    this.#others = none
+    for (const attempt of running) {
       this.#host.wheel.clear(attempt)
       attempt.abort(reason)
     }
     this.#reject(reason)
+  }
+
+  get #count(): number {
+    return this.#others.length + (this.#isFirstRunning ? 1 : 0)
   }
 
   #launch(attempt: RunningAttempt<T>, now: number): void {
@@ -120,8 +127,7 @@ export class HedgedRun<T> extends Timed {
       (error: unknown) => this.#lose(attempt, error),
     )
     const delayMs = this.#host.plan.delayMs()
-    if (this.#running.length < this.#host.plan.maxAttempts && delayMs < Infinity)
-      this.#host.wheel.set(this, now + delayMs, now)
+    if (this.#count < this.#host.plan.maxAttempts && delayMs < Infinity) this.#host.wheel.set(this, now + delayMs, now)
   }
 
   #begin(attempt: RunningAttempt<T>): Promise<T> {
@@ -137,27 +143,26 @@ export class HedgedRun<T> extends Timed {
     if (this.#host.plan.isLearning) this.#host.plan.observe(this.#host.clock.now() - since)
     this.#remove(attempt)
     this.#resolve(value)
-    if (this.#running.length > 0) this.abort(new Error('Another try was quicker'))
+    if (this.#count > 0) this.abort(new Error('Another try was quicker'))
     else this.#host.wheel.clear(this)
   }
 
   #lose(attempt: RunningAttempt<T>, error: unknown): void {
     this.#remove(attempt)
-    if (this.#running.length > 0) return
+    if (this.#count > 0) return
     this.#host.wheel.clear(this)
     this.#reject(error)
   }
 
   #remove(attempt: RunningAttempt<T>): void {
     this.#host.wheel.clear(attempt)
-    const running = this.#running
-    const last = running.length - 1
-    const index = running[last] === attempt ? last : running.indexOf(attempt)
-    // Nearly always there is one: splice makes a list of what it takes out.
-    if (index === last) running.pop()
-    else if (index !== -1) running.splice(index, 1)
+    if (attempt === this.#first) this.#isFirstRunning = false
+    else this.#others = this.#others.filter((other) => other !== attempt)
   }
 }
+
+/** Shared and never written to: a list is made anew with each change. */
+const none: never[] = []
 
 function ignore(): void {}
 
