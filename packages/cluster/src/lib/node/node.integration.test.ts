@@ -232,7 +232,7 @@ describe('node agent with containers', { skip }, () => {
     assert.equal(stateOf(after)?.containerID, stateOf(before)?.containerID)
     assert.equal(stateOf(after)?.restartCount, 0)
     assert.equal(after.status?.podIP, before.status?.podIP)
-    assert.equal(await world.logs(second, 'web'), 'up\n')
+    await until(async () => (await world.logs(second, 'web')) === 'up\n' || undefined, 'its words are written down')
   })
 
   it('replaces a container that died while no agent was there, and removes one whose pod was deleted', async () => {
@@ -309,7 +309,8 @@ describe('node agent with plain processes', { skip }, () => {
     const script = `trap 'exit 0' TERM; echo up $NAME; httpd -f -p $FAIRLEAD_POD_IP:8080 & wait`
     await world.createPod('web', { args: [script], readinessProbe: probe, env: [{ name: 'NAME', value: 'web' }] })
     const pod = await world.pod('web', isReady, 'is ready')
-    assert.equal(await world.logs(agent, 'web'), 'up web\n')
+    // Whoever writes the log down is another process than the one that answers the probe.
+    await until(async () => (await world.logs(agent, 'web')) === 'up web\n' || undefined, 'its words are written down')
     await agent.stop({ stopPods: false })
     const next = await world.startAgent()
     const same = await world.pod('web', isReady, 'is ready still')
