@@ -62,7 +62,7 @@ describe('bad input', () => {
     writeFileSync(join(dir, 'main.js'), '')
     const { code, stderr } = await home.fairlead(['up', dir])
     assert.equal(code, 2)
-    assert.match(stderr, /no package-lock\.json/)
+    assert.match(stderr, /it has no lock file/)
     assert.match(stderr, /npm install/)
     await assertNothingRuns(home)
   })
