@@ -42,9 +42,20 @@ export function openPeer(dir: string, project: string, layers: readonly string[]
     build() {
       const startedAt = performance.now()
       buildah(
-        ...['build', '--quiet', '--layers', '--pull=never', '--tag', 'localhost/app'],
-        ...['--build-arg', 'BUILD_IMAGE=localhost/builder', '--build-arg', 'RUNTIME_IMAGE=localhost/runtime'],
-        ...['--secret', `id=npmrc,src=${join(dir, 'npmrc')}`, '--volume', `${npmConfig('cache')}:/npm-cache`],
+        'build',
+        '--quiet',
+        '--layers',
+        '--pull=never',
+        '--tag',
+        'localhost/app',
+        '--build-arg',
+        'BUILD_IMAGE=localhost/builder',
+        '--build-arg',
+        'RUNTIME_IMAGE=localhost/runtime',
+        '--secret',
+        `id=npmrc,src=${join(dir, 'npmrc')}`,
+        '--volume',
+        `${npmConfig('cache')}:/npm-cache`,
         project,
       )
       const seconds = (performance.now() - startedAt) / 1000

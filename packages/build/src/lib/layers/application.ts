@@ -11,6 +11,8 @@ import type { Project } from '../source/project.ts'
 
 /** Folders that servers read by convention, relative to the working directory and so invisible in the source. */
 const CONVENTIONAL_DIRS = ['public', 'static', 'views', 'templates']
+/** Where Nitro, and so Nuxt, puts a server it built and the files that server hands out. */
+const NITRO = { server: '.output/server', public: '.output/public' }
 const NEVER_COPIED = new Set(['node_modules', '.git', '.env', '.npmrc', '.DS_Store'])
 
 /** What goes into the layer of the application beside the files of the project. */
@@ -56,7 +58,8 @@ export async function applicationEntries(
 async function assetRoots(project: Project, bundle: Bundle): Promise<string[]> {
   const declared = (project.packageJson.files ?? []).filter((name) => !/[*?!{[]/.test(name))
   const roots = new Set(bundle.assets)
-  for (const name of CONVENTIONAL_DIRS) {
+  const isNitro = project.entry.startsWith(`${join(project.dir, NITRO.server)}/`)
+  for (const name of [...CONVENTIONAL_DIRS, ...(isNitro ? [NITRO.public] : [])]) {
     const path = join(project.dir, name)
     if ((await stat(path).catch(() => undefined))?.isDirectory()) roots.add(path)
   }

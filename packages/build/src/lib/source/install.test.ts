@@ -26,7 +26,7 @@ async function install(fixture: ProjectFixture, body: string): Promise<{ isInsta
 
 describe('installDependencies', () => {
   it('does nothing when all is as locked', async () => {
-    await using fixture = await createFixture(lockFiles(LOCKED))
+    await using fixture = await createFixture({ ...lockFiles(LOCKED), 'node_modules/a/package.json': '{}' })
     assert.deepEqual(await install(fixture, 'exit 1'), { isInstalled: false, messages: [] })
   })
 
@@ -43,6 +43,11 @@ describe('installDependencies', () => {
       installed: { 'node_modules/a': { version: '1.0.0', integrity: 'sha512-b' } },
       reason: /other content/,
     },
+    {
+      name: 'a folder was removed',
+      installed: { 'node_modules/a': { version: '1.0.0' } },
+      reason: /the folder "node_modules\/a" is not there/,
+    },
   ]
   for (const { name, installed, reason } of differences) {
     it(`installs when ${name}`, async () => {
@@ -51,7 +56,7 @@ describe('installDependencies', () => {
       await using fixture = await createFixture({ 'package-lock.json': lock ?? '', ...record })
       const { isInstalled, messages } = await install(
         fixture,
-        'mkdir -p node_modules; cp package-lock.json node_modules/.package-lock.json',
+        'mkdir -p node_modules/a; cp package-lock.json node_modules/.package-lock.json',
       )
       assert.ok(isInstalled)
       assert.match(messages.join(), reason)
@@ -62,7 +67,11 @@ describe('installDependencies', () => {
     const optional = { 'node_modules/b': { version: '1.0.0', optional: true, os: ['win32'] } }
     const root = { '': { dependencies: { a: '1' }, optionalDependencies: { b: '1' } } }
     const { 'package-lock.json': lock } = lockFiles({ ...LOCKED, ...root, ...optional })
-    await using fixture = await createFixture({ ...lockFiles(LOCKED), 'package-lock.json': lock ?? '' })
+    await using fixture = await createFixture({
+      ...lockFiles(LOCKED),
+      'node_modules/a/package.json': '{}',
+      'package-lock.json': lock ?? '',
+    })
     assert.equal((await install(fixture, 'exit 1')).isInstalled, false)
   })
 

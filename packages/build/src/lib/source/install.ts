@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { installFailed } from '../errors.ts'
@@ -111,7 +111,17 @@ async function firstDifference(lock: Lockfile): Promise<string | undefined> {
       return `"${name}" has other content than the lock file says`
     }
   }
-  return undefined
+  return firstAbsent(
+    lock,
+    needed.filter((path) => installed[path] !== undefined),
+  )
+}
+
+/** npm's record outlives folders that somebody removed, or that a copy left out. */
+async function firstAbsent(lock: Lockfile, paths: readonly string[]): Promise<string | undefined> {
+  const found = await Promise.all(paths.map((path) => stat(join(lock.root, path)).catch(() => undefined)))
+  const path = paths.find((_, index) => found[index] === undefined)
+  return path && `the folder "${path}" is not there`
 }
 
 /** Workspaces lie where they are and are linked; they are part of the source, not of what npm installs. */
