@@ -95,8 +95,8 @@ describe('lineNotes', () => {
 describe('parseMadison', () => {
   it('reads version and suite, sources left out', () => {
     const text = ` libc6 | 2.36-9+deb12u13 | http://security.debian.org/debian-security bookworm-security/main amd64 Packages
- libc6 | 2.36-9+deb12u10 | http://deb.debian.org/debian bookworm/main amd64 Packages
- glibc | 2.36-9 | http://deb.debian.org/debian bookworm/main Sources
+ libc6 | 2.36-9+deb12u10 | http://archive.example/debian bookworm/main amd64 Packages
+ glibc | 2.36-9 | http://archive.example/debian bookworm/main Sources
 `
     assert.deepEqual(parseMadison(text), [
       { name: 'libc6', version: '2.36-9+deb12u13', suite: 'bookworm-security/main' },
