@@ -12,6 +12,7 @@ import { nodeLayer, resolveNodeVersion } from './base/node.ts'
 import type { NodeLayer } from './base/node.ts'
 import { bundleProject } from './bundle/bundle.ts'
 import type { Bundle, BundlePlan } from './bundle/bundle.ts'
+import { bundleLauncher, LAUNCHER } from './bundle/launcher.ts'
 import { APP_DIR } from './bundle/locations.ts'
 import { baseUnavailable, bundleIncomplete, diskFull, platformUnsupported } from './errors.ts'
 import { NODE_PATH, renderAnnotations, renderImageConfig, USER_ID } from './image-config.ts'
@@ -331,7 +332,12 @@ class Build {
       ([name, content]) => [`${COMPILE_CACHE_DIR.slice(APP_DIR.length + 1)}/${name}`, content] as const,
     )
     const schema = await schemaPending
-    const files = new Map([...code, ...(schema ? [['config.schema.json', schema] as const] : [])])
+    const launcher = this.#options.launcher === true ? await bundleLauncher(project) : undefined
+    const files = new Map([
+      ...code,
+      ...(launcher ? [[LAUNCHER, launcher] as const] : []),
+      ...(schema ? [['config.schema.json', schema] as const] : []),
+    ])
     const entries = await applicationEntries(project, bundle, { created, files })
     await this.#refuseSecrets(entries)
     const mtimeSeconds = Math.floor(created.getTime() / 1000)
@@ -388,6 +394,7 @@ class Build {
       hasSourceMaps: this.#options.sourceMaps === 'image',
       hasCompileCache: parts.hasCompileCache,
       hasConfigSchema: parts.hasConfigSchema,
+      hasLauncher: this.#options.launcher === true,
       labels: this.#options.labels,
       layers,
     })

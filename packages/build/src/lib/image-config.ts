@@ -1,6 +1,7 @@
 import { renderCanonicalJson } from '@fairlead/oci'
 import type { ImageConfig, ImageHealthcheck, ImageRunConfig } from '@fairlead/oci'
 
+import { LAUNCHER } from './bundle/launcher.ts'
 import { COMPILE_CACHE_DIR } from './layers/compile-cache.ts'
 import type { HealthcheckOptions } from './options.ts'
 import type { StoredLayer } from './layers/cache.ts'
@@ -22,6 +23,7 @@ export interface ImageConfigParts {
   hasSourceMaps: boolean
   hasCompileCache: boolean
   hasConfigSchema: boolean
+  hasLauncher: boolean
   labels: Readonly<Record<string, string>> | undefined
   base: { name: string; digest: string | undefined; config: ImageRunConfig | undefined }
   layers: readonly (StoredLayer & { title: string })[]
@@ -46,7 +48,7 @@ export function renderImageConfig(parts: ImageConfigParts): string {
       User: `${USER_ID}:${USER_ID}`,
       Env: environment(parts),
       WorkingDir: '/app',
-      Entrypoint: [parts.node, ...nodeFlags(parts), 'main.js'],
+      Entrypoint: [parts.node, ...(parts.hasLauncher ? [LAUNCHER] : []), ...nodeFlags(parts), 'main.js'],
       Cmd: undefined,
       ExposedPorts: { [`${PORT}/tcp`]: {} },
       StopSignal: 'SIGTERM',

@@ -1,17 +1,21 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
+import { createReadStream, existsSync } from 'node:fs'
 import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 
 import { hostPlatform } from '@fairlead/oci'
 import type { ImageConfig, ImageManifest } from '@fairlead/oci'
+import type { TarEntry } from '@fairlead/oci/archive'
 import { openLayout } from '@fairlead/oci/layout'
 
 import { buildImage } from './build-image.ts'
+import { writeLayer } from './layers/layer.ts'
 import { architectureOf } from './native/elf.ts'
 import type { BuildImageOptions, BuildResult } from './options.ts'
 import { createFixture } from './source/project-fixture.ts'
@@ -249,6 +253,59 @@ describe('buildImage for a target', { skip: reason, timeout: 280_000 }, () => {
     assert.ok(files.includes('var/lib/dpkg/status.d/libpng16-16'))
     const failing = build({ dir: fixture.dir, packages: ['no-such-package'] })
     await assert.rejects(failing, { code: 'FAIRLEAD_BUILD_BASE', message: /no-such-package/ })
+  })
+
+  it('uses the Node.js of a base with another C library, and refuses one that has none', async () => {
+    await using fixture = await createFixture({
+      'package.json': JSON.stringify({ name: 'x', main: 'main.js' }),
+      'package-lock.json': '{"lockfileVersion":3,"packages":{"":{}}}',
+      'main.js': '',
+    })
+    const layout = await openLayout(join(work, 'alpine'))
+    const file = (path: string): TarEntry => ({ path, type: 'file', content: Buffer.from('') })
+    const makeImage = async (paths: readonly string[]): Promise<string> => {
+      const { descriptor, diffId } = await writeLayer(layout, paths.map(file))
+      const config = Buffer.from(
+        JSON.stringify({
+          os: 'linux',
+          architecture: HOST,
+          config: { Env: ['NODE_VERSION=24.11.1'] },
+          rootfs: { type: 'layers', diff_ids: [diffId] },
+        }),
+      )
+      const stored = await layout.writeBlob(config)
+      const manifest = {
+        schemaVersion: 2,
+        mediaType: 'application/vnd.oci.image.manifest.v1+json',
+        config: { mediaType: 'application/vnd.oci.image.config.v1+json', ...stored },
+        layers: [descriptor],
+      }
+      return (await layout.writeJson(manifest.mediaType, manifest)).digest
+    }
+    const withNode = await makeImage(['lib/ld-musl-x86_64.so.1', 'usr/local/bin/node'])
+    const without = await makeImage(['lib/ld-musl-x86_64.so.1'])
+    const server = createServer((request, response) => {
+      const [, kind, digest = ''] = /^\/v2\/base\/(manifests|blobs)\/sha256:(.*)$/.exec(request.url ?? '') ?? []
+      if (kind === 'manifests') response.setHeader('content-type', 'application/vnd.oci.image.manifest.v1+json')
+      createReadStream(join(work, 'alpine/blobs/sha256', digest)).pipe(response)
+    }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    try {
+      const result = await build({ dir: fixture.dir, base: `127.0.0.1:${port}/base@${withNode}` })
+      assert.equal(result.nodeVersion, '24.11.1')
+      assert.deepEqual(
+        result.layers.map(({ title }) => title),
+        ['base', 'application'],
+      )
+      const { config } = await imageOf(result)
+      assert.deepEqual(config.config?.Entrypoint, ['/usr/local/bin/node', 'main.js'])
+      const failing = build({ dir: fixture.dir, base: `127.0.0.1:${port}/base@${without}` })
+      await assert.rejects(failing, { code: 'FAIRLEAD_BUILD_BASE', message: /musl/ })
+    } finally {
+      server.closeAllConnections()
+      server.close()
+    }
   })
 
   it('starts the program alone when asked to, and says what it said', async () => {

@@ -1,6 +1,5 @@
 import { parseReference, renderReference } from '@fairlead/oci'
 import type { Digest } from '@fairlead/oci'
-import { createRegistryClient, pullImage } from '@fairlead/oci/registry'
 
 import { baseUnavailable } from '../errors.ts'
 import { readContents } from './contents.ts'
@@ -10,6 +9,7 @@ const CONNECT_TIMEOUT_MS = 3_000
 
 /** Whether the registry of a reference answers within a few seconds. */
 export async function isRegistryReachable(reference: string, signal?: AbortSignal): Promise<boolean> {
+  const { createRegistryClient } = await import('@fairlead/oci/registry')
   const { registry } = parseReference(reference)
   return createRegistryClient().isReachable(registry, { timeoutMs: CONNECT_TIMEOUT_MS, signal })
 }
@@ -18,6 +18,7 @@ export async function isRegistryReachable(reference: string, signal?: AbortSigna
 export async function pullBase(reference: string, options: BaseOptions): Promise<Base> {
   options.onStart(`pulling ${reference}`)
   const { cache, architecture, signal } = options
+  const { pullImage } = await import('@fairlead/oci/registry')
   const pulled = await pullImage(reference, { layout: cache.layers, platform: `linux/${architecture}`, signal }).catch(
     (error: unknown) => {
       signal?.throwIfAborted()

@@ -2,8 +2,6 @@ import { existsSync } from 'node:fs'
 import { lstat, readdir, readFile, stat } from 'node:fs/promises'
 import { join, posix, relative } from 'node:path'
 
-import { nodeFileTrace } from '@vercel/nft'
-
 import type { TarEntry } from '@fairlead/oci/archive'
 
 import type { Bundle } from '../bundle/bundle.ts'
@@ -93,6 +91,8 @@ async function tracedFiles(project: Project, specifiers: readonly [string, strin
     virtual.set(join(dir, '__externals__.mjs'), texts.map((text) => `import ${text}`).join('\n'))
     virtual.set(join(dir, '__externals__.cjs'), texts.map((text) => `require(${text})`).join('\n'))
   }
+  // Loaded here and not above: most builds find this layer in the cache.
+  const { nodeFileTrace } = await import('@vercel/nft')
   const { fileList } = await nodeFileTrace([...virtual.keys()], {
     base: root,
     processCwd: project.dir,

@@ -31,6 +31,8 @@ export interface BuildServicesOptions {
   readonly debugSymbols?: boolean | undefined
   readonly compileCache?: boolean | undefined
   readonly smokeTest?: boolean | undefined
+  /** Start by way of the kit's launcher. */
+  readonly launcher?: boolean | undefined
   readonly env: NodeJS.ProcessEnv
   readonly signal: AbortSignal
 }
@@ -123,6 +125,7 @@ export async function buildServices(app: App, options: BuildServicesOptions): Pr
       debugSymbols: options.debugSymbols,
       compileCache: options.compileCache,
       smokeTest: options.smokeTest,
+      launcher: options.launcher,
       version: service.version,
       describeConfig: (describing) => describeConfig(service.dir, describing),
     })
