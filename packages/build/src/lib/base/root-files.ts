@@ -56,7 +56,11 @@ export class RootFiles {
   #distribution: { id: string; versionId: string } | undefined
 
   /** `programs`: paths of programs that stay, which are dropped otherwise. */
-  constructor(profile: 'debian' | 'scratch' = 'debian', programs?: RegExp, { isWhole = false } = {}) {
+  constructor(
+    profile: 'debian' | 'scratch' = 'debian',
+    programs?: RegExp,
+    { isWhole = false }: { readonly isWhole?: boolean | undefined } = {},
+  ) {
     this.#profile = profile
     this.#isWhole = isWhole
     this.#programs = programs

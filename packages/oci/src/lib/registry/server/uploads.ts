@@ -98,7 +98,8 @@ export class Uploads {
     }
     const id = randomUUID()
     const hash = { algorithm, running: createHash(algorithm) }
-    const session: Session = { id, repository, size: 0, hash, activeAt: Date.now(), isBusy: false }
+    // Busy until its files are there: one that expired meanwhile would leave behind what is written afterwards.
+    const session: Session = { id, repository, size: 0, hash, activeAt: Date.now(), isBusy: true }
     this.#sessions.set(id, session)
     try {
       await (await open(join(this.#dir, id), 'wx')).close()
@@ -110,6 +111,8 @@ export class Uploads {
       await this.#remove(id)
       throw error
     }
+    session.isBusy = false
+    session.activeAt = Date.now()
     return id
   }
 
