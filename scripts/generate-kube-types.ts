@@ -37,6 +37,7 @@ const shortNames: Record<string, string> = {
   certificatesigningrequests: 'csr',
   componentstatuses: 'cs',
   configmaps: 'cm',
+  customresourcedefinitions: 'crd,crds',
   cronjobs: 'cj',
   daemonsets: 'ds',
   deployments: 'deploy',
@@ -62,6 +63,16 @@ const shortNames: Record<string, string> = {
   storageclasses: 'sc',
   volumeattributesclasses: 'vac',
 }
+const inCategoryExtensions = new Set([
+  'apiservices',
+  'customresourcedefinitions',
+  'mutatingadmissionpolicies',
+  'mutatingadmissionpolicybindings',
+  'mutatingwebhookconfigurations',
+  'validatingadmissionpolicies',
+  'validatingadmissionpolicybindings',
+  'validatingwebhookconfigurations',
+])
 const inCategoryAll = new Set([
   'pods',
   'services',
@@ -128,7 +139,13 @@ const proto = JSON.parse(readFileSync(join(folder, 'proto-fields.json'), 'utf8')
 const mergeSchema = parse(readFileSync(join(folder, 'structured-merge-schema.yaml'), 'utf8')) as MergeSchema
 
 const metaPackage = 'io.k8s.apimachinery.pkg.apis.meta.v1'
-const packages = [metaPackage, ...groupVersions.map((name) => `io.k8s.api.${name}`)]
+const extensionsPackage = 'io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1'
+const packages = [
+  metaPackage,
+  ...groupVersions.map((name) => `io.k8s.api.${name}`),
+  extensionsPackage,
+  'io.k8s.kube-aggregator.pkg.apis.apiregistration.v1',
+]
 const scalars: Record<string, string> = {
   'io.k8s.apimachinery.pkg.api.resource.Quantity': 'q',
   'io.k8s.apimachinery.pkg.util.intstr.IntOrString': 'x',
@@ -137,7 +154,14 @@ const scalars: Record<string, string> = {
   'io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1': 'f',
   'io.k8s.apimachinery.pkg.apis.meta.v1.Patch': 'f',
   'io.k8s.apimachinery.pkg.runtime.RawExtension': 'a',
+  [`${extensionsPackage}.JSON`]: 'a',
+  [`${extensionsPackage}.JSONSchemaPropsOrBool`]: 'u',
+  [`${extensionsPackage}.JSONSchemaPropsOrArray`]: 'v',
+  [`${extensionsPackage}.JSONSchemaPropsOrStringArray`]: 'w',
 }
+// Its presence is all it says.
+const emptyObject = swagger.definitions[`${extensionsPackage}.CustomResourceSubresourceStatus`]
+if (emptyObject !== undefined) emptyObject.properties = {}
 const defaults = readDefaults()
 /** Messages that Go inlines into another: they have fields of their own in protobuf and none in JSON. */
 const inlined = new Map<string, Schema>()
@@ -332,7 +356,7 @@ function renderKind(key: string, facts: KindFacts): string[] {
       renderReference('', definition),
       facts.namespaced ? 'N' : 'C',
       apiVersion === 'v1' || plural !== 'events' ? (shortNames[plural] ?? '') : 'ev',
-      inCategoryAll.has(plural) ? 'all' : '',
+      inCategoryAll.has(plural) ? 'all' : inCategoryExtensions.has(plural) ? 'api-extensions' : '',
       [...facts.verbs].toSorted().join(),
       subresources.join(),
     ].join('|'),
@@ -407,6 +431,9 @@ function tsReference(target: string, home: string, own: Set<string>, imports: Ma
       m: 'string',
       f: '{ [key: string]: unknown }',
       a: 'unknown',
+      u: 'JSONSchemaProps | boolean',
+      v: 'JSONSchemaProps | JSONSchemaProps[]',
+      w: 'JSONSchemaProps | string[]',
     }[scalar] as string
   }
   const targetHome = packageOf(target)
@@ -468,10 +495,12 @@ function fieldNames(definition: string): string[] {
   return Object.keys(properties)
 }
 
-/** Go's JSON tag may spell a protobuf field differently (`aPIGroup`, `Webhooks`), never by more than case. */
+/** Go's JSON tag may spell a protobuf field differently (`aPIGroup`, `$ref`), never by more than case and punctuation. */
 function jsonName(field: ProtoField, properties: Record<string, Schema>): string | undefined {
   if (properties[field.name] !== undefined) return field.name
-  return Object.keys(properties).find((name) => name.toLowerCase() === field.name.toLowerCase())
+  return Object.keys(properties).find(
+    (name) => name.replaceAll(/[^a-z]/gi, '').toLowerCase() === field.name.toLowerCase(),
+  )
 }
 
 function isMessage(definition: string, field: ProtoField): boolean {
@@ -489,7 +518,7 @@ function messageOf(definition: string): ProtoField[] | undefined {
 
 /** `io.k8s.api.core.v1.Pod` is `Pod` in the protobuf package `k8s.io.api.core.v1`. */
 function protoPackage(definition: string): string {
-  return packageOf(definition).replace('io.k8s', 'k8s.io')
+  return packageOf(definition).replace('io.k8s', 'k8s.io').replaceAll('-', '_')
 }
 
 function packageOf(definition: string): string {

@@ -1,36 +1,29 @@
 import { createHash } from 'node:crypto'
 
-import { kinds, subresourcesOf } from '@fairlead/kube/types'
-import type { KindInfo } from '@fairlead/kube/types'
-
+import type { Catalogue, Group, GroupVersion } from './catalogue.ts'
 import type { ApiRequest, ApiResponse } from './exchange.ts'
 import { parseAccept } from './negotiate.ts'
 import type { MediaType } from './negotiate.ts'
 import { respond } from './render.ts'
-import { servedSubresources } from './route.ts'
+import type { Resource } from './resource.ts'
 import { notAcceptable, pathNotFound } from './status.ts'
 
 /** Answers `/api`, `/apis` and the lists below them. */
-export function serveDiscovery(request: ApiRequest): ApiResponse {
+export function serveDiscovery(catalogue: Catalogue, request: ApiRequest): ApiResponse {
   const segments = request.path.split('/').filter((segment) => segment !== '')
   const [root, first, second] = segments
-  if (segments.length === 1) return serveRoot(request, root === 'api')
-  if (root === 'api') return segments.length === 2 ? resourceList(first ?? '') : missing()
-  if (segments.length === 2) return serveGroup(first ?? '')
-  return segments.length === 3 ? resourceList(`${first}/${second}`) : missing()
+  if (segments.length === 1) return serveRoot(catalogue, request, root === 'api')
+  if (root === 'api') return segments.length === 2 ? resourceList(catalogue, '', first ?? '') : missing()
+  if (segments.length === 2) return serveGroup(catalogue, first ?? '')
+  return segments.length === 3 ? resourceList(catalogue, first ?? '', `${first}/${second}`) : missing()
 }
 
-/** Kinds this server answers. */
-export const servedKinds: readonly KindInfo[] = kinds.filter(
-  (info) => info.verbs.includes('watch') || (info.verbs.length === 1 && info.verbs[0] === 'create'),
-)
-
-function serveRoot(request: ApiRequest, isCore: boolean): ApiResponse {
+function serveRoot(catalogue: Catalogue, request: ApiRequest, isCore: boolean): ApiResponse {
   for (const media of parseAccept(request.headers['accept'])) {
     const version = aggregatedVersion(media)
-    if (version !== undefined) return aggregated(request, isCore, version)
+    if (version !== undefined) return aggregated(catalogue, request, isCore, version)
     if (['application/json', '*/*', 'application/*'].includes(media.type) && !media.parameters.has('as')) {
-      return respond(200, isCore ? coreVersions() : groupList())
+      return respond(200, isCore ? coreVersions(catalogue) : groupList(catalogue))
     }
   }
   throw notAcceptable(['application/json'])
@@ -43,27 +36,52 @@ function aggregatedVersion({ type, parameters }: MediaType): string | undefined 
 }
 
 /** One document for everything below a root; clients keep it and ask again with its tag. */
-function aggregated(request: ApiRequest, isCore: boolean, version: string): ApiResponse {
-  const groups = [...new Set(servedKinds.map((info) => info.group))].filter((group) => (group === '') === isCore)
-  const items = groups.map((group) => ({
-    metadata: group === '' ? { creationTimestamp: null } : { name: group, creationTimestamp: null },
-    versions: versionsOf(group).map((name) => ({
-      version: name,
-      resources: kindsOf(group === '' ? name : `${group}/${name}`).map(aggregatedResource),
+function aggregated(catalogue: Catalogue, request: ApiRequest, isCore: boolean, version: string): ApiResponse {
+  const { bytes, etag } = aggregatedDocument(catalogue, isCore, version)
+  const contentType = `application/json;g=apidiscovery.k8s.io;v=${version};as=APIGroupDiscoveryList`
+  const headers = { 'content-type': contentType, etag, vary: 'Accept', 'cache-control': 'public' }
+  if (request.headers['if-none-match'] === etag) return { status: 304, headers, body: { pieces: [] } }
+  return { status: 200, headers, body: { pieces: [bytes] } }
+}
+
+interface Document {
+  readonly revision: number
+  readonly bytes: Buffer
+  readonly etag: string
+}
+
+const documents = new WeakMap<Catalogue, Map<string, Document>>()
+
+/** Rendered once per change of the catalogue: every client begins by asking for it. */
+function aggregatedDocument(catalogue: Catalogue, isCore: boolean, version: string): Document {
+  const kept = documents.get(catalogue) ?? new Map<string, Document>()
+  documents.set(catalogue, kept)
+  const key = `${isCore} ${version}`
+  let document = kept.get(key)
+  if (document === undefined || document.revision !== catalogue.revision) {
+    document = renderAggregated(catalogue, isCore, version)
+    kept.set(key, document)
+  }
+  return document
+}
+
+function renderAggregated(catalogue: Catalogue, isCore: boolean, version: string): Document {
+  const items = groupsOf(catalogue, isCore).map(({ name, versions }) => ({
+    metadata: name === '' ? { creationTimestamp: null } : { name, creationTimestamp: null },
+    versions: versions.map((each) => ({
+      version: each.version,
+      resources: each.resources.map(aggregatedResource),
       freshness: 'Current',
     })),
   }))
   const document = { kind: 'APIGroupDiscoveryList', apiVersion: `apidiscovery.k8s.io/${version}`, metadata: {}, items }
-  const answer = respond(200, document)
-  const contentType = `application/json;g=apidiscovery.k8s.io;v=${version};as=APIGroupDiscoveryList`
-  const etag = `"${createHash('sha256').update(JSON.stringify(document)).digest('hex').slice(0, 32)}"`
-  const headers = { 'content-type': contentType, etag, vary: 'Accept', 'cache-control': 'public' }
-  if (request.headers['if-none-match'] === etag) return { status: 304, headers, body: { pieces: [] } }
-  return { ...answer, headers }
+  const bytes = Buffer.from(`${JSON.stringify(document)}\n`)
+  const etag = `"${createHash('sha256').update(bytes).digest('hex').slice(0, 32)}"`
+  return { revision: catalogue.revision, bytes, etag }
 }
 
-function aggregatedResource(info: KindInfo): unknown {
-  const subresources = served(info).map(({ name, apiVersion, kind, verbs }) => ({
+function aggregatedResource({ info, subresources }: Resource): unknown {
+  const served = subresources.map(({ name, apiVersion, kind, verbs }) => ({
     subresource: name,
     responseKind: responseKind(apiVersion, kind),
     verbs,
@@ -76,7 +94,7 @@ function aggregatedResource(info: KindInfo): unknown {
     verbs: info.verbs,
     ...(info.shortNames.length > 0 ? { shortNames: info.shortNames } : {}),
     ...(info.categories.length > 0 ? { categories: info.categories } : {}),
-    ...(subresources.length > 0 ? { subresources } : {}),
+    ...(served.length > 0 ? { subresources: served } : {}),
   }
 }
 
@@ -85,17 +103,17 @@ function responseKind(apiVersion: string, kind: string): unknown {
   return { group: apiVersion.slice(0, Math.max(at, 0)), version: apiVersion.slice(at + 1), kind }
 }
 
-function resourceList(groupVersion: string): ApiResponse {
-  const listed = kindsOf(groupVersion)
-  if (listed.length === 0) throw pathNotFound()
-  const resources = listed.flatMap((info) => [
-    plainResource(info),
-    ...served(info).map((sub) => plainSubresource(info, sub)),
+function resourceList(catalogue: Catalogue, group: string, groupVersion: string): ApiResponse {
+  const found = findGroup(catalogue, group)?.versions.find(({ apiVersion }) => apiVersion === groupVersion)
+  if (found === undefined) throw pathNotFound()
+  const resources = found.resources.flatMap((resource) => [
+    plainResource(resource),
+    ...resource.subresources.map((sub) => plainSubresource(resource, sub)),
   ])
   return respond(200, { kind: 'APIResourceList', apiVersion: 'v1', groupVersion, resources })
 }
 
-function plainResource(info: KindInfo): unknown {
+function plainResource({ info }: Resource): unknown {
   return {
     name: info.plural,
     singularName: info.singular,
@@ -104,10 +122,16 @@ function plainResource(info: KindInfo): unknown {
     verbs: info.verbs,
     ...(info.shortNames.length > 0 ? { shortNames: info.shortNames } : {}),
     ...(info.categories.length > 0 ? { categories: info.categories } : {}),
+    ...(info.verbs.includes('watch') ? { storageVersionHash: storageVersionHash(info) } : {}),
   }
 }
 
-function plainSubresource(info: KindInfo, sub: ReturnType<typeof served>[number]): unknown {
+/** Changes when the objects of a resource are stored in another version; clients only compare it. */
+function storageVersionHash({ group, version, kind }: Resource['info']): string {
+  return createHash('sha512').update(`${group}/${version}/${kind}`).digest().subarray(0, 8).toString('base64')
+}
+
+function plainSubresource({ info }: Resource, sub: Resource['subresources'][number]): unknown {
   const foreign = sub.apiVersion === info.apiVersion ? {} : (responseKind(sub.apiVersion, sub.kind) as object)
   return {
     name: `${info.plural}/${sub.name}`,
@@ -119,38 +143,32 @@ function plainSubresource(info: KindInfo, sub: ReturnType<typeof served>[number]
   }
 }
 
-function served(info: KindInfo): ReturnType<typeof subresourcesOf> {
-  const names = servedSubresources(info)
-  return subresourcesOf(info).filter(({ name }) => names.includes(name))
+function coreVersions(catalogue: Catalogue): unknown {
+  const versions = findGroup(catalogue, '')?.versions.map(({ version }) => version) ?? []
+  return { kind: 'APIVersions', versions, serverAddressByClientCIDRs: [] }
 }
 
-function coreVersions(): unknown {
-  return { kind: 'APIVersions', versions: versionsOf(''), serverAddressByClientCIDRs: [] }
+function groupList(catalogue: Catalogue): unknown {
+  return { kind: 'APIGroupList', apiVersion: 'v1', groups: groupsOf(catalogue, false).map(plainGroup) }
 }
 
-function groupList(): unknown {
-  const groups = [...new Set(servedKinds.map((info) => info.group))].filter((group) => group !== '')
-  return { kind: 'APIGroupList', apiVersion: 'v1', groups: groups.map(groupOf) }
+function serveGroup(catalogue: Catalogue, name: string): ApiResponse {
+  const group = findGroup(catalogue, name)
+  if (group === undefined || name === '') throw pathNotFound()
+  return respond(200, { kind: 'APIGroup', apiVersion: 'v1', ...plainGroup(group) })
 }
 
-function serveGroup(group: string): ApiResponse {
-  if (versionsOf(group).length === 0) throw pathNotFound()
-  return respond(200, { kind: 'APIGroup', apiVersion: 'v1', ...groupOf(group) })
+function plainGroup({ name, versions }: Group): { name: string; versions: unknown[]; preferredVersion: unknown } {
+  const listed = versions.map(({ apiVersion, version }: GroupVersion) => ({ groupVersion: apiVersion, version }))
+  return { name, versions: listed, preferredVersion: listed[0] }
 }
 
-function groupOf(name: string): { name: string; versions: unknown[]; preferredVersion: unknown } {
-  const versions = versionsOf(name).map((version) => ({ groupVersion: `${name}/${version}`, version }))
-  return { name, versions, preferredVersion: versions[0] }
+function findGroup(catalogue: Catalogue, name: string): Group | undefined {
+  return catalogue.groups.find((group) => group.name === name)
 }
 
-/** Versions of a group, the preferred one first. */
-function versionsOf(group: string): string[] {
-  const versions = servedKinds.filter((info) => info.group === group).map((info) => info.version)
-  return [...new Set(versions)].toSorted((a, b) => b.localeCompare(a, 'en', { numeric: true }))
-}
-
-function kindsOf(groupVersion: string): readonly KindInfo[] {
-  return servedKinds.filter((info) => info.apiVersion === groupVersion)
+function groupsOf(catalogue: Catalogue, isCore: boolean): readonly Group[] {
+  return catalogue.groups.filter(({ name }) => (name === '') === isCore)
 }
 
 function missing(): never {

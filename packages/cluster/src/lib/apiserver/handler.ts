@@ -7,6 +7,7 @@ import type { Store } from '../storage/store.ts'
 import type { Authenticator } from './authentication.ts'
 import { checkAccess, checkRead } from './authorization.ts'
 import { checkPatched, readObjectBody, readOptions } from './body.ts'
+import type { Catalogue } from './catalogue.ts'
 import { parseDeletion } from './deletion.ts'
 import { serveDiscovery } from './discovery.ts'
 import type { ApiRequest, ApiResponse } from './exchange.ts'
@@ -20,7 +21,7 @@ import type { Kubelet } from './pod-log.ts'
 import { bindPod, evictPod } from './pods.ts'
 import type { Registry, UpdateOptions, Written } from './registry.ts'
 import { renderListFrame, respond, respondObject } from './render.ts'
-import { readObject, resourceOf } from './resource.ts'
+import { readObject } from './resource.ts'
 import type { Resource } from './resource.ts'
 import { answerReview } from './reviews.ts'
 import { parseRoute } from './route.ts'
@@ -36,6 +37,7 @@ export interface HandlerContext {
   readonly store: Store
   readonly registry: Registry
   readonly authenticator: Authenticator
+  readonly catalogue: Catalogue
   readonly openApi: OpenApi
   readonly findKubelet: (nodeName: string) => Promise<Kubelet>
   /** Told of errors that are no answer but a fault of ours. */
@@ -70,10 +72,10 @@ function toStatusError(error: unknown, onError: (error: unknown) => void): Statu
 
 async function dispatch(context: HandlerContext, request: ApiRequest): Promise<ApiResponse> {
   const { method, path, query, identity } = request
-  const route = /^\/apis?\//.test(path) ? parseRoute(method, path, query) : undefined
+  const route = /^\/apis?\//.test(path) ? parseRoute(context.catalogue, method, path, query) : undefined
   if (route === undefined) return servePath(context, request)
   checkAccess(identity, route)
-  const resource = resourceOf(route.info)
+  const { resource } = route
   if (!route.info.verbs.includes('watch')) return await serveReview(context, resource, route, request)
   return route.subresource === ''
     ? await serveObject(context, resource, route, request)
@@ -84,7 +86,7 @@ function servePath(context: HandlerContext, request: ApiRequest): ApiResponse {
   const { method, path, identity } = request
   checkRead(identity, method, path)
   if (method !== 'GET' && method !== 'HEAD') throw methodNotAllowed()
-  if (/^\/apis?(\/|$)/.test(path)) return serveDiscovery(request)
+  if (/^\/apis?(\/|$)/.test(path)) return serveDiscovery(context.catalogue, request)
   if (path === '/version' || path === '/version/')
     return respond(200, versionInfo, { encoding: 'json', isPretty: true })
   if (path.startsWith('/openapi/')) return serveOpenApi(context.openApi, request)

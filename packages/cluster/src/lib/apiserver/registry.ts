@@ -7,7 +7,7 @@ import type { Admission, Reservation } from './admission.ts'
 import { planDeletion } from './deletion.ts'
 import type { Deletion } from './deletion.ts'
 import { desiresChange, generateNameFrom, isEqual, keepIdentity, stampNew, validateMetadata } from './metadata.ts'
-import { idOf, readObject, resourceOf, selectAttributes, serialise, stampRevision } from './resource.ts'
+import { idOf, readObject, selectAttributes, serialise, stampRevision } from './resource.ts'
 import type { Resource } from './resource.ts'
 import { alreadyExists, conflict, invalid, notFound } from './status.ts'
 import { convert } from './versions.ts'
@@ -59,7 +59,7 @@ export class Registry {
   }
 
   async create(resource: Resource, object: KubeObject, options: WriteOptions): Promise<Written> {
-    const stored = resourceOf(resource.stored)
+    const stored = resource.stored
     convert(object, stored.info)
     const isNamed = (object.metadata.name ?? '') !== ''
     stampNew(stored, object, options.namespace, this.#now())
@@ -102,7 +102,7 @@ export class Registry {
 
   /** Deletes at once, or marks for deletion when there is a grace period or a finalizer. */
   async delete(resource: Resource, namespace: string, name: string, deletion: Deletion): Promise<Written> {
-    const stored = resourceOf(resource.stored)
+    const stored = resource.stored
     return await this.#write(resource, namespace, name, deletion.isDryRun, (entry) => {
       const object = readObject(stored, entry)
       const next = planDeletion(stored, object, deletion, this.#now())
@@ -141,7 +141,7 @@ export class Registry {
   }
 
   #planUpdate(resource: Resource, options: UpdateOptions, asked: KubeObject, before: KubeObject): Plan | undefined {
-    const stored = resourceOf(resource.stored)
+    const stored = resource.stored
     const object = convert(asked, stored.info)
     const current = convert(before, stored.info)
     const { info, strategy } = stored
@@ -177,7 +177,7 @@ export class Registry {
     isDryRun: boolean,
     plan: (entry: Entry) => Plan | undefined,
   ): Promise<Written> {
-    const stored = resourceOf(resource.stored)
+    const stored = resource.stored
     let planned: Plan | undefined
     let unchanged: Buffer | undefined
     try {

@@ -33,7 +33,7 @@ export function respondObject(
 /** One object in the given shape, as JSON bytes; a table has one row. */
 export function renderEntry(resource: Resource, entry: Pick<Entry, 'bytes'>, format: Format): Buffer {
   if (format.shape === 'object') return renderFull(resource, entry)
-  const object = readObject(resource, entry as Entry)
+  const object = readObject(resource, entry)
   if (format.shape === 'metadata') return Buffer.from(JSON.stringify(partial(object)))
   const table = {
     ...tableHead(resource, { resourceVersion: object.metadata.resourceVersion }),
@@ -75,8 +75,8 @@ export function renderBookmark(resource: Resource, revision: number, isInitialEn
 }
 
 function renderFull(resource: Resource, entry: Pick<Entry, 'bytes'>): Buffer {
-  if (resource.info === resource.stored) return entry.bytes
-  return Buffer.from(JSON.stringify(readObject(resource, entry as Entry)))
+  if (resource.form.isVerbatim(entry.bytes)) return entry.bytes
+  return Buffer.from(JSON.stringify(readObject(resource, entry)))
 }
 
 function pretty(resource: Resource, bytes: Buffer, format: Format): Buffer {

@@ -1,8 +1,9 @@
-import { findResource } from '@fairlead/kube/types'
-import type { KindInfo, KubeObject } from '@fairlead/kube/types'
+import { findResource, subresourcesOf } from '@fairlead/kube/types'
+import type { KindInfo, KubeObject, SubresourceInfo } from '@fairlead/kube/types'
 
 import type { Entry } from '../storage/collection.ts'
 import { strategyOf } from './kinds/strategy-of.ts'
+import { servedSubresources } from './route.ts'
 import type { KindStrategy } from './strategy.ts'
 import { convert, storageKind } from './versions.ts'
 
@@ -10,14 +11,26 @@ import { convert, storageKind } from './versions.ts'
 export interface Resource {
   readonly info: KindInfo
   readonly strategy: KindStrategy
-  /** The version its objects are stored in. */
-  readonly stored: KindInfo
+  /** The version whose rules decide writes and in which objects are stored: this one, or another of the same objects. */
+  readonly stored: Resource
+  /** How this version looks at stored bytes. */
+  readonly form: StoredForm
+  /** Subresources that are answered; discovery announces exactly these. */
+  readonly subresources: readonly SubresourceInfo[]
   /** Name of the collection in the store. */
   readonly collection: string
   /** Whether `metadata.generation` counts changes of what is desired. */
   readonly hasGeneration: boolean
   /** Field selectors beyond name and namespace. */
   readonly selectableFields: ReadonlySet<string>
+}
+
+/** How the objects of a version are read from what is stored. */
+export interface StoredForm {
+  /** Whether the stored bytes are, as they are, what clients of this version see. */
+  isVerbatim(bytes: Buffer): boolean
+  /** The object, fresh: the caller may change it. */
+  read(bytes: Buffer): KubeObject
 }
 
 /** What a version of an object is selected by; kept with the version. */
@@ -32,19 +45,42 @@ const resources = new Map<KindInfo, Resource>()
 export function resourceOf(info: KindInfo): Resource {
   let resource = resources.get(info)
   if (resource === undefined) {
-    const stored = storageKind(info)
-    const strategy = strategyOf(info)
-    resource = {
-      info,
-      strategy,
-      stored,
-      collection: stored.group === '' ? stored.plural : `${stored.group}/${stored.plural}`,
-      hasGeneration: counted.has(info.kind),
-      selectableFields: new Set([...Object.keys(fieldsOfEmpty(info, strategy)), ...nameFields]),
-    }
+    resource = createBuiltIn(info)
     resources.set(info, resource)
   }
   return resource
+}
+
+function createBuiltIn(info: KindInfo): Resource {
+  const storedInfo = storageKind(info)
+  const strategy = strategyOf(info)
+  const names = servedSubresources(info)
+  const facts = {
+    info,
+    strategy,
+    collection: storedInfo.group === '' ? storedInfo.plural : `${storedInfo.group}/${storedInfo.plural}`,
+    hasGeneration: counted.has(info.kind),
+    selectableFields: new Set([...Object.keys(fieldsOfEmpty(info, strategy)), ...nameFields]),
+    subresources: subresourcesOf(info).filter(({ name }) => names.includes(name)),
+  }
+  if (storedInfo !== info) return { ...facts, stored: resourceOf(storedInfo), form: convertedForm(info) }
+  return {
+    ...facts,
+    form: verbatim,
+    get stored() {
+      return this
+    },
+  }
+}
+
+const verbatim: StoredForm = { isVerbatim: () => true, read: parseObject }
+
+function convertedForm(info: KindInfo): StoredForm {
+  return { isVerbatim: () => false, read: (bytes) => convert(parseObject(bytes), info) }
+}
+
+function parseObject(bytes: Buffer): KubeObject {
+  return JSON.parse(bytes.toString('utf8')) as KubeObject
 }
 
 /** A resource by its place in the table; for code that needs one particular resource. */
@@ -59,16 +95,15 @@ export function idOf(namespace: string, name: string): string {
 }
 
 /** The object of an entry, fresh: the caller may change it. */
-export function readObject(resource: Resource, entry: Entry): KubeObject {
-  const object = JSON.parse(entry.bytes.toString('utf8')) as KubeObject
-  return resource.info === resource.stored ? object : convert(object, resource.info)
+export function readObject(resource: Resource, entry: Pick<Entry, 'bytes'>): KubeObject {
+  return resource.form.read(entry.bytes)
 }
 
 /** Selectable attributes of an entry, parsed once per version. */
 export function attributesOf(resource: Resource, entry: Entry): Attributes {
   const kept = entry.cache as Attributes | undefined
   if (kept !== undefined) return kept
-  const stored = resourceOf(resource.stored)
+  const { stored } = resource
   const attributes = selectAttributes(stored, readObject(stored, entry))
   entry.cache = attributes
   return attributes

@@ -1,12 +1,15 @@
-import { findResource, subresourcesOf } from '@fairlead/kube/types'
+import { subresourcesOf } from '@fairlead/kube/types'
 import type { KindInfo } from '@fairlead/kube/types'
 
+import type { Catalogue } from './catalogue.ts'
+import type { Resource } from './resource.ts'
 import { methodNotAllowed, pathNotFound } from './status.ts'
 
 export type Verb = 'get' | 'list' | 'watch' | 'create' | 'update' | 'patch' | 'delete' | 'deletecollection'
 
 /** What a request below `/api` or `/apis` is about. */
 export interface ResourceRoute {
+  readonly resource: Resource
   readonly info: KindInfo
   readonly verb: Verb
   /** Empty for all namespaces and for objects without one. */
@@ -18,16 +21,21 @@ export interface ResourceRoute {
 }
 
 /** Reads a URL as a resource request; undefined when the path names none. */
-export function parseRoute(method: string, path: string, query: URLSearchParams): ResourceRoute | undefined {
+export function parseRoute(
+  catalogue: Catalogue,
+  method: string,
+  path: string,
+  query: URLSearchParams,
+): ResourceRoute | undefined {
   const segments = path.split('/').filter((segment) => segment !== '')
-  const place = parsePlace(segments)
+  const place = parsePlace(catalogue, segments)
   if (place === undefined) return undefined
-  const { info, namespace, name, subresource } = place
-  if (subresource !== '' && !servedSubresources(info).includes(subresource)) throw pathNotFound()
-  return { info, namespace, name, subresource, verb: verbOf(method, name, subresource, query) }
+  const { resource, namespace, name, subresource } = place
+  if (subresource !== '' && !resource.subresources.some((served) => served.name === subresource)) throw pathNotFound()
+  return { ...place, info: resource.info, namespace, name, verb: verbOf(method, name, subresource, query) }
 }
 
-/** Subresources this server answers; discovery announces exactly these. */
+/** Subresources of a built-in kind that this server answers. */
 export function servedSubresources(info: KindInfo): readonly string[] {
   const known = subresourcesOf(info).map((subresource) => subresource.name)
   return known.filter((name) => general.has(name) || special.has(`${info.apiVersion} ${info.plural}/${name}`))
@@ -37,30 +45,30 @@ const general = new Set(['status', 'scale'])
 const special = new Set(['v1 pods/log', 'v1 pods/binding', 'v1 pods/eviction', 'v1 namespaces/finalize'])
 
 interface Place {
-  info: KindInfo
+  resource: Resource
   namespace: string
   name: string
   subresource: string
 }
 
-function parsePlace(segments: readonly string[]): Place | undefined {
+function parsePlace(catalogue: Catalogue, segments: readonly string[]): Place | undefined {
   const isCore = segments[0] === 'api'
   if (!isCore && segments[0] !== 'apis') return undefined
-  const group = isCore ? '' : (segments[1] ?? '')
-  const rest = segments.slice(isCore ? 1 : 2)
-  const [version = '', ...parts] = rest
+  const apiVersion = isCore ? (segments[1] ?? '') : `${segments[1]}/${segments[2]}`
+  const parts = segments.slice(isCore ? 2 : 3)
   if (parts.length === 0) return undefined
-  const inNamespace = parts[0] === 'namespaces' && parts.length > 2 && findResource(group, version, parts[2] ?? '')
+  const inNamespace = parts[0] === 'namespaces' && parts.length > 2 && catalogue.find(apiVersion, parts[2] ?? '')
   if (inNamespace !== false && inNamespace !== undefined) {
     const [, namespace = '', , name = '', ...subresource] = parts
-    return inNamespace.namespaced ? { info: inNamespace, namespace, name, subresource: only(subresource) } : undefined
+    const { namespaced } = inNamespace.info
+    return namespaced ? { resource: inNamespace, namespace, name, subresource: only(subresource) } : undefined
   }
   const [plural = '', name = '', ...subresource] = parts
-  const info = findResource(group, version, plural)
-  if (info === undefined) return undefined
+  const resource = catalogue.find(apiVersion, plural)
+  if (resource === undefined) return undefined
   // An object with a namespace is only reachable through it.
-  if (info.namespaced && name !== '') return undefined
-  return { info, namespace: '', name, subresource: only(subresource) }
+  if (resource.info.namespaced && name !== '') return undefined
+  return { resource, namespace: '', name, subresource: only(subresource) }
 }
 
 function only(subresource: readonly string[]): string {

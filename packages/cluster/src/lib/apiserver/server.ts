@@ -5,7 +5,7 @@ import type { Store } from '../storage/store.ts'
 import { Admission } from './admission.ts'
 import { authenticated, Authenticator } from './authentication.ts'
 import type { ApiRequest, ApiResponse, Identity } from './exchange.ts'
-import { servedKinds } from './discovery.ts'
+import { Catalogue } from './catalogue.ts'
 import { expireEvents } from './expiry.ts'
 import { handle } from './handler.ts'
 import type { HandlerContext } from './handler.ts'
@@ -64,12 +64,14 @@ class Server implements ApiServer {
   constructor(options: ApiServerOptions) {
     const { store, serviceCidr = '10.96.0.0/16', nodePortRange = '30000-32767', now = Date.now } = options
     const onError = options.onError ?? (() => undefined)
+    const catalogue = new Catalogue()
     this.#admission = new Admission(store, { serviceCidr, nodePortRange })
     this.#context = {
       store,
       registry: new Registry({ store, admission: this.#admission, now }),
       authenticator: new Authenticator(options.tokens ?? new Map()),
-      openApi: createOpenApi(servedKinds),
+      catalogue,
+      openApi: createOpenApi(catalogue),
       findKubelet: options.kubelet ?? unreachable,
       onError,
     }

@@ -219,7 +219,7 @@ function frameOf(resource: Resource, selection: Selection, event: StoreEvent, fo
 
 /** An object that left the selection is reported as it was, at the revision at which it left. */
 function lastSeen(resource: Resource, previous: Entry, revision: number): Buffer {
-  const object = readObject({ ...resource, info: resource.stored }, previous)
+  const object = readObject(resource.stored, previous)
   return stampRevision(object, revision)
 }
 

@@ -148,6 +148,7 @@ function decodeNested(field: FieldInfo, bytes: Uint8Array, subject: string): unk
   if (field.type === 'microTime') return decodeMicroTime(bytes, subject)
   if (field.type === 'quantity') return utf8.decode(readByteFields(bytes, 1)[0] ?? new Uint8Array())
   if (field.type === 'intOrString') return decodeIntOrString(bytes, subject)
+  if (isSchemaChoice(field.type)) return decodeSchemaChoice(field.type, bytes, subject)
   // RawExtension and FieldsV1: field 1 holds JSON.
   const raw = readByteFields(bytes, 1)[0]
   return raw === undefined || raw.length === 0 ? undefined : (JSON.parse(utf8.decode(raw)) as unknown)
@@ -184,6 +185,34 @@ function decodeMicroTime(bytes: Uint8Array, subject: string): unknown {
 function decodeIntOrString(bytes: Uint8Array, subject: string): number | string {
   const { numbers, text } = readNumbers(bytes, subject)
   return numbers[1] === 1 ? text : (numbers[2] ?? 0)
+}
+
+type SchemaChoice = 'schemaOrBoolean' | 'schemaOrList' | 'schemaOrStrings'
+
+function isSchemaChoice(type: FieldInfo['type']): type is SchemaChoice {
+  return type === 'schemaOrBoolean' || type === 'schemaOrList' || type === 'schemaOrStrings'
+}
+
+/** `{ allows = 1, schema = 2 }`, `{ schema = 1, schemas = 2 }`, `{ schema = 1, property = 2 }`: one of the two counts. */
+function decodeSchemaChoice(type: SchemaChoice, bytes: Uint8Array, subject: string): unknown {
+  const reader = new WireReader(bytes, subject)
+  const list: unknown[] = []
+  let schema: Decoded | undefined
+  let allows = false
+  while (!reader.isDone) {
+    const { number, type: wireType } = reader.readTag()
+    if (wireType === 0) allows = reader.readVarint() !== 0n
+    else if (number === (type === 'schemaOrBoolean' ? 2 : 1)) schema = decodeSchema(reader.readBytes(), subject)
+    else if (type === 'schemaOrList') list.push(decodeSchema(reader.readBytes(), subject))
+    else list.push(utf8.decode(reader.readBytes()))
+  }
+  return schema ?? (type === 'schemaOrBoolean' ? allows : list)
+}
+
+function decodeSchema(bytes: Uint8Array, subject: string): Decoded {
+  const schema: Decoded = {}
+  decodeMessage(schema, 'io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps', bytes, subject)
+  return schema
 }
 
 function emptyValue(field: FieldInfo): unknown {

@@ -39,6 +39,10 @@ export type FieldType =
   | 'time'
   | 'microTime'
   | 'bytes'
+  /** Where a JSON schema may hold a schema or something simpler; `ref` is absent, the value is read as it comes. */
+  | 'schemaOrBoolean'
+  | 'schemaOrList'
+  | 'schemaOrStrings'
 
 /** What one protobuf message holds under a number: a field, or fields of another message written in place. */
 export interface InlineInfo {
@@ -59,6 +63,9 @@ const codes: Record<string, { type: FieldType; format?: 'int32' | 'int64' }> = {
   m: { type: 'microTime' },
   f: { type: 'object' },
   a: { type: 'any' },
+  u: { type: 'schemaOrBoolean' },
+  v: { type: 'schemaOrList' },
+  w: { type: 'schemaOrStrings' },
 }
 
 const sources: ReadonlyMap<string, { index: number; text: string }> = new Map(
@@ -82,7 +89,7 @@ export function resolveReference(reference: string, home: number): string {
  *
  * A leading `^` stands for `apiVersion` and `kind`, which protobuf does not carry. Type codes: `s` string, `i` int32,
  * `l` int64, `n` float, `b` boolean, `B` bytes, `q` Quantity, `x` IntOrString, `t` Time, `m` MicroTime, `f` free
- * object, `a` anything, `@Name` definition; before them `[` for a list, `{` for a map; after them `!` for required.
+ * object, `a` anything, `u` `v` `w` a JSON schema or a boolean, a list, strings, `@Name` definition; before them `[` for a list, `{` for a map; after them `!` for required.
  * Marks: `#n` protobuf number (else one more than the previous), `l` list type, `k` list map keys, `p` patch merge
  * key, `s` patch strategies, `m` map type, `d` default. `*Name` is a message inlined in JSON.
  */

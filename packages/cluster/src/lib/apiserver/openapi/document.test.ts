@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
-import { kinds } from '@fairlead/kube/types'
-
+import { Catalogue } from '../catalogue.ts'
 import { createOpenApi } from './document.ts'
 
 interface Document {
@@ -11,7 +10,7 @@ interface Document {
 }
 
 describe('createOpenApi', () => {
-  const openApi = createOpenApi(kinds)
+  const openApi = createOpenApi(new Catalogue())
 
   function read(path: string): Document {
     return JSON.parse(openApi.document(path)?.bytes.toString() ?? '') as Document

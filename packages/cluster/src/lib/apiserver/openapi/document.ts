@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto'
 
 import type { KindInfo } from '@fairlead/kube/types'
 
+import type { Catalogue } from '../catalogue.ts'
+import type { Resource } from '../resource.ts'
 import { renderSchemas } from './schema.ts'
 import type { Schema } from './schema.ts'
 
@@ -16,17 +18,29 @@ export interface OpenApi {
   document(path: string): { readonly bytes: Buffer; readonly hash: string } | undefined
 }
 
-/** Documents of the given kinds, rendered when first asked for and kept. */
-export function createOpenApi(kinds: readonly KindInfo[]): OpenApi {
-  const byPath = Map.groupBy(kinds, pathOf)
-  const rendered = new Map<string, { bytes: Buffer; hash: string }>()
+interface Rendered {
+  readonly resources: readonly Resource[]
+  readonly bytes: Buffer
+  readonly hash: string
+}
+
+/** Documents of what the catalogue holds, rendered when first asked for and kept until their resources change. */
+export function createOpenApi(catalogue: Catalogue): OpenApi {
+  const rendered = new Map<string, Rendered>()
+  let known = { revision: 0, byPath: new Map<string, readonly Resource[]>() }
+  function byPath(): ReadonlyMap<string, readonly Resource[]> {
+    if (known.revision !== catalogue.revision) {
+      known = { revision: catalogue.revision, byPath: new Map(catalogue.groups.flatMap(pathsOf)) }
+      for (const path of rendered.keys()) if (!known.byPath.has(path)) rendered.delete(path)
+    }
+    return known.byPath
+  }
   const document: OpenApi['document'] = (path) => {
-    const listed = byPath.get(path)
-    if (listed === undefined) return undefined
+    const resources = byPath().get(path)
+    if (resources === undefined) return undefined
     let found = rendered.get(path)
-    if (found === undefined) {
-      const bytes = Buffer.from(JSON.stringify(renderOpenApiV3(listed)))
-      found = { bytes, hash: createHash('sha256').update(bytes).digest('hex').slice(0, 32).toUpperCase() }
+    if (found === undefined || !isSame(found.resources, resources)) {
+      found = renderDocument(resources)
       rendered.set(path, found)
     }
     return found
@@ -35,7 +49,7 @@ export function createOpenApi(kinds: readonly KindInfo[]): OpenApi {
     document,
     index: () => ({
       paths: Object.fromEntries(
-        [...byPath.keys()].map((path) => [
+        [...byPath().keys()].map((path) => [
           path,
           { serverRelativeURL: `/openapi/v3/${path}?hash=${document(path)?.hash ?? ''}` },
         ]),
@@ -44,12 +58,29 @@ export function createOpenApi(kinds: readonly KindInfo[]): OpenApi {
   }
 }
 
+function pathsOf({ versions }: Catalogue['groups'][number]): [string, readonly Resource[]][] {
+  return versions.flatMap(({ resources }) => {
+    const first = resources[0]
+    return first === undefined ? [] : [[pathOf(first.info), resources] satisfies [string, readonly Resource[]]]
+  })
+}
+
+function isSame(a: readonly Resource[], b: readonly Resource[]): boolean {
+  return a.length === b.length && a.every((resource, index) => resource === b[index])
+}
+
+function renderDocument(resources: readonly Resource[]): Rendered {
+  const bytes = Buffer.from(JSON.stringify(renderOpenApiV3(resources)))
+  return { resources, bytes, hash: createHash('sha256').update(bytes).digest('hex').slice(0, 32).toUpperCase() }
+}
+
 /**
  * The document of one group-version: a path for each verb of its kinds and the schemas of their fields, without
  * descriptions. kubectl reads from the paths whether fields are validated and dry runs possible, from the schemas what
  * `kubectl explain` shows.
  */
-function renderOpenApiV3(kinds: readonly KindInfo[]): unknown {
+function renderOpenApiV3(resources: readonly Resource[]): unknown {
+  const kinds = resources.map(({ info }) => info)
   return {
     openapi: '3.0.0',
     info: { title: 'Kubernetes', version: 'v1.36.0' },

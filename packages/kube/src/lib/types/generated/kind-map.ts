@@ -5,6 +5,8 @@ import type { MutatingWebhookConfiguration as AdmissionregistrationV1MutatingWeb
 import type { ValidatingAdmissionPolicy as AdmissionregistrationV1ValidatingAdmissionPolicy } from './admissionregistration-v1.ts'
 import type { ValidatingAdmissionPolicyBinding as AdmissionregistrationV1ValidatingAdmissionPolicyBinding } from './admissionregistration-v1.ts'
 import type { ValidatingWebhookConfiguration as AdmissionregistrationV1ValidatingWebhookConfiguration } from './admissionregistration-v1.ts'
+import type { CustomResourceDefinition as ApiextensionsV1CustomResourceDefinition } from './apiextensions-v1.ts'
+import type { APIService as ApiregistrationV1APIService } from './apiregistration-v1.ts'
 import type { ControllerRevision as AppsV1ControllerRevision } from './apps-v1.ts'
 import type { DaemonSet as AppsV1DaemonSet } from './apps-v1.ts'
 import type { Deployment as AppsV1Deployment } from './apps-v1.ts'
@@ -74,6 +76,8 @@ export interface KindMap {
   'admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy': AdmissionregistrationV1ValidatingAdmissionPolicy
   'admissionregistration.k8s.io/v1/ValidatingAdmissionPolicyBinding': AdmissionregistrationV1ValidatingAdmissionPolicyBinding
   'admissionregistration.k8s.io/v1/ValidatingWebhookConfiguration': AdmissionregistrationV1ValidatingWebhookConfiguration
+  'apiextensions.k8s.io/v1/CustomResourceDefinition': ApiextensionsV1CustomResourceDefinition
+  'apiregistration.k8s.io/v1/APIService': ApiregistrationV1APIService
   'apps/v1/ControllerRevision': AppsV1ControllerRevision
   'apps/v1/DaemonSet': AppsV1DaemonSet
   'apps/v1/Deployment': AppsV1Deployment
