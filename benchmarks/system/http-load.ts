@@ -18,12 +18,14 @@ interface Target {
   count: number
 }
 
-const targets = ports.map((port) => createTarget(Number(port)))
+// Connected when a server is first asked: one that waits for its first request longer than headers may take says 408.
+const targets: Target[] = []
 
 createInterface({ input: process.stdin }).on('line', (line) => {
   const [index = 0, ms = 0] = line.split(' ').map(Number)
-  const target = targets[index]
-  if (target === undefined) throw new RangeError(`There is no server ${index}`)
+  const port = ports[index]
+  if (port === undefined) throw new RangeError(`There is no server ${index}`)
+  const target = (targets[index] ??= createTarget(Number(port)))
   Object.assign(target, { count: 0, isActive: true, open: target.sockets.length })
   for (const socket of target.sockets) ask(socket)
   setTimeout(() => (target.isActive = false), ms)

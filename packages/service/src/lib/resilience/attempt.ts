@@ -20,51 +20,62 @@ export interface Attempt {
   onAbort(listener: (reason: unknown) => void): void
 }
 
+/** What the tries of a pipeline have in common. */
+export interface AttemptOwner {
+  readonly name: string
+  readonly clock: Clock
+}
+
+/** What few tries need: somebody who wants to hear of the end, and the end. */
+interface Ending {
+  controller: AbortController | undefined
+  listener: ((reason: unknown) => void) | undefined
+  reason: unknown
+}
+
 /** An attempt under way: settles once, by the work, the deadline or the caller. */
 export class RunningAttempt<T> extends Timed implements Attempt {
   readonly number: number
   readonly deadline: number
-  readonly #subject: string
-  readonly #clock: Clock
-  readonly #startedAt: number
-  readonly #scope: 'attempt' | 'total'
-  #controller: AbortController | undefined
-  #reason: unknown
+  protected readonly owner: AttemptOwner
+  protected readonly startedAt: number
+  readonly #isTotal: boolean
   isAborted = false
-  #reject: ((reason: unknown) => void) | undefined
-  #listener: ((reason: unknown) => void) | undefined
+  #ending: Ending | undefined
+  protected rejectRun: ((reason: unknown) => void) | undefined
 
-  constructor(subject: string, clock: Clock, number: number, startedAt: number, deadline: number, isTotal: boolean) {
+  constructor(owner: AttemptOwner, number: number, startedAt: number, deadline: number, isTotal: boolean) {
     super()
-    this.#subject = subject
-    this.#clock = clock
+    this.owner = owner
     this.number = number
-    this.#startedAt = startedAt
+    this.startedAt = startedAt
     this.deadline = deadline
-    this.#scope = isTotal ? 'total' : 'attempt'
+    this.#isTotal = isTotal
   }
 
   get remainingMs(): number {
-    return Math.max(0, this.deadline - this.#clock.now())
+    return Math.max(0, this.deadline - this.owner.clock.now())
   }
 
   get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController()
-      if (this.isAborted) this.#controller.abort(this.#reason)
+    const ending = this.#openEnding()
+    if (ending.controller === undefined) {
+      ending.controller = new AbortController()
+      if (this.isAborted) ending.controller.abort(ending.reason)
     }
-    return this.#controller.signal
+    return ending.controller.signal
   }
 
   onAbort(listener: (reason: unknown) => void): void {
-    this.#listener = listener
-    if (this.isAborted) listener(this.#reason)
+    const ending = this.#openEnding()
+    ending.listener = listener
+    if (this.isAborted) listener(ending.reason)
   }
 
   /** The result of `work`, unless this is aborted before. */
   run(work: (attempt: Attempt) => T | Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      this.#reject = reject
+      this.rejectRun = reject
       const result = work(this)
       // Most work is an async function: its promise is waited for without another one around it.
       if (result instanceof Promise) result.then(resolve, reject)
@@ -74,14 +85,32 @@ export class RunningAttempt<T> extends Timed implements Attempt {
 
   abort(reason: unknown): void {
     if (this.isAborted) return
-    this.isAborted = true
-    this.#reason = reason
-    this.#reject?.(reason)
-    this.#listener?.(reason)
-    this.#controller?.abort(reason)
+    this.rejectRun?.(reason)
+    this.cancel(reason)
   }
 
   expire(now: number): void {
-    this.abort(new TimeoutError(this.#subject, this.#scope, now - this.#startedAt))
+    this.abort(this.timeoutAt(now))
+  }
+
+  /** The call has its result, or has none. */
+  finish(_isSuccess: boolean): void {}
+
+  /** Tells the work that nobody waits for it any more. */
+  protected cancel(reason: unknown): void {
+    if (this.isAborted) return
+    this.isAborted = true
+    const ending = this.#openEnding()
+    ending.reason = reason
+    ending.listener?.(reason)
+    ending.controller?.abort(reason)
+  }
+
+  protected timeoutAt(now: number): TimeoutError {
+    return new TimeoutError(this.owner.name, this.#isTotal ? 'total' : 'attempt', now - this.startedAt)
+  }
+
+  #openEnding(): Ending {
+    return (this.#ending ??= { controller: undefined, listener: undefined, reason: undefined })
   }
 }

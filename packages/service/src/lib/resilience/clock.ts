@@ -1,3 +1,6 @@
+// The global of that name is a getter.
+import { performance } from 'node:perf_hooks'
+
 /** Time as policies see it. Tests hand in one they move by hand: {@link createManualClock}. */
 export interface Clock {
   /** Milliseconds from any start; never goes back. */

@@ -1,9 +1,8 @@
-import type { Attempt, RunningAttempt } from './attempt.ts'
-import type { Clock } from './clock.ts'
+import { RunningAttempt } from './attempt.ts'
+import type { Attempt, AttemptOwner } from './attempt.ts'
 import { checkNumber } from './errors.ts'
 import { createRetryBudget } from './retry.ts'
 import type { RetryBudget, RetryBudgetOptions } from './retry.ts'
-import { Timed } from './timer-wheel.ts'
 import type { TimerWheel } from './timer-wheel.ts'
 
 export interface HedgeOptions {
@@ -22,8 +21,8 @@ export interface HedgeOptions {
 export interface HedgePlan {
   readonly maxAttempts: number
   readonly budget: RetryBudget
-  /** Infinity: not at all. */
-  delayMs(): number
+  /** Infinity: not at all. What is learned changes it. */
+  delayMs: number
   /** Whether it wants to know how long tries take. */
   readonly isLearning: boolean
   observe(durationMs: number): void
@@ -41,147 +40,183 @@ export function createHedgePlan(options: HedgeOptions): HedgePlan {
         ? budget
         : createRetryBudget({ ratio: 0.1, minPerSecond: 1, burst: 20, ...budget }),
     isLearning: latency !== undefined,
-    delayMs: () => latency?.quantile() ?? fixedMs,
-    observe: (durationMs) => latency?.observe(durationMs),
+    delayMs: fixedMs,
+    observe(durationMs) {
+      if (latency !== undefined) this.delayMs = latency(durationMs)
+    },
   }
 }
 
-/** What the hedged runs of a pipeline have in common: one object, so that a run is small. */
+/** What the hedged calls of a pipeline have in common: one object, so that a call is small. */
 export interface HedgeHost {
   readonly plan: HedgePlan
-  readonly clock: Clock
+  readonly owner: AttemptOwner
   readonly wheel: TimerWheel
   /** Begins another try beside `first`. */
-  another<T>(first: RunningAttempt<T>, startedAt: number, now: number, deadline: number): RunningAttempt<T>
+  another<T>(first: HedgedAttempt<T>, now: number): RunningAttempt<T>
 }
 
-/** Tries beside each other: the first result wins, the last error if all fail. Expires when it is time for another. */
-export class HedgedRun<T> extends Timed {
+/**
+ * The first try of a hedged call, and what is known of those beside it: the first result wins, the last error if all fail. One
+ * object for both, with one entry in the wheel: a call that is answered before it is time for another try, as nearly all are,
+ * costs no more than one with a timeout.
+ */
+export class HedgedAttempt<T> extends RunningAttempt<T> {
+  readonly callStartedAt: number
+  readonly callDeadline: number
   readonly #host: HedgeHost
-  readonly #work: (attempt: Attempt) => T | Promise<T>
-  readonly #first: RunningAttempt<T>
-  readonly #startedAt: number
-  readonly #deadline: number
-  #isFirstRunning = true
-  /** The tries beside the first. Nearly every call has none, and no list is made for it. */
-  #others: RunningAttempt<T>[] = none
-  // Before `run` nobody waits for either.
-  #resolve: (value: T) => void = ignore
-  #reject: (reason: unknown) => void = ignore
+  /** When the try began that gives the result. */
+  #since: number
+  #state: 'running' | 'lost' | 'over' = 'running'
+  /** The tries beside this one. Nearly every call has none, and no list is made for it. */
+  #others: readonly RunningAttempt<T>[] = none
+  #work: ((attempt: Attempt) => T | Promise<T>) | undefined
+  #result: Promise<T> | undefined
+  #resolve: ((value: T) => void) | undefined
 
-  constructor(
-    host: HedgeHost,
-    work: (attempt: Attempt) => T | Promise<T>,
-    first: RunningAttempt<T>,
-    startedAt: number,
-    deadline: number,
-  ) {
-    super()
+  /** `startedAt` and `deadline` are of the call, `now` and `attemptMs` of this try. */
+  constructor(host: HedgeHost, number: number, startedAt: number, now: number, deadline: number, attemptMs: number) {
+    const isTotal = deadline <= now + attemptMs
+    super(host.owner, number, isTotal ? startedAt : now, isTotal ? deadline : now + attemptMs, isTotal)
     this.#host = host
-    this.#work = work
-    this.#first = first
-    this.#startedAt = startedAt
-    this.#deadline = deadline
+    this.callStartedAt = startedAt
+    this.callDeadline = deadline
+    this.#since = now
   }
 
-  /** `now` is when the first try begins. */
-  run(now: number): Promise<T> {
+  override run(work: (attempt: Attempt) => T | Promise<T>): Promise<T> {
     this.#host.plan.budget.deposit()
-    return new Promise((resolve, reject) => {
+    return new Promise<T>((resolve, reject) => {
+      this.#work = work
       this.#resolve = resolve
-      this.#reject = reject
-      this.#launch(this.#first, now)
+      this.rejectRun = reject
+      this.#arm(this.#since, 1)
+      const result = work(this)
+      // Straight to whoever waits: that it has won is of interest only once there are others.
+      if (result instanceof Promise) {
+        this.#result = result
+        result.then(resolve, (error: unknown) => this.#loseFirst(error))
+      } else resolve(result)
     })
   }
 
-  expire(now: number): void {
-    const { plan } = this.#host
-    if (!plan.budget.withdraw(now)) return
-    const attempt = this.#host.another(this.#first, this.#startedAt, now, this.#deadline)
-    this.#others = [...this.#others, attempt]
-    this.#launch(attempt, now)
+  override expire(now: number): void {
+    if (this.#state === 'running' && now >= this.deadline) {
+      const reason = this.timeoutAt(now)
+      this.cancel(reason)
+      this.#loseFirst(reason)
+      if (this.#others.length > 0) this.#arm(now, this.#others.length)
+      return
+    }
+    if (this.#host.plan.budget.withdraw(now)) this.#hedge(now)
+    // What is left to wait for is the end of this try.
+    else if (this.#state === 'running' && this.deadline < Infinity) this.#host.wheel.set(this, this.deadline, now)
   }
 
   /** Ends all tries. */
-  abort(reason: unknown): void {
+  override abort(reason: unknown): void {
     this.#host.wheel.clear(this)
-    const running = this.#isFirstRunning ? [this.#first, ...this.#others] : this.#others
-    this.#isFirstRunning = false
-    this.#others = none
-    for (const attempt of running) {
-      this.#host.wheel.clear(attempt)
-      attempt.abort(reason)
-    }
-    this.#reject(reason)
+    this.#cancelAll(reason)
+    this.rejectRun?.(reason)
   }
 
-  get #count(): number {
-    return this.#others.length + (this.#isFirstRunning ? 1 : 0)
+  /** The call has its result, or has none: tries that are still under way end. */
+  override finish(isSuccess: boolean): void {
+    const { plan, owner } = this.#host
+    if (isSuccess && plan.isLearning) plan.observe(owner.clock.now() - this.#since)
+    if (this.#others !== none) this.#cancelAll(new Error('Another try was quicker'))
   }
 
-  #launch(attempt: RunningAttempt<T>, now: number): void {
-    // Without a deadline nothing but the work itself ends a try early.
-    const result = attempt.deadline < Infinity ? attempt.run(this.#work) : this.#begin(attempt)
-    result.then(
+  #hedge(now: number): void {
+    const [work, attempt] = [this.#work, this.#host.another(this, now)]
+    if (work === undefined) return
+    if (this.#others === none)
+      this.#result?.then(
+        () => this.#winFirst(),
+        () => {},
+      )
+    this.#others = [...this.#others, attempt]
+    attempt.run(work).then(
       (value) => this.#win(attempt, value, now),
       (error: unknown) => this.#lose(attempt, error),
     )
-    const delayMs = this.#host.plan.delayMs()
-    if (this.#count < this.#host.plan.maxAttempts && delayMs < Infinity) this.#host.wheel.set(this, now + delayMs, now)
+    this.#arm(now, this.#others.length + (this.#state === 'running' ? 1 : 0))
   }
 
-  #begin(attempt: RunningAttempt<T>): Promise<T> {
-    try {
-      const result = this.#work(attempt)
-      return result instanceof Promise ? result : Promise.resolve(result)
-    } catch (error) {
-      return Promise.reject(error)
-    }
+  /** For the next try, or the end of this one, whichever is first. */
+  #arm(now: number, running: number): void {
+    const { plan, wheel } = this.#host
+    const hedgeAt = running < plan.maxAttempts ? now + plan.delayMs : Infinity
+    const due = this.deadline < hedgeAt && this.#state === 'running' ? this.deadline : hedgeAt
+    if (due < Infinity) wheel.set(this, due, now)
+  }
+
+  /** Called in the turn of its result, before any other try can have one: what has won is not aborted. */
+  #winFirst(): void {
+    this.#state = 'over'
   }
 
   #win(attempt: RunningAttempt<T>, value: T, since: number): void {
-    if (this.#host.plan.isLearning) this.#host.plan.observe(this.#host.clock.now() - since)
     this.#remove(attempt)
-    this.#resolve(value)
-    if (this.#count > 0) this.abort(new Error('Another try was quicker'))
-    else this.#host.wheel.clear(this)
+    if (this.#state === 'over') return
+    this.#since = since
+    this.#cancelAll(new Error('Another try was quicker'))
+    this.#state = 'over'
+    this.#resolve?.(value)
+  }
+
+  #loseFirst(error: unknown): void {
+    if (this.#state !== 'running') return
+    this.#state = 'lost'
+    this.#settleLost(error)
   }
 
   #lose(attempt: RunningAttempt<T>, error: unknown): void {
     this.#remove(attempt)
-    if (this.#count > 0) return
+    this.#settleLost(error)
+  }
+
+  #settleLost(error: unknown): void {
+    if (this.#state === 'running' || this.#others.length > 0) return
     this.#host.wheel.clear(this)
-    this.#reject(error)
+    this.rejectRun?.(error)
+  }
+
+  #cancelAll(reason: unknown): void {
+    const others = this.#others
+    this.#others = none
+    for (const attempt of others) {
+      this.#host.wheel.clear(attempt)
+      attempt.abort(reason)
+    }
+    if (this.#state !== 'running') return
+    this.#state = 'lost'
+    this.cancel(reason)
   }
 
   #remove(attempt: RunningAttempt<T>): void {
     this.#host.wheel.clear(attempt)
-    if (attempt === this.#first) this.#isFirstRunning = false
-    else this.#others = this.#others.filter((other) => other !== attempt)
+    this.#others = this.#others.filter((other) => other !== attempt)
   }
 }
 
 /** Shared and never written to: a list is made anew with each change. */
-const none: never[] = []
-
-function ignore(): void {}
+const none: readonly never[] = []
 
 const kept = 256
 const leastSamples = 20
 
-/** A quantile of the last 256 durations, sorted anew once per 32. */
-function createLatency(share: number): { quantile(): number; observe(durationMs: number): void } {
+/** Takes a duration, gives a quantile of the last 256: sorted anew once per 128, at first per 32. */
+function createLatency(share: number): (durationMs: number) => number {
   const samples = new Float64Array(kept)
   let count = 0
   let value = Infinity
-  return {
-    quantile: () => value,
-    observe(durationMs) {
-      samples[count % kept] = durationMs
-      count += 1
-      if (count < leastSamples || (count > leastSamples && count % 32 !== 0)) return
-      const sorted = samples.slice(0, Math.min(count, kept)).toSorted()
-      value = sorted[Math.min(sorted.length - 1, Math.ceil(sorted.length * share) - 1)] ?? Infinity
-    },
+  return (durationMs) => {
+    samples[count % kept] = durationMs
+    count += 1
+    if (count < leastSamples || (count > leastSamples && count % (count < kept ? 32 : 128) !== 0)) return value
+    const sorted = samples.slice(0, Math.min(count, kept)).toSorted()
+    value = sorted[Math.min(sorted.length - 1, Math.ceil(sorted.length * share) - 1)] ?? Infinity
+    return value
   }
 }

@@ -235,6 +235,63 @@ describe('hedging', () => {
     await assert.rejects(call, { message: 'second' })
   })
 
+  it('ends the first try by its own time and waits for the one beside it', async () => {
+    const clock = createManualClock()
+    const policies = pipeline({ hedge, attemptTimeoutMs: 100, clock })
+    const second = Promise.withResolvers<string>()
+    const aborted: boolean[] = []
+    let tries = 0
+    const call = policies.execute((attempt) => {
+      const index = tries++
+      aborted[index] = false
+      attempt.onAbort(() => (aborted[index] = true))
+      return index === 0 ? never() : second.promise
+    })
+    await clock.advance(120)
+    assert.deepEqual(aborted, [true, false])
+    second.resolve('second')
+    assert.equal(await call, 'second')
+    assert.deepEqual(aborted, [true, false])
+  })
+
+  it('does not abort the try that has won, and ends the one beside it', async () => {
+    const clock = createManualClock()
+    const policies = pipeline({ hedge, clock })
+    const first = Promise.withResolvers<string>()
+    const reasons: unknown[] = []
+    let tries = 0
+    const call = policies.execute((attempt) => {
+      const index = tries++
+      attempt.onAbort((reason) => (reasons[index] = reason))
+      return index === 0 ? first.promise : never()
+    })
+    await clock.advance(60)
+    first.resolve('first')
+    assert.equal(await call, 'first')
+    assert.equal(reasons[0], undefined)
+    assert.match(String(reasons[1]), /Another try was quicker/)
+  })
+
+  it('ends all tries when the caller gives up', async () => {
+    const clock = createManualClock()
+    const policies = pipeline({ hedge, clock })
+    const caller = new AbortController()
+    const reasons: unknown[] = []
+    let tries = 0
+    const call = policies.execute(
+      (attempt) => {
+        const index = tries++
+        attempt.onAbort((reason) => (reasons[index] = reason))
+        return never()
+      },
+      { signal: caller.signal },
+    )
+    await clock.advance(60)
+    caller.abort(new Error('gone'))
+    await assert.rejects(call, { message: 'gone' })
+    assert.deepEqual(reasons.map(String), ['Error: gone', 'Error: gone'])
+  })
+
   it('learns when to from the tries there were', async () => {
     const clock = createManualClock()
     const policies = pipeline({ hedge: { budget: { minPerSecond: 10, burst: 10 } }, clock })

@@ -1,6 +1,6 @@
 import type { Metrics } from '../metrics/metrics.ts'
 import { RunningAttempt } from './attempt.ts'
-import type { Attempt } from './attempt.ts'
+import type { Attempt, AttemptOwner } from './attempt.ts'
 import { createBreaker } from './breaker.ts'
 import type { Breaker, BreakerOptions, BreakerTicket } from './breaker.ts'
 import { createBulkhead } from './bulkhead.ts'
@@ -10,7 +10,7 @@ import type { Clock } from './clock.ts'
 import { createConcurrencyLimiter } from './concurrency.ts'
 import type { ConcurrencyLimiter, ConcurrencyOptions, ConcurrencyPermit } from './concurrency.ts'
 import { BulkheadFullError, checkNumber, isRejection, RateLimitedError, ShedError, TimeoutError } from './errors.ts'
-import { createHedgePlan, HedgedRun } from './hedge.ts'
+import { createHedgePlan, HedgedAttempt } from './hedge.ts'
 import type { HedgeHost, HedgeOptions } from './hedge.ts'
 import type { LoadShedder } from './load-shedder.ts'
 import { reportPipeline } from './metrics.ts'
@@ -153,6 +153,8 @@ class PolicyPipeline implements Pipeline {
     budgetExhausted: 0,
   }
   readonly #clock: Clock
+  /** Of its tries. */
+  readonly #owner: AttemptOwner
   readonly #wheel: TimerWheel
   readonly #fallback: ((error: unknown) => unknown) | undefined
   readonly #shed: LoadShedder | undefined
@@ -167,6 +169,7 @@ class PolicyPipeline implements Pipeline {
     this.name = options.name ?? 'pipeline'
     const named = { name: this.name, clock }
     this.#clock = clock ?? systemClock
+    this.#owner = { name: this.name, clock: this.#clock }
     this.#wheel = wheelOf(this.#clock)
     this.#fallback = options.fallback
     this.#shed = options.shed
@@ -197,6 +200,7 @@ class PolicyPipeline implements Pipeline {
     let deadline = startedAt + this.#totalMs
     if (options.deadline !== undefined && options.deadline < deadline) deadline = options.deadline
     this.counts.calls += 1
+    const hedge = this.#hedge !== undefined && this.#mayHedge(options) ? this.#hedge : undefined
     let isInside = false
     let isShedderTold = false
     try {
@@ -214,12 +218,15 @@ class PolicyPipeline implements Pipeline {
       for (let number = 1; ; number += 1) {
         const ticket = this.breaker?.enter(now, failure)
         const permit = this.concurrency && this.#takePlace(this.concurrency, ticket, now)
-        const attempt = this.#begin<T>(number, startedAt, now, deadline)
+        const attempt =
+          hedge === undefined
+            ? this.#begin<T>(number, startedAt, now, deadline)
+            : new HedgedAttempt<T>(hedge, number, startedAt, now, deadline, this.#attemptMs)
         try {
           const value =
-            this.#hedge === undefined && attempt.deadline === Infinity && signal === undefined
+            hedge === undefined && attempt.deadline === Infinity && signal === undefined
               ? await work(attempt)
-              : await this.#run(work, attempt, options, startedAt, now, deadline)
+              : await this.#run(work, attempt, signal)
           this.#end(attempt, ticket, permit, 'success', undefined)
           this.counts.succeeded += 1
           return value
@@ -269,7 +276,7 @@ class PolicyPipeline implements Pipeline {
     const own = now + this.#attemptMs
     const isTotal = deadline <= own
     const until = isTotal ? deadline : own
-    const attempt = new RunningAttempt<T>(this.name, this.#clock, number, isTotal ? startedAt : now, until, isTotal)
+    const attempt = new RunningAttempt<T>(this.#owner, number, isTotal ? startedAt : now, until, isTotal)
     if (until < Infinity) this.#wheel.set(attempt, until, now)
     return attempt
   }
@@ -277,27 +284,23 @@ class PolicyPipeline implements Pipeline {
   #run<T>(
     work: (attempt: Attempt) => T | Promise<T>,
     attempt: RunningAttempt<T>,
-    options: ExecuteOptions,
-    startedAt: number,
-    now: number,
-    deadline: number,
+    signal: AbortSignal | undefined,
   ): Promise<T> {
-    const { signal } = options
-    const isIdempotent = options.idempotent ?? this.#retry?.idempotent ?? true
-    if (this.#hedge === undefined || !isIdempotent || options.isSingle === true)
-      return signal === undefined ? attempt.run(work) : runUntilAborted(signal, attempt, () => attempt.run(work))
-    const hedged = new HedgedRun(this.#hedge, work, attempt, startedAt, deadline)
-    return signal === undefined ? hedged.run(now) : runUntilAborted(signal, hedged, () => hedged.run(now))
+    return signal === undefined ? attempt.run(work) : runUntilAborted(signal, attempt, () => attempt.run(work))
+  }
+
+  #mayHedge(options: ExecuteOptions): boolean {
+    return options.isSingle !== true && (options.idempotent ?? this.#retry?.idempotent ?? true)
   }
 
   #createHedgeHost(options: HedgeOptions): HedgeHost {
     return {
       plan: createHedgePlan(options),
-      clock: this.#clock,
+      owner: this.#owner,
       wheel: this.#wheel,
-      another: (first, startedAt, now, deadline) => {
+      another: (first, now) => {
         this.counts.hedges += 1
-        return this.#begin(first.number, startedAt, now, deadline)
+        return this.#begin(first.number, first.callStartedAt, now, first.callDeadline)
       },
     }
   }
@@ -311,6 +314,7 @@ class PolicyPipeline implements Pipeline {
     error: unknown,
   ): number {
     this.#wheel.clear(attempt)
+    if (this.#hedge !== undefined) attempt.finish(result === 'success')
     if (ticket === undefined && permit === undefined && result === 'success') return 0
     const now = this.#clock.now()
     if (ticket !== undefined) this.breaker?.leave(ticket, result, now)
