@@ -10,7 +10,7 @@
  * const answer = await fetch(`${registry.url}/v2/_catalog`) // { repositories: [] }
  * ```
  */
-export type { AccessOptions, AccessRule, RegistryAction } from './lib/registry/server/access.ts'
+export type { AccessOptions, AccessRule, RegistryAction, RegistryOwner } from './lib/registry/server/access.ts'
 export { checkStore, isIntact } from './lib/registry/server/check.ts'
 export type { CheckOptions, StoreProblem, StoreReport } from './lib/registry/server/check.ts'
 export { collectGarbage } from './lib/registry/server/collect.ts'

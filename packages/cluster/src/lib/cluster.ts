@@ -3,8 +3,6 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { createKubeClient, createKubeconfig, renderKubeconfig } from '@fairlead/kube'
 import type { KubeClient } from '@fairlead/kube'
-import { openLayout } from '@fairlead/oci/layout'
-import { pullImage } from '@fairlead/oci/registry'
 import type { ImagePolicy } from '@fairlead/oci/sign'
 import { requireOciRuntime } from '@fairlead/oci/runtime'
 import { createApiServer } from './apiserver/server.ts'
@@ -16,6 +14,7 @@ import type { PodNetwork, PodNetworkOptions } from './network/pod-network.ts'
 import { openServiceNetwork } from './network/service-network.ts'
 import { runNode } from './node/node.ts'
 import type { NodeAgent } from './node/node.ts'
+import type { OpenRegistryClient } from './node/registry-clients.ts'
 import { loadPki } from './pki.ts'
 import type { ClusterPki } from './pki.ts'
 import { runScheduler } from './scheduler/run-scheduler.ts'
@@ -39,6 +38,11 @@ export interface ClusterOptions {
   readonly runtime?: RuntimeChoice | undefined
   /** Which images may run: containers of others are not started, and an event of the pod says why. Default: all. */
   readonly imagePolicy?: ImagePolicy | undefined
+  /**
+   * Talks to the registries that images are pulled from, first with the credentials it is given, those of a pod. Default: as
+   * the user of this process, with the credentials of Docker and Podman.
+   */
+  readonly openRegistryClient?: OpenRegistryClient | undefined
   /**
    * Hosts, with port, of registries that serve `imagesDir`, asked each time an image is looked for: `HOST/team/app:1` is then
    * `localhost/team/app:1` of the store, and nothing is pulled. Default: none.
@@ -101,7 +105,6 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     onError: fault('storage'),
   })
   opened.defer(() => store.close())
-  const layout = await openLayout(imagesDir)
   // The API can answer while the network is still being made: it only has to know the addresses of Services.
   const planned = Promise.withResolvers<NetworkPlan>()
   const opening = openNetwork(options, { onError: fault('network'), onPlan: planned.resolve })
@@ -168,7 +171,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     images: imagesDir,
     runtime: network.plan.mode === 'namespaces' ? 'runc' : 'process',
     network,
-    pull: async (reference, { signal: pulling }) => void (await pullImage(reference, { layout, signal: pulling })),
+    openRegistryClient: options.openRegistryClient,
     imagePolicy: options.imagePolicy,
     ownRegistries: options.ownRegistries,
     clusterDns: network.plan.mode === 'namespaces' ? services.nameServer : '',

@@ -134,6 +134,22 @@ export function credentialsUnusable(what: string, state: string, hint: string, c
   })
 }
 
+/** `faults`: everything that is wrong with the file, not the first thing only. */
+export function registriesInvalid(file: string, faults: readonly string[], cause?: unknown): SyntaxError {
+  return coded(new SyntaxError(`Cannot use registries of "${file}": ${faults.join('; ')}`), {
+    code: 'FAIRLEAD_OCI_REGISTRIES',
+    hint: 'Correct the file, or move it away to do without mirrors',
+    cause,
+  })
+}
+
+export function registryBlocked(reference: string, file: string): Error {
+  return coded(new Error(`Cannot pull "${reference}": "${file}" blocks its registry`), {
+    code: 'FAIRLEAD_OCI_REGISTRY_BLOCKED',
+    hint: 'Use an image of another registry, or unblock this one in that file',
+  })
+}
+
 export function registryAnswer(url: string, state: string, cause?: unknown): Error {
   return coded(new Error(`Cannot use the answer of registry "${url}": ${state}`), {
     code: 'FAIRLEAD_OCI_REGISTRY_ANSWER',
@@ -187,6 +203,19 @@ export function explainFailed(step: string, state: string): Error {
 
 export function containerStart(id: string, state: string, cause?: unknown): Error {
   return coded(new Error(`Cannot start container "${id}": ${state}`), { code: 'FAIRLEAD_OCI_CONTAINER_START', cause })
+}
+
+/** The message is the runtime's own: clients match on it. */
+export function execFailed(state: string, cause?: unknown): Error {
+  return coded(new Error(state), { code: 'FAIRLEAD_OCI_EXEC', cause })
+}
+
+export function attachUnavailable(state: string, cause?: unknown): Error {
+  return coded(new Error(`Cannot attach to container: ${state}`), {
+    code: 'FAIRLEAD_OCI_ATTACH',
+    cause,
+    hint: 'Install perl, or start the container anew when it is older than this version',
+  })
 }
 
 export function containerMissing(id: string): Error {

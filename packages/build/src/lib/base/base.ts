@@ -74,7 +74,7 @@ async function makeBase(options: BaseOptions): Promise<Base> {
     throw baseUnavailable(options.base, 'Debian packages cannot be added to an image, choose the base "debian"')
   }
   if (options.base !== 'auto') return pullBase(options.base, options)
-  if (!(await isRegistryReachable(DISTROLESS, options.signal))) return debianBase(options)
+  if (!(await isRegistryReachable(DISTROLESS, options))) return debianBase(options)
   try {
     return await pullBase(DISTROLESS, options)
   } catch (error) {

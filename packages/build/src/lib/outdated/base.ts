@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 
 import { parseReference } from '@fairlead/oci'
 import type { ImageConfig } from '@fairlead/oci'
-import { createRegistryClient } from '@fairlead/oci/registry'
+import { createUserClient } from '@fairlead/oci/registry'
 
 import { openApt } from '../base/apt.ts'
 import { runCommand } from '../run-command.ts'
@@ -33,7 +33,7 @@ export async function outdatedBaseImage(config: ImageConfig, options: BaseCheckO
   const signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout
   const now = options.isOffline
     ? undefined
-    : await createRegistryClient()
+    : await createUserClient({ env: options.env })
         .manifest(parseReference(name), signal)
         .then((answer) => answer.descriptor.digest)
         .catch(() => undefined)

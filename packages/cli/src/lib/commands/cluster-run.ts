@@ -14,7 +14,7 @@ import {
   writeWholeFile,
 } from '../embedded/files.ts'
 import { claimCluster } from '../embedded/process.ts'
-import { createRegistryRun, type RegistryRun } from '../embedded/registry.ts'
+import { createRegistryRun, registryOwner, type RegistryRun } from '../embedded/registry.ts'
 import { type StartMessage, toFailed } from '../embedded/run.ts'
 import { portInUse } from '../errors.ts'
 import { loadImagePolicy } from '../image/signing.ts'
@@ -61,6 +61,7 @@ export const clusterRun: Command = defineCommand({
         const asked = parseInteger('registry-port', options['registry-port'], 1, 65535)
         registry = createRegistryRun({
           imagesDir,
+          owner: registryOwner(files),
           port: await choosePort('--registry-port', asked, settings.registryPort),
           onState: (state, registryPort) => {
             claim.update({ registry: state })
@@ -70,6 +71,7 @@ export const clusterRun: Command = defineCommand({
         })
       }
       const { startCluster } = await import('@fairlead/cluster')
+      const { openClient } = await import('../image/registry.ts')
       const { imagePolicy, noRegistry: _, ...rest } = choices
       const policy = imagePolicy === undefined ? undefined : await loadImagePolicy(imagePolicy, env)
       cluster = await startCluster({
@@ -78,6 +80,7 @@ export const clusterRun: Command = defineCommand({
         port,
         ...rest,
         imagePolicy: policy,
+        openRegistryClient: (credentials) => openClient(env, { credentials }),
         ownRegistries: () => registry?.hosts() ?? [],
         signal: scope,
         onLog: log,

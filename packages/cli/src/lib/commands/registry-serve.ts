@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { RegistryLog, ServeOptions } from '@fairlead/oci/server'
 import { type Command, defineCommand, jsonOption } from '../command.ts'
+import { currentUid, registryUser } from '../embedded/registry.ts'
 import { inputUnreadable, usage } from '../errors.ts'
 import { prepareHomes } from '../homes.ts'
 import { parseChoice, parseInteger } from '../parse-command.ts'
@@ -15,8 +16,9 @@ export const registryServe: Command = defineCommand({
   summary: 'serve images as an OCI registry',
   description: [
     'Serves the local image store, so what "fairlead build" made can be pulled at once, and what is pushed can be run. Listens on',
-    'this machine only, open to everybody on it, unless asked otherwise; other addresses need TLS and a login. Garbage is collected',
-    'while it runs. Ends at Ctrl-C or SIGTERM. The log goes to stderr.',
+    'this machine only, where all may pull and you and root may push (on Linux; elsewhere everybody on it), unless asked',
+    'otherwise; other addresses need TLS and a login. Garbage is collected while it runs. Ends at Ctrl-C or SIGTERM. The log',
+    'goes to stderr.',
     '--config names a JSON file with any of "rules", "tagMutability", "upstreams", "collect", "scrub", "tokens", "names" and',
     'limits, as in the guide docs/guides/registry.md.',
   ].join('\n'),
@@ -57,15 +59,19 @@ export const registryServe: Command = defineCommand({
     const storeDir = options.dir === undefined ? homes.images : resolve(cwd, options.dir)
     const { openClient } = await import('../image/registry.ts')
     const { serveRegistry } = await import('@fairlead/oci/server')
+    const isArranged = [options.htpasswd, options.anonymous, settings.tokens, settings.rules].some(Boolean)
+    const isLocal = options.host === undefined || /^(localhost|127\.[\d.]+|::1)$/.test(options.host)
+    const anonymous = parseChoice('anonymous', options.anonymous, ['none', 'pull', 'all'])
     await using registry = await serveRegistry({
       upstreamClient: openClient(env),
+      ...(isLocal && !isArranged ? ownersOnly() : {}),
       ...(options.mirror === undefined ? {} : { upstreams: [{ prefix: '', registry: options.mirror }] }),
       ...settings,
       dir: storeDir,
       port: parseInteger('port', options.port, 0, 65535) ?? defaultPort,
       host: options.host,
       htpasswd: options.htpasswd === undefined ? undefined : resolve(cwd, options.htpasswd),
-      anonymous: parseChoice('anonymous', options.anonymous, ['none', 'pull', 'all']),
+      ...(anonymous === undefined ? {} : { anonymous }),
       plainHttp: options['plain-http'],
       ...(cert && key ? { tls: { cert: readInput(resolve(cwd, cert)), key: readInput(resolve(cwd, key)) } } : {}),
       onLog: (entry) => terminal.note(renderLogLine(entry)),
@@ -85,6 +91,12 @@ export const registryServe: Command = defineCommand({
     return 0
   },
 })
+
+/** Others on this machine may pull; where the kernel does not tell who they are, all may do everything. */
+function ownersOnly(): Partial<ServeOptions> {
+  const uid = currentUid()
+  return uid === undefined ? {} : { owner: { name: registryUser, uid }, anonymous: 'pull' }
+}
 
 /** What a settings file may hold; the options of the command line come after it. */
 const settingNames = [

@@ -65,7 +65,7 @@ function createPin({ env, signal }: EjectServicesOptions): (reference: string) =
   async function resolve(text: string): Promise<string | undefined> {
     const reference = parseReference(text)
     try {
-      if (!(await client.isReachable(reference.registry, { timeoutMs: 3000, signal }))) return undefined
+      if (!(await client.isReachable(reference, { timeoutMs: 3000, signal }))) return undefined
       const { digest } = await client.resolve(reference, signal)
       return `${renderReference(reference)}@${digest}`
     } catch (error) {

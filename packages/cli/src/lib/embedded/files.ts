@@ -12,6 +12,8 @@ export interface ClusterFiles {
   /** What is remembered between runs: {@link ClusterSettings}. */
   readonly settings: string
   readonly kubeconfig: string
+  /** Password of its registry. */
+  readonly registryPassword: string
   readonly log: string
 }
 
@@ -23,6 +25,7 @@ export function clusterFiles(dir: string): ClusterFiles {
     process: join(dir, 'process.json'),
     settings: join(dir, 'settings.json'),
     kubeconfig: join(dir, 'admin.kubeconfig'),
+    registryPassword: join(dir, 'registry-password'),
     log: join(dir, 'cluster.log'),
   }
 }

@@ -1,10 +1,12 @@
 import { parseReference } from '@fairlead/oci'
 import { openLayout } from '@fairlead/oci/layout'
-import { createKeychain, createRegistryClient, pushImage } from '@fairlead/oci/registry'
-import type { PushedImage, RegistryClient, TransferCounts, TransferEvent } from '@fairlead/oci/registry'
+import { createUserClient, pushImage } from '@fairlead/oci/registry'
+import type { Credentials, PushedImage, RegistryClient, TransferCounts, TransferEvent } from '@fairlead/oci/registry'
 import type { Flag, TextOption } from '../command.ts'
+import { embeddedFiles } from '../embedded/cluster.ts'
+import { readClusterCredentials } from '../embedded/registry.ts'
 import { usage } from '../errors.ts'
-import type { Homes } from '../homes.ts'
+import { type Homes, resolveHomes } from '../homes.ts'
 import type { Steps } from '../terminal/steps.ts'
 import { renderSize } from '../terminal/text.ts'
 
@@ -21,11 +23,19 @@ export const layoutOption: TextOption = {
 /** `--referrers` */
 export const referrersOption: Flag = { type: 'boolean', help: 'signatures, SBOMs and provenance too' }
 
-/** A client with the credentials of the person: docker and podman files, credential helpers, cloud identities. */
-export function openClient(env: NodeJS.ProcessEnv, options: { insecure?: boolean } = {}): RegistryClient {
-  const keychain = createKeychain({ env })
-  return createRegistryClient({
-    credentials: (registry, signal) => keychain.get(registry, signal),
+/** How a client differs from the usual one of the person. */
+export interface ClientOptions {
+  readonly insecure?: boolean
+  /** Asked before anything else. */
+  readonly credentials?: ((registry: string) => Credentials | undefined) | undefined
+}
+
+/** A client with the credentials and mirrors of the person, and the password of the embedded cluster's registry. */
+export function openClient(env: NodeJS.ProcessEnv, options: ClientOptions = {}): RegistryClient {
+  const files = embeddedFiles(resolveHomes(env))
+  return createUserClient({
+    env,
+    credentials: (registry) => options.credentials?.(registry) ?? readClusterCredentials(files, registry),
     ...(options.insecure ? { isPlainHttp: () => true } : {}),
   })
 }

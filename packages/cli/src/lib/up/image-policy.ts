@@ -3,6 +3,7 @@ import { createAdmission } from '@fairlead/oci/sign'
 import type { RunningCluster } from '../embedded/cluster.ts'
 import { usage } from '../errors.ts'
 import type { Homes } from '../homes.ts'
+import { openClient } from '../image/registry.ts'
 import { loadImagePolicy } from '../image/signing.ts'
 import type { BuiltService } from './build-services.ts'
 
@@ -25,6 +26,6 @@ export async function checkAllowed(
 ): Promise<void> {
   if (policyFile === undefined) return
   const policy = await loadImagePolicy(policyFile, env)
-  const admit = createAdmission({ policy, layout: await openLayout(homes.images) })
+  const admit = createAdmission({ policy, layout: await openLayout(homes.images), client: openClient(env) })
   for (const { image } of built) await admit(image.reference, image.digest)
 }

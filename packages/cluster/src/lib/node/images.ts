@@ -1,13 +1,20 @@
 import { parseReference, renderReference } from '@fairlead/oci'
 import type { Reference } from '@fairlead/oci'
 import type { Layout, ResolvedImage } from '@fairlead/oci/layout'
+import { createUserClient } from '@fairlead/oci/registry'
+import type { DockerAuth, RegistryClient } from '@fairlead/oci/registry'
 import type { AdmitImage } from '@fairlead/oci/sign'
 import type { Container } from '@fairlead/kube/types/core-v1'
 
 import { imageMissing } from '../errors.ts'
+import { clientsFor, withClients } from './registry-clients.ts'
+import type { OpenRegistryClient } from './registry-clients.ts'
 
-/** Brings an image into the local content store. */
-export type PullImage = (reference: string, options: { readonly signal: AbortSignal }) => Promise<void>
+/** Brings an image into the local content store, asking registries by `client`. */
+export type PullImage = (
+  reference: string,
+  options: { readonly client: RegistryClient; readonly signal: AbortSignal },
+) => Promise<void>
 
 /** An image of the content store, ready to run. */
 export interface FoundImage {
@@ -29,28 +36,55 @@ export interface ImageTrouble {
 export interface ImageSources {
   readonly layout: Layout
   readonly pull?: PullImage | undefined
+  /** Talks to registries, also with credentials of a pod. Default: as the user of this process. */
+  readonly openRegistryClient?: OpenRegistryClient | undefined
   /** Throws for an image that may not run; default: all may. */
   readonly admit?: AdmitImage | undefined
   /** Hosts, with port, of registries that serve this layout: their images are those under `localhost/`. */
   readonly ownRegistries?: (() => readonly string[]) | undefined
 }
 
+/** What a pod brings along for its images. */
+export interface PrepareOptions {
+  readonly signal: AbortSignal
+  /** Its imagePullSecrets, read when a registry is to be asked. Default: none. */
+  readonly auths?: (() => Promise<readonly DockerAuth[]>) | undefined
+}
+
+/** Asks registries for one image, as each of those it may be asked as until one is let in. */
+type Ask = <T>(act: (client: RegistryClient) => Promise<T>) => Promise<T>
+
 /** Finds the image of a container, and holds it against the policy of the node. */
 export async function prepareImage(
   container: Container,
-  { layout, pull, admit, ownRegistries }: ImageSources,
-  signal: AbortSignal,
+  sources: ImageSources,
+  { signal, auths }: PrepareOptions,
 ): Promise<FoundImage | ImageTrouble> {
+  const { admit, ownRegistries, openRegistryClient = openUserClient } = sources
   const reference = toLocal(container.image ?? '', ownRegistries?.() ?? [])
-  const found = await findImage(reference, container.imagePullPolicy, layout, pull, signal)
+  const ask: Ask = async (act) =>
+    withClients(clientsFor(reference, (await auths?.()) ?? [], openRegistryClient), signal, act)
+  const found = await findImage(reference, container.imagePullPolicy, sources, ask, signal)
   if ('reason' in found || !admit) return found
+  const { digest } = found.image.descriptor
   try {
-    await admit(reference, found.image.descriptor.digest, signal)
+    if (isOfThisMachine(reference)) await admit(reference, digest, { signal })
+    else await ask((client) => admit(reference, digest, { client, signal }))
     return found
   } catch (error) {
-    const refusal = error instanceof Error ? error : new Error(String(error))
-    return { reason: 'SignatureValidationFailed', error: refusal, wasAsked: !found.imageId.startsWith('localhost/') }
+    return {
+      reason: 'SignatureValidationFailed',
+      error: asError(error),
+      wasAsked: !found.imageId.startsWith('localhost/'),
+    }
   }
+}
+
+const openUserClient: OpenRegistryClient = (credentials) => createUserClient({ credentials })
+
+/** Images under `localhost/` exist on this machine or not at all. */
+function isOfThisMachine(reference: string): boolean {
+  return parseReference(reference).registry === 'localhost'
 }
 
 /**
@@ -64,45 +98,61 @@ function toLocal(reference: string, ownRegistries: readonly string[]): string {
 }
 
 /**
- * Finds the image of a container: in the local content store, else by `pull` where the policy allows. Images under
- * `localhost/` are never pulled: they exist on this machine or not at all.
+ * Finds the image of a container: in the local content store, else by `pull` where the policy allows. "Always" asks the
+ * registry first; one that cannot be reached at all is no reason to stop what ran here before.
  */
 async function findImage(
   reference: string,
   policy: Container['imagePullPolicy'],
-  layout: Layout,
-  pull: PullImage | undefined,
+  { layout, pull }: ImageSources,
+  ask: Ask,
   signal: AbortSignal,
 ): Promise<FoundImage | ImageTrouble> {
   const name = readName(reference)
   if (name instanceof Error) return { reason: 'InvalidImageName', error: name }
-  const isLocal = name.registry === 'localhost'
+  let present: ResolvedImage | undefined
   try {
-    const present = await layout.resolve(reference)
-    // "Always" asks the registry first; without one that answers, what is here is better than nothing.
-    if (present) return found(reference, present, true)
-    if (policy === 'Never')
-      return { reason: 'ErrImageNeverPull', error: missing(reference, 'and its pull policy is Never') }
-    if (isLocal || !pull) return { reason: 'ErrImagePull', error: missing(reference, '') }
+    present = await layout.resolve(reference)
   } catch (error) {
-    return { reason: 'ErrImagePull', error: error instanceof Error ? error : new Error(String(error)) }
+    return { reason: 'ErrImagePull', error: asError(error) }
   }
+  const canPull = pull !== undefined && name.registry !== 'localhost'
+  if (present && (policy !== 'Always' || !canPull)) return found(reference, present, true)
+  if (policy === 'Never') {
+    return { reason: 'ErrImageNeverPull', error: missing(reference, 'and its pull policy is Never') }
+  }
+  if (!canPull) return { reason: 'ErrImagePull', error: missing(reference, '') }
   try {
-    await pull(reference, { signal })
+    await ask((client) => pull(reference, { client, signal }))
     const pulled = await layout.resolve(reference)
     if (pulled) return found(reference, pulled, false)
     throw new Error('the pull ended without it')
   } catch (error) {
-    const state = `and pulling it failed: ${error instanceof Error ? error.message : String(error)}`
-    return { reason: 'ErrImagePull', error: missing(reference, state, error), wasAsked: true }
+    if (present && isUnreachable(error)) return found(reference, present, true)
+    return { reason: 'ErrImagePull', error: pullFailed(reference, present !== undefined, error), wasAsked: true }
   }
+}
+
+function isUnreachable(error: unknown): boolean {
+  return (error as { code?: unknown }).code === 'FAIRLEAD_OCI_REGISTRY_UNREACHABLE'
+}
+
+function pullFailed(reference: string, isPresent: boolean, error: unknown): Error {
+  const said = asError(error).message
+  if (!isPresent) return missing(reference, `and pulling it failed: ${said}`, error)
+  const hint = 'Set imagePullPolicy to IfNotPresent to run what is here.'
+  return imageMissing(reference, `its pull policy is Always, and pulling it failed: ${said}. ${hint}`, hint, error)
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error))
 }
 
 function readName(reference: string): Reference | Error {
   try {
     return parseReference(reference)
   } catch (error) {
-    return error instanceof Error ? error : new Error(String(error))
+    return asError(error)
   }
 }
 

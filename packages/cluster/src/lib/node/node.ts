@@ -17,6 +17,7 @@ import type { ContainerRuntime } from '@fairlead/oci/runtime'
 
 import type { PodNetwork } from '../network/pod-network.ts'
 import type { PullImage } from './images.ts'
+import type { OpenRegistryClient } from './registry-clients.ts'
 import { createKubelet } from './kubelet.ts'
 import type { Kubelet } from './kubelet.ts'
 import { rotateLog } from './log-rotation.ts'
@@ -46,8 +47,10 @@ export interface NodeOptions {
   readonly clusterDns: string
   /** Default `cluster.local`. */
   readonly clusterDomain?: string | undefined
-  /** Brings images that are not in the layout. Default: from their registry, anonymously. */
+  /** Brings images that are not in the layout. Default: from their registry. */
   readonly pull?: PullImage | undefined
+  /** Talks to registries, also with credentials of a pod. Default: as the user of this process. */
+  readonly openRegistryClient?: OpenRegistryClient | undefined
   /** Which images may run; default: all. */
   readonly imagePolicy?: ImagePolicy | undefined
   /** Hosts, with port, of registries that serve `images`. Default: none. */
@@ -154,7 +157,8 @@ class Agent implements NodeAgent {
       events,
       onError,
       admit: options.imagePolicy && createAdmission({ policy: options.imagePolicy, layout }),
-      pull: options.pull ?? (async (reference, { signal }) => void (await pullImage(reference, { layout, signal }))),
+      pull: options.pull ?? (async (reference, asked) => void (await pullImage(reference, { layout, ...asked }))),
+      openRegistryClient: options.openRegistryClient,
       ownRegistries: options.ownRegistries,
       pods: client.resource('v1/Pod'),
       sources: createSources(client),

@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { DockerAuth } from '@fairlead/oci/registry'
 import type { ContainerRuntime } from '@fairlead/oci/runtime'
 import { isConflict, isNotFound } from '@fairlead/kube'
 import type { ResourceClient } from '@fairlead/kube'
@@ -20,6 +21,8 @@ import { createEnvironment } from './environment.ts'
 import type { PodPlace } from './environment.ts'
 import { prepareImage } from './images.ts'
 import type { ImageSources } from './images.ts'
+import { readPullSecrets } from './pull-secrets.ts'
+import type { PullSecretSources } from './pull-secrets.ts'
 import { hostnameOf, renderHosts, renderResolvConf } from './name-files.ts'
 import { containersOf, fingerprintOf, knownStatus, uidOf } from './pod.ts'
 import type { PodContainer } from './pod.ts'
@@ -41,7 +44,7 @@ export interface NodeContext extends ImageSources {
   readonly pods: ResourceClient<Pod>
   readonly records: PodRecords
   readonly events: EventRecorder
-  readonly sources: VolumeSources
+  readonly sources: VolumeSources & PullSecretSources
   readonly hostIp: string
   readonly cpus: number
   readonly memoryBytes: number
@@ -512,7 +515,8 @@ export class PodWorker {
     }
     this.#publish()
     const { runtime, clock } = this.#context
-    const found = await prepareImage(container, this.#context, this.#aborting.signal)
+    const { signal } = this.#aborting
+    const found = await prepareImage(container, this.#context, { signal, auths: () => this.#pullSecrets() })
     if ('reason' in found) {
       const message = messageOf(found.error)
       this.#event('Warning', 'Failed', `Failed to pull image "${container.image}": ${message}`, container)
@@ -554,6 +558,16 @@ export class PodWorker {
     if (slot.phase.phase !== 'running') return
     await this.#postStart(slot, id)
     this.#probe(slot, undefined)
+  }
+
+  async #pullSecrets(): Promise<readonly DockerAuth[]> {
+    const { auths, missing } = await readPullSecrets(this.#pod, this.#context.sources)
+    if (missing.length > 0) {
+      const what = `Unable to retrieve some image pull secrets (${missing.join(', ')})`
+      const message = `${what}; attempting to pull the image may not succeed.`
+      this.#event('Warning', 'FailedToRetrieveImagePullSecret', message)
+    }
+    return auths
   }
 
   async #specOf(

@@ -1,15 +1,18 @@
-import { isNotFound, readJson } from '@fairlead/kube'
+import { isNotFound, KubeError, readJson } from '@fairlead/kube'
 import type { KubeClient } from '@fairlead/kube'
 
+import type { PullSecretSources } from './pull-secrets.ts'
 import type { VolumeSources } from './volumes.ts'
 
 /** What pods refer to, read from the API at the moment it is needed. */
-export function createSources(client: KubeClient): VolumeSources {
+export function createSources(client: KubeClient): VolumeSources & PullSecretSources {
   return {
     configMap: (namespace, name) => orNothing(client.resource('v1/ConfigMap').get(name, { namespace })),
     secret: (namespace, name) => orNothing(client.resource('v1/Secret').get(name, { namespace })),
     claim: (namespace, name) => orNothing(client.resource('v1/PersistentVolumeClaim').get(name, { namespace })),
     persistentVolume: (name) => orNothing(client.resource('v1/PersistentVolume').get(name)),
+    serviceAccount: (namespace, name) =>
+      orNothing(client.resource('v1/ServiceAccount').get(name, { namespace }), isForbidden),
     async token(namespace, serviceAccount, audience, expirationSeconds) {
       const spec = { audiences: audience === undefined ? [] : [audience], expirationSeconds }
       const response = await client.request({
@@ -33,11 +36,20 @@ export async function readServiceEnv(client: KubeClient): Promise<Record<string,
   return { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port, KUBERNETES_SERVICE_PORT_HTTPS: port }
 }
 
-async function orNothing<T>(found: Promise<T>): Promise<T | undefined> {
+/** `isToo` tells what else means that there is nothing for this node. */
+async function orNothing<T>(
+  found: Promise<T>,
+  isToo: (error: unknown) => boolean = () => false,
+): Promise<T | undefined> {
   try {
     return await found
   } catch (error) {
-    if (isNotFound(error)) return undefined
+    if (isNotFound(error) || isToo(error)) return undefined
     throw error
   }
+}
+
+/** A node is not let in everywhere: then what was written into the pod is all there is. */
+function isForbidden(error: unknown): boolean {
+  return error instanceof KubeError && error.httpStatus === 403
 }

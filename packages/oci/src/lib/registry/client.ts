@@ -21,8 +21,11 @@ export interface RegistryClientOptions {
     | undefined
   /** Whether a registry host is spoken to without TLS; default: only hosts that are this machine itself. */
   isPlainHttp?: ((registry: string) => boolean) | undefined
-  /** Hosts to try before a registry when something is pulled from it; default: none. */
-  mirrors?: ((registry: string) => readonly string[]) | undefined
+  /**
+   * Where something is read from, in the order the places are asked; default: where the reference says. Writes, tags
+   * and referrers always go there.
+   */
+  sources?: ((reference: Reference) => readonly Reference[]) | undefined
   /** How long to wait for an answer, and for more of a body; default 30 s. */
   timeoutMs?: number | undefined
   /** The slowest transfer that is waited for; default 2,048 bytes a second, after ten times `timeoutMs`. */
@@ -60,8 +63,14 @@ export interface RegistryRequest {
 
 /** Talks to registries (distribution-spec 1.1). Tokens and connections are kept for as long as the client is. */
 export interface RegistryClient {
-  /** Whether the registry answers at all within `timeoutMs`, with or without asking for credentials. */
-  isReachable(registry: string, options: { timeoutMs: number; signal?: AbortSignal | undefined }): Promise<boolean>
+  /**
+   * Whether the registry, or for an image one of its sources, answers at all within `timeoutMs`, with or without asking
+   * for credentials.
+   */
+  isReachable(
+    where: string | Reference,
+    options: { timeoutMs: number; signal?: AbortSignal | undefined },
+  ): Promise<boolean>
   /** Checks that the registry takes the credentials; `FAIRLEAD_OCI_REGISTRY_DENIED`. */
   logIn(registry: string, signal?: AbortSignal): Promise<void>
   /** What a reference means now, without its content; `FAIRLEAD_OCI_REGISTRY_NOT_FOUND`. */
@@ -109,6 +118,7 @@ const MAX_TAGS_BYTES = 16 << 20
 const MAX_TAG_PAGES = 10_000
 const MAX_RETRY_AFTER_MS = 60_000
 const MAX_REDIRECTS = 5
+const MIRROR_REST_MS = 60_000
 /** What registries that put large blobs together on other storage need for it. */
 const SLOW_FACTOR = 10
 const MANIFEST_TYPES = [mediaTypes.index, mediaTypes.manifest, mediaTypes.dockerIndex, mediaTypes.dockerManifest].join(
@@ -126,6 +136,8 @@ class HttpRegistryClient implements RegistryClient {
   readonly #timeoutMs: number
   readonly #connections: Connections = openConnections()
   readonly #authorizer: Authorizer
+  /** Mirrors that could not be reached, and until when they are not asked again. */
+  readonly #resting = new Map<string, number>()
 
   constructor(options: RegistryClientOptions) {
     this.#options = options
@@ -151,10 +163,19 @@ class HttpRegistryClient implements RegistryClient {
   }
 
   async isReachable(
-    registry: string,
+    where: string | Reference,
     options: { timeoutMs: number; signal?: AbortSignal | undefined },
   ): Promise<boolean> {
-    const { timeoutMs, signal } = options
+    if (typeof where === 'string') return this.#answers(where, options)
+    const places = this.#options.sources?.(where) ?? [where]
+    const answers = await Promise.all(places.map(({ registry }) => this.#answers(registry, options)))
+    return answers.includes(true)
+  }
+
+  async #answers(
+    registry: string,
+    { timeoutMs, signal }: { timeoutMs: number; signal?: AbortSignal | undefined },
+  ): Promise<boolean> {
     try {
       const url = new URL(`${this.#origin(registry)}/v2/`)
       const deadlines = { idleMs: timeoutMs, totalMs: timeoutMs }
@@ -338,16 +359,26 @@ class HttpRegistryClient implements RegistryClient {
     reference: Reference,
     request: Omit<RegistryRequest, 'reference' | 'act' | 'method'> & { method?: 'GET' | 'HEAD' },
   ): Promise<HttpAnswer> {
-    for (const mirror of this.#options.mirrors?.(reference.registry) ?? []) {
+    const places = this.#options.sources?.(reference) ?? []
+    const failures: unknown[] = []
+    for (const place of places.slice(0, -1)) {
+      if ((this.#resting.get(place.registry) ?? 0) > Date.now()) continue
       try {
-        const there = { ...reference, registry: mirror }
-        return await this.send({ method: 'GET', retries: 0, ...request, reference: there, act: 'pull' })
-      } catch {
+        return await this.send({ method: 'GET', retries: 0, ...request, reference: place, act: 'pull' })
+      } catch (error) {
         // Whatever a mirror lacks, the registry has; a wrong content is told by its digest.
         request.signal?.throwIfAborted()
+        if (codeOf(error) === 'FAIRLEAD_OCI_REGISTRY_UNREACHABLE') {
+          this.#resting.set(place.registry, Date.now() + MIRROR_REST_MS)
+        }
+        failures.push(error)
       }
     }
-    return this.send({ method: 'GET', ...request, reference, act: 'pull' })
+    try {
+      return await this.send({ method: 'GET', ...request, reference: places.at(-1) ?? reference, act: 'pull' })
+    } catch (error) {
+      throw withFailures(error, failures)
+    }
   }
 
   /** One attempt at a blob, from byte `offset` on. */
@@ -464,9 +495,22 @@ class HttpRegistryClient implements RegistryClient {
   }
 
   #isPlainHttp(registry: string): boolean {
-    if (this.#options.isPlainHttp) return this.#options.isPlainHttp(registry)
-    return /^(localhost|127(\.\d+){3}|\[::1\])(:\d+)?$/.test(registry)
+    return (this.#options.isPlainHttp ?? isThisMachine)(registry)
   }
+}
+
+/** Whether a registry host is this machine, where TLS protects from nobody. */
+export function isThisMachine(registry: string): boolean {
+  return /^(localhost|127(\.\d+){3}|\[::1\])(:\d+)?$/.test(registry)
+}
+
+/** What mirrors said, below what the registry said. */
+function withFailures(error: unknown, failures: readonly unknown[]): unknown {
+  if (failures.length === 0 || !(error instanceof Error)) return error
+  const [last] = failures.slice(-1)
+  const said = failures.map((failure) => (failure instanceof Error ? failure.message : String(failure))).join('; ')
+  const cause = new AggregateError(failures, `The mirrors failed too: ${said}`, { cause: error.cause ?? last })
+  return Object.defineProperty(error, 'cause', { value: cause, configurable: true, writable: true })
 }
 
 const ACTIONS = {

@@ -33,7 +33,7 @@ export interface Keychain {
   erase(registry: string, signal?: AbortSignal): Promise<string[]>
 }
 
-interface AuthEntry {
+export interface AuthEntry {
   auth?: unknown
   username?: unknown
   password?: unknown
@@ -148,7 +148,8 @@ function serverOf(registry: string): string {
   return registry === 'docker.io' ? 'https://index.docker.io/v1/' : registry
 }
 
-function parseEntry(path: string, key: string, entry: AuthEntry): Credentials | undefined {
+/** The credentials of one entry of `auths`; `undefined` when it says only that somebody else has them. */
+export function parseEntry(path: string, key: string, entry: AuthEntry): Credentials | undefined {
   const text = (value: unknown): string => (typeof value === 'string' ? value : '')
   const pair = text(entry.auth) ? Buffer.from(text(entry.auth), 'base64').toString() : ''
   const colon = pair.indexOf(':')

@@ -9,6 +9,7 @@ import { openLayout } from '../layout/layout.ts'
 import type { Layout } from '../layout/layout.ts'
 import { digestOf } from '../spec/digest.ts'
 import { mediaTypes } from '../spec/media-types.ts'
+import type { Reference } from '../spec/reference.ts'
 import { createRegistryClient } from './client.ts'
 import { addImage, addIndex, addReferrer, startScriptedRegistry } from './client.fixture.ts'
 import { copyImage } from './copy.ts'
@@ -422,7 +423,8 @@ describe('RegistryClient', () => {
     mirror.blobs.delete(`m ${digestOf('x')}`)
     registry.requests.length = 0
     const target = await openLayout(join(work, 'mirrored'))
-    const options = { layout: target, client: client({ mirrors: () => [mirror.host] }) }
+    const sources = (there: Reference): Reference[] => [{ ...there, registry: mirror.host }, there]
+    const options = { layout: target, client: client({ sources }) }
     await pullTree(`${registry.host}/m:1`, options)
     assert.deepEqual(registry.requests, [`GET /v2/m/blobs/${digestOf('x')}`])
   })

@@ -19,16 +19,24 @@ export interface AdmitOptions {
 }
 
 /** Throws `FAIRLEAD_OCI_IMAGE_REFUSED` for an image that may not run; `digest` is its manifest in the layout. */
-export type AdmitImage = (reference: string, digest: Digest, signal?: AbortSignal) => Promise<void>
+export type AdmitImage = (
+  reference: string,
+  digest: Digest,
+  options?: {
+    /** Asked in place of the client of {@link AdmitOptions}, as with the credentials of one pod. */
+    client?: RegistryClient | undefined
+    signal?: AbortSignal | undefined
+  },
+) => Promise<void>
 
 /**
  * Holds images against a policy before they run. Signatures are looked for in the layout first, and then, unless the image
  * is local, in its registry, where an index may be signed in place of the images in it. What a registry gave is
  * kept in the layout, so the next start needs no network.
  */
-export function createAdmission({ policy, layout, client }: AdmitOptions): AdmitImage {
+export function createAdmission({ policy, layout, client: usual }: AdmitOptions): AdmitImage {
   const keys = [...policy.keys.values()]
-  return async (reference, digest, signal) => {
+  return async (reference, digest, { client = usual, signal } = {}) => {
     const rule = findImageRule(policy, reference)
     const parsed = parseReference(reference)
     const types = { keys, predicateTypes: [...new Set(rule?.needs.map(({ predicateType }) => predicateType))] }

@@ -2,8 +2,10 @@ import type { IncomingMessage } from 'node:http'
 
 import { registrySetting } from '../../errors.ts'
 import { globOf } from './glob.ts'
-import { openHtpasswd } from './passwords.ts'
+import { openHtpasswd, ownPassword } from './passwords.ts'
 import type { PasswordCheck } from './passwords.ts'
+import { createPeerUid } from './peer.ts'
+import type { PeerUid } from './peer.ts'
 import { RegistryRefusal } from './protocol.ts'
 import { createTokenIssuer, createTokenReader, parseScope } from './tokens.ts'
 import type { ExternalTokens, Grant, TokenClaims, TokenIssuer } from './tokens.ts'
@@ -20,12 +22,27 @@ export interface AccessRule {
   actions: readonly RegistryAction[]
 }
 
+/** Whose registry it is. */
+export interface RegistryOwner {
+  /** What rules, logs and log-ins call the owner. */
+  name: string
+  /**
+   * User of this machine. Who connects by loopback as this user or as root has logged in as the owner. Known on Linux
+   * only; elsewhere there is the password.
+   */
+  uid?: number | undefined
+  /** Lets the owner log in from anywhere; at least 128 random bits, because guesses are not slowed down. */
+  password?: string | undefined
+}
+
 /** Who may do what. */
 export interface AccessOptions {
+  /** Who is known without an entry in `htpasswd`. */
+  owner?: RegistryOwner | undefined
   /** File of names and bcrypt hashes, as `htpasswd -B` writes it. */
   htpasswd?: string | undefined
   /**
-   * What those may do who have not logged in. Default: everything where nobody can log in, nothing otherwise.
+   * What those may do who have not logged in. Default: everything where nobody is known, nothing otherwise.
    * Not looked at when there are `rules`.
    */
   anonymous?: 'none' | 'pull' | 'all' | undefined
@@ -76,7 +93,9 @@ export function createAccess(options: AccessOptions, service: string, isTls: boo
 class RegistryAccess implements Access {
   readonly hasLogin: boolean
   readonly hasTokens: boolean
-  readonly #passwords: PasswordCheck | undefined
+  readonly #passwords: readonly PasswordCheck[]
+  readonly #owner: RegistryOwner | undefined
+  readonly #peerUid: PeerUid = createPeerUid()
   readonly #issuer: TokenIssuer | undefined
   readonly #readToken: ((token: string) => TokenClaims | undefined) | undefined
   readonly #external: ExternalTokens | undefined
@@ -86,34 +105,40 @@ class RegistryAccess implements Access {
   readonly #rules: readonly (AccessRule & { matches: (name: string) => boolean })[] | undefined
 
   constructor(options: AccessOptions, service: string, isTls: boolean) {
-    this.#passwords = options.htpasswd === undefined ? undefined : openHtpasswd(options.htpasswd)
+    const { owner } = options
+    this.#owner = owner
+    this.#passwords = [
+      ...(owner?.password === undefined ? [] : [ownPassword(owner.name, owner.password)]),
+      ...(options.htpasswd === undefined ? [] : [openHtpasswd(options.htpasswd)]),
+    ]
+    const hasPasswords = this.#passwords.length > 0
     this.#external = options.tokens
-    this.hasLogin = this.#passwords !== undefined || options.tokens !== undefined
-    this.#anonymous = options.anonymous ?? (this.hasLogin ? 'none' : 'all')
+    this.hasLogin = hasPasswords || options.tokens !== undefined
+    this.#anonymous = options.anonymous ?? (this.hasLogin || owner ? 'none' : 'all')
     this.#rules = options.rules?.map((rule) => checkedRule(rule))
     const isOpenInPart = this.#rules
       ? this.#rules.some(({ users }) => users.includes('anonymous'))
       : this.#anonymous === 'pull'
     const login = options.login ?? (isOpenInPart ? 'token' : 'basic')
-    if (login === 'token' && this.#passwords && !options.tokens) this.#issuer = createTokenIssuer(service)
+    if (login === 'token' && hasPasswords && !options.tokens) this.#issuer = createTokenIssuer(service)
     const issuer = this.#issuer
     this.#readToken = options.tokens ? createTokenReader(options.tokens) : issuer && ((token) => issuer.read(token))
     this.hasTokens = this.#issuer !== undefined
     this.#service = options.tokens?.service ?? service
     this.#isTls = isTls
-    if (!this.hasLogin && this.#anonymous === 'none') {
+    if (!this.hasLogin && owner?.uid === undefined && this.#anonymous === 'none') {
       throw registrySetting('anonymous "none"', 'nobody could log in', 'Name a password file (htpasswd)')
     }
   }
 
   async authenticate(request: IncomingMessage): Promise<Principal> {
     const { authorization } = request.headers
-    if (authorization === undefined || !this.hasLogin) return { name: undefined }
+    if (authorization === undefined || !this.hasLogin) return { name: await this.#ownerAt(request.socket) }
     const [scheme = '', value = ''] = authorization.split(' ', 2)
     if (scheme.toLowerCase() === 'bearer') {
       const claims = this.#readToken?.(value)
       if (claims) return { name: claims.subject === '' ? undefined : claims.subject, grants: claims.access }
-    } else if (scheme.toLowerCase() === 'basic' && this.#passwords) {
+    } else if (scheme.toLowerCase() === 'basic') {
       const name = await this.#logIn(value, request.socket.remoteAddress ?? '')
       if (name !== undefined) return { name }
     }
@@ -130,7 +155,17 @@ class RegistryAccess implements Access {
     const colon = text.indexOf(':')
     if (colon < 1) return undefined
     const name = text.slice(0, colon)
-    return (await this.#passwords?.verify(name, text.slice(colon + 1), address)) ? name : undefined
+    for (const passwords of this.#passwords) {
+      if (await passwords.verify(name, text.slice(colon + 1), address)) return name
+    }
+    return undefined
+  }
+
+  /** The owner, where a program of the owner or of root is at the other end of a connection on this machine. */
+  async #ownerAt(socket: IncomingMessage['socket']): Promise<string | undefined> {
+    if (this.#owner?.uid === undefined) return undefined
+    const uid = await this.#peerUid(socket)
+    return uid === 0 || uid === this.#owner.uid ? this.#owner.name : undefined
   }
 
   mayDo(principal: Principal, repository: string, action: RegistryAction): boolean {
@@ -165,7 +200,7 @@ class RegistryAccess implements Access {
     if (principal.grants) return principal.grants.some(({ type, name }) => type === 'registry' && name === 'catalog')
     return (
       principal.name !== undefined ||
-      !this.hasLogin ||
+      (!this.hasLogin && !this.#owner) ||
       (this.#rules !== undefined ? this.#isOpenToAll() : this.#anonymous !== 'none')
     )
   }

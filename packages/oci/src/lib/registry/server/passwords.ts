@@ -68,6 +68,15 @@ export function openHtpasswd(path: string, clock: () => number = Date.now): Pass
   }
 }
 
+/** One name with a password that nobody can guess, so that a fast comparison will do. */
+export function ownPassword(name: string, password: string): PasswordCheck {
+  const sum = (text: string): Buffer => createHash('sha256').update(text).digest()
+  const known = sum(JSON.stringify([name, password]))
+  return {
+    verify: (username, given) => Promise.resolve(timingSafeEqual(sum(JSON.stringify([username, given])), known)),
+  }
+}
+
 /** A hash of cost 10 that belongs to no password anybody has. */
 const UNKNOWN_USER = '$2b$10$abcdefghijklmnopqrstuu5Q2ZbFvLR8NQ1xKTvQmXyJ1eCk6vYuW'
 

@@ -288,7 +288,7 @@ function checkExposure(options: ServeOptions, host: string): void {
       'Give it a key and a certificate, or say plainHttp (--plain-http) where a proxy in front has TLS',
     )
   }
-  const isOpen = options.htpasswd === undefined && options.tokens === undefined
+  const isOpen = [options.htpasswd, options.tokens, options.owner?.password].every((login) => login === undefined)
   if (isOpen && options.anonymous === undefined && options.rules === undefined) {
     throw registrySetting(
       `address "${host}"`,
