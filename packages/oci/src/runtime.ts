@@ -21,7 +21,14 @@ export type {
   RuntimeConfig,
   RuntimeConfigOptions,
 } from './lib/runtime/config.ts'
-export type { ContainerRuntime, ContainerSpec, ContainerState, ExecOptions, ExecResult } from './lib/runtime/driver.ts'
+export type {
+  ContainerRuntime,
+  ContainerSpec,
+  ContainerState,
+  ExecOptions,
+  ExecResult,
+  SessionOptions,
+} from './lib/runtime/driver.ts'
 export { explainContainer } from './lib/runtime/explain/explain.ts'
 export type { ExplainedContainer, ExplainedStep, ExplainOptions } from './lib/runtime/explain/explain.ts'
 export { chainIdOf, openLayerCache } from './lib/runtime/layer-cache.ts'
@@ -39,3 +46,4 @@ export { unpackLayer } from './lib/runtime/unpack.ts'
 export type { UnpackOptions, UnpackedLayer } from './lib/runtime/unpack.ts'
 export { resolveUser } from './lib/runtime/users.ts'
 export type { UserFiles, UserIds } from './lib/runtime/users.ts'
+export type { ContainerSession } from './lib/runtime/session.ts'

@@ -47,7 +47,10 @@ export class SpdyHeaderWriter {
     const count = Buffer.alloc(4)
     const entries = Object.entries(headers)
     count.writeUInt32BE(entries.length)
-    const text = Buffer.concat([count, ...entries.flatMap(([name, value]) => [sized(name.toLowerCase()), sized(value)])])
+    const text = Buffer.concat([
+      count,
+      ...entries.flatMap(([name, value]) => [sized(name.toLowerCase()), sized(value)]),
+    ])
     if (text.length > 65_535) throw new RangeError('Cannot write SPDY headers: more than 65535 bytes')
     const block = Buffer.alloc(5)
     block.writeUInt16LE(text.length, 1)

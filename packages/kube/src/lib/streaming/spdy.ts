@@ -49,7 +49,16 @@ interface SpdyLink {
   left(stream: SpdyStream): void
 }
 
-const types = { synStream: 1, synReply: 2, rstStream: 3, settings: 4, ping: 6, goAway: 7, headers: 8, window: 9 } as const
+const types = {
+  synStream: 1,
+  synReply: 2,
+  rstStream: 3,
+  settings: 4,
+  ping: 6,
+  goAway: 7,
+  headers: 8,
+  window: 9,
+} as const
 const flagFin = 1
 const windowBytes = 256 << 10
 const maxFrameBytes = 1 << 20

@@ -299,7 +299,7 @@ export function createMessageStream(socket: Duplex, options: Omit<WebSocketOptio
     read: () => webSocket.resume(),
     write(chunk: Buffer, _encoding, done) {
       if (webSocket.send([chunk])) done()
-      else void webSocket.drained().then(() => done())
+      else void whenDrained(webSocket, done)
     },
     final(done) {
       webSocket.close()
@@ -316,10 +316,18 @@ export function createMessageStream(socket: Duplex, options: Omit<WebSocketOptio
       if (!stream.destroyed && !stream.push(data)) webSocket.pause()
     },
   })
-  void webSocket.ended.then(() => {
-    if (!stream.readableEnded) stream.push(null)
-    // Nothing can be written either: a stream half open would wait for ever.
-    setImmediate(() => stream.destroy())
-  })
+  void endWith(stream, webSocket)
   return stream
+}
+
+async function whenDrained(webSocket: WebSocket, done: () => void): Promise<void> {
+  await webSocket.drained()
+  done()
+}
+
+/** Nothing can be written either when nothing comes any more: a stream half open would wait for ever. */
+async function endWith(stream: Duplex, webSocket: WebSocket): Promise<void> {
+  await webSocket.ended
+  if (!stream.readableEnded) stream.push(null)
+  setImmediate(() => stream.destroy())
 }

@@ -67,6 +67,10 @@ export interface RuntimeConfigOptions {
   /** What this process may not go beyond, by name (`RLIMIT_NOFILE`). */
   readonly hardLimits?: Readonly<Record<string, number>> | undefined
   readonly annotations?: Readonly<Record<string, string>> | undefined
+  /** Default false. */
+  readonly tty?: boolean | undefined
+  /** A process namespace to join. Default: a new one. */
+  readonly pidNamespace?: string | undefined
 }
 
 /** The `config.json` of a bundle (runtime-spec 1.0.2, config.md), as far as it is used here. */
@@ -80,7 +84,7 @@ export interface RuntimeConfig {
   annotations?: Readonly<Record<string, string>> | undefined
 }
 
-interface RuntimeProcess {
+export interface RuntimeProcess {
   terminal: boolean
   user: { uid: number; gid: number; additionalGids: readonly number[]; umask: number }
   args: readonly string[]
@@ -157,10 +161,10 @@ function createProcess(
   capabilities: readonly string[],
 ): RuntimeProcess {
   const { uid, gid, additionalGids, home } = options.user
-  const env = environment(image, options.env, home)
+  const env = { ...(options.tty ? { TERM: 'xterm' } : {}), ...environment(image, options.env, home) }
   const held = capabilities
   return {
-    terminal: false,
+    terminal: options.tty ?? false,
     user: { uid, gid, additionalGids, umask: 0o22 },
     args: commandLine(image, options),
     env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
@@ -180,8 +184,9 @@ function rlimits({ rlimits: wanted = {}, hardLimits = {} }: RuntimeConfigOptions
   })
 }
 
-function namespaces({ networkNamespace }: RuntimeConfigOptions): RuntimeLinux['namespaces'] {
-  const own = ['pid', 'ipc', 'uts', 'mount', 'cgroup'].map((type) => ({ type }))
+function namespaces({ networkNamespace, pidNamespace }: RuntimeConfigOptions): RuntimeLinux['namespaces'] {
+  const pid = pidNamespace === undefined ? { type: 'pid' } : { type: 'pid', path: pidNamespace }
+  const own = [pid, ...['ipc', 'uts', 'mount', 'cgroup'].map((type) => ({ type }))]
   if (networkNamespace === 'host') return own
   return [...own, networkNamespace ? { type: 'network', path: networkNamespace } : { type: 'network' }]
 }

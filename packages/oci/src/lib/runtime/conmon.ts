@@ -21,6 +21,9 @@ export interface MonitorOptions {
   /** Short: sockets below it must keep within 108 bytes. */
   readonly socketDir: string
   readonly timeoutMs?: number | undefined
+  readonly stdin?: boolean | undefined
+  readonly stdinOnce?: boolean | undefined
+  readonly tty?: boolean | undefined
 }
 
 /** The container's first process and the monitor that owns its output. */
@@ -76,7 +79,12 @@ function monitorArguments(options: MonitorOptions): string[] {
     '--log-level': 'warning',
     '--socket-dir-path': options.socketDir,
   }
-  return [...Object.entries(pairs).flat(), '--full-attach', '--no-new-keyring', '--no-sync-log']
+  const streams = [
+    ...(options.tty ? ['--terminal'] : []),
+    ...(options.stdin ? ['--stdin'] : []),
+    ...(options.stdin && !options.stdinOnce ? ['--leave-stdin-open'] : []),
+  ]
+  return [...Object.entries(pairs).flat(), ...streams, '--full-attach', '--no-new-keyring', '--no-sync-log']
 }
 
 /** Tells conmon to open its log file anew. Its control pipe has no reader when it is gone: nothing to do then. */

@@ -1,5 +1,6 @@
 import type { ResolvedImage } from '../layout/layout.ts'
 import type { ContainerMount, ContainerResources, ContainerSecurity } from './config.ts'
+import type { ContainerSession } from './session.ts'
 
 /** A container to make, in terms every runtime understands. */
 export interface ContainerSpec {
@@ -25,6 +26,14 @@ export interface ContainerSpec {
   /** Path below the root of each cgroup hierarchy. */
   readonly cgroupPath?: string | undefined
   readonly sysctls?: Readonly<Record<string, string>> | undefined
+  /** Its input stays open for {@link ContainerRuntime.attach}. Default false: it is at its end from the start. */
+  readonly stdin?: boolean | undefined
+  /** The end of the first session with input is the end of its input. Default false. */
+  readonly stdinOnce?: boolean | undefined
+  /** It sits at a terminal. Default false. */
+  readonly tty?: boolean | undefined
+  /** Process namespace to join. Default: a new one. Ignored where processes are not kept apart. */
+  readonly pidNamespace?: string | undefined
 }
 
 /** What is known of a container. Times in milliseconds since 1970. */
@@ -50,6 +59,15 @@ export interface ExecOptions {
   /** Output beyond this is dropped. Default 1 MiB. */
   readonly maxOutputBytes?: number | undefined
   readonly signal?: AbortSignal | undefined
+}
+
+/** A program to run inside a running container with its streams at hand. */
+export interface SessionOptions {
+  readonly args: readonly string[]
+  /** Default false: its input is at its end from the start. */
+  readonly stdin?: boolean | undefined
+  /** Default false. */
+  readonly tty?: boolean | undefined
 }
 
 /** How a program in a container ended; `exitCode` is undefined when it was stopped for taking too long. */
@@ -78,6 +96,10 @@ export interface ContainerRuntime {
   /** Undefined for an unknown container. */
   state(id: string): Promise<ContainerState | undefined>
   exec(id: string, options: ExecOptions): Promise<ExecResult>
+  /** Starts a program; rejects with `FAIRLEAD_OCI_EXEC` when it could not be started. */
+  openExec(id: string, options: SessionOptions): Promise<ContainerSession>
+  /** Joins the container's own streams from now on. Rejects with `FAIRLEAD_OCI_ATTACH` when they cannot be reached. */
+  attach(id: string, options: { readonly stdin: boolean }): Promise<ContainerSession>
   /** Makes the log continue in a new file at its path, after the old one was renamed. */
   reopenLog(id: string): Promise<void>
   /** Ends the container if it runs and removes all there is of it but its log. Unknown ones are ignored. */

@@ -7,9 +7,12 @@ import type { Layout } from '../layout/layout.ts'
 import { countOomKills, detectCgroupLayout, removeCgroup } from './cgroup.ts'
 import { findCommand, runCommand } from './command.ts'
 import { createRuntimeConfig } from './config.ts'
+import type { RuntimeConfig } from './config.ts'
+import { attachMonitored } from './conmon-attach.ts'
 import { createMonitored, reopenMonitoredLog } from './conmon.ts'
 import type { ContainerRuntime, ContainerSpec, ContainerState } from './driver.ts'
-import { execInContainer } from './exec.ts'
+import { openOciExec, runBounded } from './exec.ts'
+import type { ExecPlace } from './exec.ts'
 import { openExits } from './exits.ts'
 import { openLayerCache } from './layer-cache.ts'
 import { readHardLimits } from './limits.ts'
@@ -73,6 +76,7 @@ export async function openOciRuntime(options: RuntimeOptions): Promise<Container
       hardLimits,
       cgroupVersion: cgroups === 'v2' ? 2 : 1,
     })
+    config.annotations = { ...config.annotations, [inputAnnotation]: String(spec.stdin ?? false) }
     await writeFile(join(dir, 'config.json'), JSON.stringify(config))
     const { conmon, runtime } = tools
     const made = await createMonitored({
@@ -84,6 +88,9 @@ export async function openOciRuntime(options: RuntimeOptions): Promise<Container
       bundle: dir,
       logPath: spec.logPath,
       exitDir: exits.dir,
+      stdin: spec.stdin,
+      stdinOnce: spec.stdinOnce,
+      tty: spec.tty,
     })
     const [process, monitor] = [identifyProcess(made.pid), identifyProcess(made.monitorPid)]
     await records.write({ ...(await records.read(spec.id)), process, monitor })
@@ -97,6 +104,12 @@ export async function openOciRuntime(options: RuntimeOptions): Promise<Container
     await records.write({ ...record, startedAt: Date.now() })
   }
 
+  const placeOf = (id: string): ExecPlace => ({
+    runtime: tools.runtime,
+    runtimeRoot,
+    id,
+    bundle: records.dirOf(id),
+  })
   const removals = new Map<string, Promise<void>>()
 
   /** Two who delete the same container share the work. */
@@ -155,8 +168,18 @@ export async function openOciRuntime(options: RuntimeOptions): Promise<Container
       if (record?.process && isRunning(record.process)) sendSignal(pidOf(record.process), signal)
     },
     state,
-    exec: (id, execOptions) =>
-      execInContainer(tools.runtime, ['--root', runtimeRoot, 'exec'], id, records.dirOf(id), execOptions),
+    exec: (id, execOptions) => runBounded(() => openOciExec(placeOf(id), { args: execOptions.args }), execOptions),
+    openExec: (id, sessionOptions) => openOciExec(placeOf(id), sessionOptions),
+    async attach(id, { stdin }) {
+      const { process: identity } = await records.read(id)
+      const bundle = records.dirOf(id)
+      const { tty, hasInput } = await readStreams(bundle)
+      return attachMonitored(bundle, {
+        stdin: stdin && hasInput,
+        tty,
+        pid: identity === undefined ? 0 : pidOf(identity),
+      })
+    },
     reopenLog: (id) => reopenMonitoredLog(records.dirOf(id)),
     delete: remove,
     list: () => records.ids(),
@@ -174,6 +197,14 @@ export async function openOciRuntime(options: RuntimeOptions): Promise<Container
 /** Throws `FAIRLEAD_OCI_RUNTIME_UNAVAILABLE`, naming what is missing, where {@link openOciRuntime} would. */
 export async function requireOciRuntime(): Promise<void> {
   await locateTools(await detectCgroupLayout())
+}
+
+/** Tells a later process what this one asked the monitor for. */
+const inputAnnotation = 'dev.fairlead.stdin'
+
+async function readStreams(bundle: string): Promise<{ tty: boolean; hasInput: boolean }> {
+  const config = JSON.parse(await readFile(join(bundle, 'config.json'), 'utf8')) as RuntimeConfig
+  return { tty: config.process.terminal, hasInput: config.annotations?.[inputAnnotation] === 'true' }
 }
 
 async function isThere(path: string): Promise<boolean> {

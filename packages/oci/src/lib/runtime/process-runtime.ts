@@ -1,19 +1,26 @@
 import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import type { Readable } from 'node:stream'
+import { tmpdir } from 'node:os'
 import { access, constants, mkdir, open, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { basename, dirname, isAbsolute, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-import { containerStart } from '../errors.ts'
+import { containerStart, execFailed } from '../errors.ts'
+import { findCommand } from './command.ts'
 import { commandLine, environment } from './config.ts'
 import type { ContainerMount } from './config.ts'
-import type { ContainerRuntime, ContainerSpec, ContainerState, ExecOptions, ExecResult } from './driver.ts'
+import type { ContainerRuntime, ContainerSpec, ContainerState, SessionOptions } from './driver.ts'
 import { runBounded } from './exec.ts'
 import { openExits } from './exits.ts'
 import { openLayerCache } from './layer-cache.ts'
 import type { RuntimeOptions } from './oci-runtime.ts'
 import { identifyProcess, isRunning, pidOf } from './process-identity.ts'
 import { openRecords } from './records.ts'
+import { childOf, holdOutput, spawnOnTerminal, superviseSession } from './session.ts'
+import type { ContainerSession } from './session.ts'
+import { attachToShim } from './shim-attach.ts'
 import { watchMonitors } from './supervision.ts'
 import { cloneTree, resolveInRoot } from './unpack.ts'
 
@@ -24,6 +31,13 @@ interface Launch {
   env: Record<string, string>
   logPath: string
   exitPath: string
+  /** Socket of the monitor for those who attach; short, for an address holds about a hundred bytes. */
+  attachPath: string
+  stdin: boolean
+  stdinOnce: boolean
+  tty: boolean
+  /** The program that makes terminals. */
+  script: string
 }
 
 const shimPath = fileURLToPath(
@@ -95,14 +109,29 @@ export async function openProcessRuntime(options: RuntimeOptions): Promise<Conta
     await records.remove(id)
   }
 
-  async function exec(id: string, execOptions: ExecOptions): Promise<ExecResult> {
-    const { readFile } = await import('node:fs/promises')
+  async function openExec(id: string, { args, stdin, tty = false }: SessionOptions): Promise<ContainerSession> {
     const dir = records.dirOf(id)
-    const launch = JSON.parse(await readFile(join(dir, 'launch.json'), 'utf8')) as Launch
-    const rootDir = join(dir, 'rootfs')
-    const argv = await resolveArguments(execOptions.args, rootDir, launch.env, launch.cwd)
-    const spawning = { cwd: launch.cwd, env: launch.env, argv0: execOptions.args[0] ?? '' }
-    return runBounded(argv, execOptions, spawning, async () => 0)
+    const launch = await readLaunch(dir)
+    const argv = await findArguments(args, join(dir, 'rootfs'), launch)
+    const spawning = { cwd: launch.cwd, env: launch.env }
+    const child = tty
+      ? await spawnOnTerminal(argv, { ...spawning, argv0: args[0] ?? '', env: { TERM: 'xterm', ...spawning.env } })
+      : spawn(argv[0] ?? '', argv.slice(1), {
+          ...spawning,
+          argv0: args[0] ?? '',
+          stdio: [stdin ? 'pipe' : 'ignore', 'pipe', 'pipe'],
+        })
+    const output = holdOutput(child)
+    await once(child, 'spawn').catch((cause: unknown) => {
+      throw execFailed(`exec failed: ${cause instanceof Error ? cause.message : String(cause)}`, cause)
+    })
+    const pid = tty ? await childOf(child.pid ?? 0) : child.pid
+    return superviseSession({ child, output, tty, pid })
+  }
+
+  async function attach(id: string, { stdin }: { readonly stdin: boolean }): Promise<ContainerSession> {
+    const { attachPath, stdin: hasInput, tty } = await readLaunch(records.dirOf(id))
+    return attachToShim(attachPath, { stdin: stdin && hasInput, tty })
   }
 
   return {
@@ -117,7 +146,9 @@ export async function openProcessRuntime(options: RuntimeOptions): Promise<Conta
     start,
     kill,
     state,
-    exec,
+    exec: (id, execOptions) => runBounded(() => openExec(id, { args: execOptions.args }), execOptions),
+    openExec,
+    attach,
     async reopenLog(id) {
       const record = await records.find(id)
       if (record?.monitor && isRunning(record.monitor)) process.kill(pidOf(record.monitor), 'SIGHUP')
@@ -150,6 +181,26 @@ async function createLaunch(spec: ContainerSpec, rootDir: string): Promise<Launc
     env: { ...env, PATH: await rootedPath(env['PATH'] ?? '', rootDir), FAIRLEAD_ROOT: rootDir },
     logPath: spec.logPath,
     exitPath: '',
+    attachPath: join(tmpdir(), `fairlead-${createHash('sha256').update(rootDir).digest('hex').slice(0, 24)}.sock`),
+    stdin: spec.stdin ?? false,
+    stdinOnce: spec.stdinOnce ?? false,
+    tty: spec.tty ?? false,
+    script: (spec.tty ? await findCommand('script') : undefined) ?? 'script',
+  }
+}
+
+async function readLaunch(dir: string): Promise<Launch> {
+  const { readFile } = await import('node:fs/promises')
+  return JSON.parse(await readFile(join(dir, 'launch.json'), 'utf8')) as Launch
+}
+
+/** The program of an exec and its arguments; throws as a container runtime does when there is no such program. */
+async function findArguments(args: readonly string[], rootDir: string, launch: Launch): Promise<string[]> {
+  try {
+    return await resolveArguments(args, rootDir, launch.env, launch.cwd)
+  } catch (cause) {
+    const state = `exec failed: unable to start container process: exec: "${args[0] ?? ''}"`
+    throw execFailed(`${state}: executable file not found in $PATH`, cause)
   }
 }
 

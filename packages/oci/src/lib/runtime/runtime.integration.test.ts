@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
+import type { Readable } from 'node:stream'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -14,7 +15,7 @@ import { digestOf } from '../spec/digest.ts'
 import { mediaTypes } from '../spec/media-types.ts'
 import { hostPlatform } from '../spec/platform.ts'
 import { findCommand } from './command.ts'
-import type { ContainerRuntime, ContainerState } from './driver.ts'
+import type { ContainerRuntime, ContainerSpec, ContainerState } from './driver.ts'
 import { openOciRuntime } from './oci-runtime.ts'
 import { mountPoints } from './overlay.ts'
 import { openProcessRuntime } from './process-runtime.ts'
@@ -36,7 +37,7 @@ async function openWorkshop(): Promise<AsyncDisposable & { dir: string; layout: 
   const base: TarEntry[] = [
     { path: 'bin', type: 'directory' },
     { path: 'bin/busybox', type: 'file', mode: 0o755, content: busybox },
-    ...['sh', 'sleep', 'id', 'cat', 'true', 'touch', 'head', 'tr'].map((name): TarEntry => ({
+    ...['sh', 'sleep', 'id', 'cat', 'true', 'touch', 'head', 'tr', 'stty', 'tty'].map((name): TarEntry => ({
       path: `bin/${name}`,
       type: 'symlink',
       linkPath: 'busybox',
@@ -85,6 +86,16 @@ async function until<T>(look: () => Promise<T | undefined | false>, what: string
     if (Date.now() > deadline) throw new Error(`waited in vain until ${what}`)
     await sleep(10)
   }
+}
+
+interface Started extends AsyncDisposable {
+  readonly runtime: ContainerRuntime
+  readonly id: string
+  readonly logPath: string
+}
+
+async function gatherText(stream: Readable | undefined): Promise<string> {
+  return stream === undefined ? '' : Buffer.concat((await stream.toArray()) as Buffer[]).toString()
 }
 
 function exited(runtime: ContainerRuntime, id: string): Promise<ContainerState> {
@@ -176,6 +187,92 @@ for (const [name, open] of [
         [],
       )
     })
+
+    it('runs a program with its streams at hand: input to its end, both outputs, exit code', async () => {
+      await using started = await openStarted()
+      const { runtime, id } = started
+      const args = ['sh', '-c', 'cat; echo bad >&2; exit 7']
+      const session = await runtime.openExec(id, { args, stdin: true })
+      session.stdin?.end('a'.repeat(3_000_000))
+      const [out, err] = await Promise.all([gatherText(session.stdout), gatherText(session.stderr)])
+      assert.equal(out.length, 3_000_000)
+      assert.equal(err, 'bad\n')
+      assert.equal(await session.ended, 7)
+      await assert.rejects(runtime.openExec(id, { args: ['no-such-program'] }), {
+        code: 'FAIRLEAD_OCI_EXEC',
+        message: /exec: "no-such-program": executable file not found in \$PATH/,
+      })
+    })
+
+    it('runs a program at a terminal of the size told, and hangs it up', async () => {
+      await using started = await openStarted()
+      const { runtime, id } = started
+      const session = await runtime.openExec(id, { args: ['sh'], stdin: true, tty: true })
+      await session.resize(91, 37)
+      session.stdin?.write('stty size; tty; exec sleep 1000\n')
+      let seen = ''
+      session.stdout.on('data', (chunk: Buffer) => (seen += chunk.toString()))
+      await until(async () => /37 91\r\n\/dev\/pts\/\d+/.test(seen), `the terminal tells its size`)
+      session.hangUp()
+      assert.notEqual(await session.ended, 0)
+    })
+
+    it('attaches to the streams of a running container', async () => {
+      await using started = await openStarted({ args: ['cat; echo end >&2; exit 5'], stdin: true, stdinOnce: true })
+      const { runtime, id } = started
+      const watching = await runtime.attach(id, { stdin: false })
+      const writing = await runtime.attach(id, { stdin: true })
+      assert.equal(watching.stdin, undefined)
+      writing.stdin?.end('hello\n')
+      const texts = await Promise.all([watching, writing].map(({ stdout }) => gatherText(stdout)))
+      assert.deepEqual(texts, ['hello\n', 'hello\n'])
+      assert.equal(await gatherText(watching.stderr), 'end\n')
+      assert.equal(await writing.ended, undefined)
+      assert.equal((await exited(runtime, id)).exitCode, 5)
+      assert.match(await logged(started.logPath), /stdout F hello/)
+    })
+
+    it('attaches to a container at a terminal', async () => {
+      await using started = await openStarted({ args: ['exec sh'], stdin: true, tty: true })
+      const { runtime, id } = started
+      const session = await runtime.attach(id, { stdin: true })
+      let seen = ''
+      session.stdout.on('data', (chunk: Buffer) => (seen += chunk.toString()))
+      await session.resize(77, 33)
+      await until(async () => {
+        session.stdin?.write('stty size\n')
+        return seen.includes('33 77')
+      }, 'the terminal tells its size')
+      session.stdin?.write('exit 6\n')
+      await session.ended
+      assert.equal((await exited(runtime, id)).exitCode, 6)
+    })
+
+    /** A container that runs until it is told to end. */
+    async function openStarted(more: Partial<ContainerSpec> = {}): Promise<Started> {
+      const workshop = await openWorkshop()
+      const runtime = await openIn(workshop)
+      const logPath = join(workshop.dir, 'log')
+      await runtime.create({
+        id: 'here',
+        image: workshop.image,
+        logPath,
+        args: ['exec sleep 1000'],
+        user: '0',
+        ...more,
+      })
+      await runtime.start('here')
+      return {
+        runtime,
+        id: 'here',
+        logPath,
+        async [Symbol.asyncDispose]() {
+          await runtime.delete('here')
+          await runtime.close()
+          await workshop[Symbol.asyncDispose]()
+        },
+      }
+    }
 
     it('announces a container whose monitor was killed', async () => {
       await using workshop = await openWorkshop()
