@@ -1,7 +1,8 @@
 // What the runtime kit costs: CPU of the whole server process per request, memory, import and start, against bare node:http and
 // against Fastify with OpenTelemetry, a Prometheus histogram and pino put together by hand. Each contender is checked to do
 // the work before it is measured. Rounds are interleaved and the least of each counts, as on a shared machine everything
-// else only adds; the kit is bundled, as services are.
+// else only adds; the kit is bundled, as services are, and started by its launcher, as `fairlead build --launcher` does. What the
+// launcher decides for memory costs the others nothing either: they are measured with Node's own flags and with the same one.
 //   npm run bench -- service-kit [--json] [--save]
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -9,6 +10,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { openCgroup, planResources } from '@fairlead/service/container'
 import { rolldown } from 'rolldown'
 import { median, report } from '../report.ts'
 import type { Figure } from '../report.ts'
@@ -20,6 +22,8 @@ const roundMs = 700
 const warmUpMs = 3000
 const startRounds = 9
 const isQuick = rounds < 15
+/** What the launcher decides on this machine, for those who are started without it. */
+const semiSpace = plannedSemiSpace()
 
 const loadAverage = loadavg()[0] ?? Number.NaN
 const programs: Program[] = []
@@ -50,26 +54,16 @@ function createContenders(sinkPort: string): readonly Contender[] {
     OTEL_BSP_SCHEDULE_DELAY: '200',
     LOG_LEVEL: 'info',
   })
-  const kit = [join(folder, 'service-kit-instance.js')]
+  const instance = join(folder, 'service-kit-instance.js')
+  const kit = [join(folder, 'launch.js'), instance]
   const fastify = file('service-kit-fastify.cjs')
+  const bare = join(folder, 'service-kit-bare.js')
   const whole = { isObserved: true, sampled: 1 }
+  const silent = { env: {}, spans: 0, isObserved: false, sampled: 0 }
   return [
-    {
-      name: 'bare node:http',
-      command: [join(folder, 'service-kit-bare.js')],
-      env: {},
-      spans: 0,
-      isObserved: false,
-      sampled: 0,
-    },
-    {
-      name: 'kit, log silent, no exporter',
-      command: kit,
-      env: { LOG_LEVEL: 'silent' },
-      spans: 0,
-      isObserved: false,
-      sampled: 0,
-    },
+    { name: 'bare node:http', command: [bare], ...silent },
+    { name: `bare node:http, ${semiSpace}`, command: [semiSpace, bare], ...silent },
+    { name: 'kit, log silent, no exporter', command: kit, ...silent, env: { LOG_LEVEL: 'silent' } },
     { name: 'kit, everything on', command: kit, env: otlp('kit'), spans: 1, ...whole },
     {
       name: 'kit, everything on, 10 % of traces',
@@ -79,7 +73,15 @@ function createContenders(sinkPort: string): readonly Contender[] {
       isObserved: true,
       sampled: 0.1,
     },
+    { name: 'kit, everything on, no launcher', command: [instance], env: otlp('kit-plain'), spans: 1, ...whole },
     { name: 'put together by hand', command: [fastify], env: otlp('hand'), spans: 3, ...whole },
+    {
+      name: `put together by hand, ${semiSpace}`,
+      command: [semiSpace, fastify],
+      env: otlp('hand-semi'),
+      spans: 3,
+      ...whole,
+    },
     {
       name: 'by hand, without spans of Fastify',
       command: [fastify, 'http'],
@@ -187,19 +189,36 @@ function figuresOf(contenders: readonly Contender[], samples: readonly Samples[]
         : []),
     ]
   })
-  const ratio = (name: string, value: number, target: number): Figure => ({ name, unit: 'x', value, target })
+  const ratio = (what: 'cpu' | 'memory', name: string, to: string, target?: number): Figure => {
+    const [own, other] = [indexOf(name), indexOf(to)]
+    const value = what === 'cpu' ? least(own) / least(other) : memory(own) / memory(other)
+    const label = `${what === 'cpu' ? '' : 'memory of '}${name}, to ${to}`
+    return { name: label, unit: 'x', value, ...(target === undefined ? {} : { target }) }
+  }
+  const indexOf = (name: string): number => contenders.findIndex((contender) => contender.name === name)
+  const [raw, hand] = ['bare node:http', 'put together by hand']
+  const kit = 'kit, everything on'
   return [
     { name: 'load average of the machine before the run', unit: '', value: loadAverage },
     ...figures,
-    ratio('kit, log silent, no exporter, to bare node:http', least(1) / least(0), 1.15),
-    ratio('kit, everything on, to bare node:http', least(2) / least(0), 2),
-    ratio('kit, 10 % of traces, to bare node:http', least(3) / least(0), 1.6),
-    ratio('kit, everything on, to the one put together by hand', least(2) / least(4), 0.45),
-    { name: 'the one put together by hand, to bare node:http', unit: 'x', value: least(4) / least(0) },
-    { name: 'by hand without spans of Fastify, to bare node:http', unit: 'x', value: least(5) / least(0) },
-    ratio('memory of the kit, everything on, to bare node:http', memory(2) / memory(0), 1.6),
-    { name: 'memory of the one put together by hand, to bare node:http', unit: 'x', value: memory(4) / memory(0) },
+    ratio('cpu', 'kit, log silent, no exporter', raw, 1.15),
+    ratio('cpu', kit, raw, 2),
+    ratio('cpu', `${kit}, 10 % of traces`, raw, 1.6),
+    ratio('cpu', `${kit}, no launcher`, raw),
+    ratio('cpu', kit, hand, 0.45),
+    ratio('cpu', hand, raw),
+    ratio('cpu', 'by hand, without spans of Fastify', raw),
+    ratio('memory', kit, raw, 1.6),
+    ratio('memory', kit, `${raw}, ${semiSpace}`),
+    ratio('memory', `${kit}, no launcher`, raw),
+    ratio('memory', hand, raw),
+    ratio('memory', `${hand}, ${semiSpace}`, raw),
   ]
+}
+
+function plannedSemiSpace(): string {
+  const decided = planResources(openCgroup().readLimits()).find(({ setting }) => setting === 'max-semi-space-size')
+  return `--max-semi-space-size=${decided?.value}`
 }
 
 /** Import and start, each in a process of its own; an import is what it adds to an empty process. */
@@ -211,11 +230,13 @@ async function measureStarts(): Promise<readonly Figure[]> {
     'node:http': program('node:http'),
   }
   const usage = Object.fromEntries(Object.keys(programs).map((name): [string, Usage[]] => [name, []]))
-  const ready: number[] = []
+  const [ready, launched]: [number[], number[]] = [[], []]
+  const instance = join(folder, 'service-kit-instance.js')
   for (let round = 0; round < startRounds; round += 1) {
     for (const [name, path] of Object.entries(programs))
       usage[name]?.push(JSON.parse(execFileSync(process.execPath, [path], { encoding: 'utf8' })) as Usage)
-    ready.push(await startToReady())
+    ready.push(await startToReady([instance]))
+    launched.push(await startToReady([join(folder, 'launch.js'), instance]))
   }
   const least = (name: string, field: keyof Usage): number =>
     Math.min(...(usage[name] ?? []).map((sample) => sample[field]))
@@ -232,6 +253,13 @@ async function measureStarts(): Promise<readonly Figure[]> {
       target: 120,
       samples: ready,
     },
+    {
+      name: 'the same by way of the launcher',
+      unit: 'ms',
+      value: Math.min(...launched),
+      target: 120,
+      samples: launched,
+    },
   ]
 
   function program(module: string): string {
@@ -245,9 +273,9 @@ interface Usage {
 }
 
 /** Until a request to /readyz would be answered 200. */
-async function startToReady(): Promise<number> {
+async function startToReady(command: readonly string[]): Promise<number> {
   const startedAt = performance.now()
-  const child = spawn(process.execPath, [join(folder, 'service-kit-instance.js')], {
+  const child = spawn(process.execPath, command, {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { PATH: process.env['PATH'], NODE_ENV: 'production', LOG_LEVEL: 'info' },
   })
@@ -265,6 +293,7 @@ console.log(JSON.stringify({ cpu: (user + system) / 1000, memory: process.memory
   const sources = {
     empty: report,
     'import--fairlead-service': `import * as kit from '@fairlead/service'\nglobalThis.kit = kit\n${report}`,
+    launch: `import { launch } from '@fairlead/service/launch'\nlaunch(process.argv.slice(2))`,
     'import-node-http': `import * as http from 'node:http'\nglobalThis.http = http\n${report}`,
   }
   const input: Record<string, string> = {
@@ -284,9 +313,14 @@ console.log(JSON.stringify({ cpu: (user + system) / 1000, memory: process.memory
       cwd: join(import.meta.dirname, '..', '..'),
       resolve: {
         conditionNames: ['@fairlead/source', 'node', 'import', 'default'],
-        alias: { '@fairlead/service': join(import.meta.dirname, '../../packages/service/src/index.ts') },
+        alias: {
+          '@fairlead/service/launch': join(import.meta.dirname, '../../packages/service/src/launch.ts'),
+          '@fairlead/service': join(import.meta.dirname, '../../packages/service/src/index.ts'),
+        },
       },
       external: [/^node:/],
+      // As in an image: it is started by the line above, not because it is the program.
+      plugins: [{ name: 'launch', transform: (code) => code.replaceAll('import.meta.main', 'false') }],
     })
     await bundle.write({ dir: folder, format: 'esm', entryFileNames: '[name].js', chunkFileNames: `${name}-[hash].js` })
     await bundle.close()

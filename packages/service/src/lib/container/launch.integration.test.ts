@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { openCgroup } from './cgroup.ts'
 import { createMemoryGroup } from './memory-group.fixture.ts'
 import type { MemoryGroup } from './memory-group.fixture.ts'
 
@@ -168,6 +169,14 @@ describe('the launcher', { skip: process.platform === 'win32' && 'there is no ex
     assert.ok(shown.execArgv.includes('--enable-source-maps'))
   })
 
+  it('bounds the young generation where there is no limit, and says why', { skip: hasLimit() }, () => {
+    const [node = '', ...rest] = launcher
+    const { stdout } = spawnSync(node, [...rest, show], { encoding: 'utf8', env: { PATH: process.env['PATH'] } })
+    assert.match(stdout, /"setting":"max-semi-space-size","value":16,"reason":"no memory limit is set/)
+    const shown = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as { execArgv: string[] }
+    assert.ok(shown.execArgv.includes('--max-semi-space-size=16'))
+  })
+
   it('hands signals to the program where it stays as its parent', async () => {
     const env = { ...process.env, LOG_LEVEL: 'error', FAIRLEAD_LAUNCH: 'spawn' }
     const child = spawn(launcher[0] ?? '', [...launcher.slice(1), show, 'wait'], {
@@ -207,6 +216,12 @@ describe('the launcher', { skip: process.platform === 'win32' && 'there is no ex
     assert.match(stderr, /^Cannot launch "": no program is given\n {2}Write: .*\n {2}FAIRLEAD_SERVICE_LAUNCH\n$/)
   })
 })
+
+/** Whoever runs the tests in a container of their own has one. */
+function hasLimit(): false | string {
+  const { memoryBytes, memoryHighBytes } = openCgroup().readLimits()
+  return (memoryBytes ?? memoryHighBytes) !== undefined && 'this process has a memory limit'
+}
 
 function groupOf(limitMebibytes: number): MemoryGroup {
   const group = createMemoryGroup(limitMebibytes * mebibyte)

@@ -43,10 +43,13 @@ describe('planResources', () => {
     assert.equal(plan({ memoryBytes: 1024 * mebibyte, memoryHighBytes: 512 * mebibyte })['max-old-space-size'], 336)
   })
 
-  it('leaves memory alone where nothing, or more than the machine has, is allowed', () => {
-    assert.equal(plan({})['max-old-space-size'], undefined)
-    assert.equal(plan({ memoryBytes: 64 * 1024 * mebibyte })['max-old-space-size'], undefined)
-  })
+  for (const memoryBytes of [undefined, 64 * 1024 * mebibyte]) {
+    it(`leaves the heap alone and bounds its young part where the limit is ${memoryBytes ?? 'not set'}`, () => {
+      const decided = plan({ memoryBytes })
+      assert.equal(decided['max-old-space-size'], undefined)
+      assert.equal(decided['max-semi-space-size'], 16)
+    })
+  }
 
   const cpus: readonly [limits: Partial<CgroupLimits>, threads: number | undefined, workers: number][] = [
     [{ cpuCores: 0.25 }, undefined, 1],

@@ -22,6 +22,9 @@ const mebibyte = 1024 * 1024
 const nativeFloor = 48
 const nativeCeiling = 1024
 
+/** What was Node's own until its release 24. Measured: see `service-kit` in docs/performance.md. */
+const unlimitedSemiSpace = 16
+
 /**
  * Decides the sizes Node is started with. Pure.
  *
@@ -29,8 +32,11 @@ const nativeCeiling = 1024
  *   threads, and three semi-spaces for the young generation. Node's own rule is half of the limit, at least about
  *   260 MiB and at most about 2 GiB: below 512 MiB the kernel kills before V8 is under pressure, above 4 GiB the rest
  *   lies idle.
+ *   Without a limit only the semi-spaces are set: Node lets each of the three grow to 64 MiB there, which a service fills with
+ *   garbage for a few per cent less CPU.
  * - Threads: two per CPU, because those of libuv mostly wait (files, host names); never below libuv's own 4.
- * - Workers: one per whole CPU. A process with half a thread more than CPUs is stopped for the rest of each period.
+ * - Workers: one per whole CPU, for `FAIRLEAD_WORKERS=auto`. A process with half a thread more than CPUs is stopped for the rest
+ *   of each period.
  */
 export function planResources(limits: CgroupLimits, machine: Machine = {}): Decision[] {
   const memory = planMemory(limits, machine.memoryBytes ?? totalmem())
@@ -46,7 +52,11 @@ function planMemory({ memoryBytes, memoryHighBytes }: CgroupLimits, machineBytes
         : `the limit is above the machine's ${toMebibytes(machineBytes)} MiB`
     return [
       { setting: 'max-old-space-size', value: undefined, reason },
-      { setting: 'max-semi-space-size', value: undefined, reason },
+      {
+        setting: 'max-semi-space-size',
+        value: unlimitedSemiSpace,
+        reason: `${reason}: Node's own of up to 64 MiB fill with garbage, and three exist`,
+      },
     ]
   }
   const total = toMebibytes(limit)

@@ -1,11 +1,11 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { randomUUID } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
 import { callerTimeoutMs, expectedTimeoutHeader } from '../mesh/deadline.ts'
 import { meshHeaders } from '../mesh/headers.ts'
 import type { MeshSettings } from '../mesh/settings.ts'
 import { isBaggageHeader, parseBaggage, renderBaggage } from './baggage.ts'
 import type { Baggage } from './baggage.ts'
+import { randomUuid } from './ids.ts'
 import type { Propagation } from './propagation.ts'
 import { renderTraceparent } from './traceparent.ts'
 import type { TraceContext } from './traceparent.ts'
@@ -60,7 +60,7 @@ export class DerivedScope implements RequestScope {
 
   /** Work outside of a request gets an id of its own, so that its calls can be found again. */
   get requestId(): string {
-    return this.#base?.requestId ?? (this.#requestId ??= randomUUID())
+    return this.#base?.requestId ?? (this.#requestId ??= randomUuid())
   }
 
   /** Where it is the same as the request's, that is asked for there. */

@@ -104,21 +104,44 @@ function hasRoute(route: string): boolean {
   return route !== 'unmatched' && route !== ''
 }
 
-const commons = new Map<string, CommonAttributes>()
-const maxCommons = 1000
+interface KnownCommon {
+  readonly method: string
+  readonly status: number
+  readonly scheme: string | undefined
+  readonly protocolVersion: string | undefined
+  readonly authority: string
+  readonly common: CommonAttributes
+}
+
+/** By route. No key is put together for a request: that would be a text per span. */
+const commons = new Map<string, KnownCommon[]>()
+const maxRoutes = 1000
+const maxPerRoute = 32
 
 /** The attributes of all requests that are alike in them. */
 function commonOf(served: ServedSpanSource): CommonAttributes {
   const authority = authorityOf(served)
   const { method, status, route, scheme, protocolVersion } = served
-  const key = `${method} ${status} ${route} ${scheme} ${protocolVersion} ${authority}`
-  const known = commons.get(key)
-  if (known !== undefined) return known
+  const alike = commons.get(route)
+  for (const known of alike ?? []) {
+    if (
+      known.status === status &&
+      known.method === method &&
+      known.authority === authority &&
+      known.scheme === scheme &&
+      known.protocolVersion === protocolVersion
+    )
+      return known.common
+  }
   const list: unknown[] = []
   addCommon(served, authority, (name, value) => list.push(name, value))
   const common = { list }
   // Anybody can send any Host.
-  if (commons.size < maxCommons && key.length < 500) commons.set(key, common)
+  if (authority.length + method.length > 300) return common
+  const known = { method, status, scheme, protocolVersion, authority, common }
+  if (alike === undefined) {
+    if (commons.size < maxRoutes) commons.set(route, [known])
+  } else if (alike.length < maxPerRoute) alike.push(known)
   return common
 }
 
