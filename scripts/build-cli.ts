@@ -1,12 +1,12 @@
 // `npm run build`: bundles the command line into packages/cli/dist, as it is published: few files, so that it and the cluster
-// process start fast. In the repository everything else runs from source. Usage: node scripts/build-cli.ts
+// process start fast. In the repository everything else runs from source. Usage: node scripts/build-cli.ts [folder]
 import { copyFileSync, rmSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { rolldown } from 'rolldown'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
-const dist = join(root, 'packages', 'cli', 'dist')
+const dist = resolve(process.argv[2] ?? join(root, 'packages', 'cli', 'dist'))
 
 rmSync(dist, { recursive: true, force: true })
 const bundle = await rolldown({
@@ -17,10 +17,19 @@ const bundle = await rolldown({
   },
   platform: 'node',
   resolve: { conditionNames: ['@fairlead/source', 'node', 'import', 'default'] },
+  // Entries of packages only name what others hold: whoever takes one thing need not load the rest.
+  treeshake: { moduleSideEffects: [{ test: /\/packages\/(?!cli\/)[^/]+\/src\/[^/]+\.ts$/, sideEffects: false }] },
   // They bring native code, or files they look for beside themselves.
   external: ['rolldown', /^rolldown\//, '@vercel/nft'],
 })
-await bundle.write({ dir: dist, format: 'esm', entryFileNames: '[name].js', chunkFileNames: '[name]-[hash].js' })
+await bundle.write({
+  dir: dist,
+  format: 'esm',
+  entryFileNames: '[name].js',
+  chunkFileNames: '[name]-[hash].js',
+  // Every build writes statements, and few sign them: the cryptography of keys is not theirs to load.
+  codeSplitting: { groups: [{ name: 'statement', test: /\/oci\/src\/lib\/attest\/statement\.ts$/ }] },
+})
 await bundle.close()
 copyFileSync(join(root, 'packages', 'cluster', 'src', 'lib', 'network', 'preload.cjs'), join(dist, 'preload.cjs'))
 copyFileSync(join(root, 'docs', 'reference', 'errors.md'), join(dist, 'errors.md'))

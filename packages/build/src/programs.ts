@@ -4,7 +4,8 @@
  *
  * @example
  * ```ts no-run
- * import { buildProgram, detectKind } from '@fairlead/build/programs'
+ * import { detectKind } from '@fairlead/build/project'
+ * import { buildProgram } from '@fairlead/build/programs'
  * import { openLayout } from '@fairlead/oci/layout'
  *
  * const layout = await openLayout('/tmp/images')
@@ -13,7 +14,5 @@
  * }
  * ```
  */
-export { detectKind } from './lib/program/detect.ts'
-export type { ProgramKind } from './lib/program/detect.ts'
 export { buildProgram } from './lib/program/program.ts'
 export type { BuildProgramOptions, ProgramResult } from './lib/program/program.ts'

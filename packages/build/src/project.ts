@@ -1,5 +1,5 @@
 /**
- * Where a service folder starts, and under which conditions its imports are resolved.
+ * What a service folder holds: which kind of program, where it starts, under which conditions its imports are resolved.
  *
  * ```ts no-run
  * import { loadEntry } from '@fairlead/build/project'
@@ -9,3 +9,5 @@
  * ```
  */
 export { loadEntry } from './lib/source/project.ts'
+export { detectKind } from './lib/program/detect.ts'
+export type { ProgramKind } from './lib/program/detect.ts'

@@ -6,20 +6,21 @@ import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 
 const wanted = [24, 12]
 const name = `node-${process.platform}-${process.arch}`
 const packageDir = dirname(dirname(fileURLToPath(import.meta.url)))
 
 const source = join(packageDir, 'src', 'main.ts')
-// A config file beside a package.json without "type" is fine; Node's advice about it is not for our users.
-const quiet = '--disable-warning=MODULE_TYPELESS_PACKAGE_JSON'
-const entry = existsSync(source)
-  ? [quiet, '--conditions=@fairlead/source', source]
-  : [quiet, join(packageDir, 'dist', 'main.js')]
+const built = join(packageDir, 'dist', 'main.js')
+const node = findNode()
+const isSource = existsSync(source)
 
-start(findNode(), [...entry, ...process.argv.slice(2)])
+if (isSource) start(node, ['--conditions=@fairlead/source', source, ...process.argv.slice(2)])
+// This very process will do, and starting another takes as long as half of a short command.
+else if (node === process.execPath) await import(pathToFileURL(built).href)
+else start(node, [built, ...process.argv.slice(2)])
 
 function findNode() {
   return newEnough() ?? installed() ?? giveUp()

@@ -1,7 +1,7 @@
 import { renderCanonicalJson } from '@fairlead/oci'
 import type { ImageConfig, ImageHealthcheck, ImageRunConfig } from '@fairlead/oci'
 
-import { LAUNCHER } from './bundle/launcher.ts'
+import { LAUNCHER } from './bundle/locations.ts'
 import { COMPILE_CACHE_DIR } from './layers/compile-cache.ts'
 import type { HealthcheckOptions } from './options.ts'
 import type { StoredLayer } from './layers/cache.ts'

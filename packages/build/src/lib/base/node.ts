@@ -20,6 +20,8 @@ export interface NodeLayerOptions {
   architecture: 'amd64' | 'arm64'
   /** Whether symbol tables stay in the program; they are cut off otherwise. */
   hasSymbols: boolean
+  /** Settles when there is memory for compressing the program, which runs on all processors. */
+  isRoomy?: Promise<unknown> | undefined
   env: NodeJS.ProcessEnv
   signal?: AbortSignal | undefined
   onStart: () => void
@@ -122,6 +124,8 @@ function makeLayer(options: NodeLayerOptions): Promise<NodeLayer> {
   return options.cache.scratch(async (dir) => {
     const spec = `${PACKAGES[options.architecture]}@${options.version}`
     const { path, integrity } = await download(spec, dir, options)
+    await options.isRoomy?.catch(() => {})
+    options.signal?.throwIfAborted()
     const { license } = await extract(spec, path, { ...options, node: join(dir, 'node') })
     const entries: TarEntry[] = [
       { path: 'nodejs/bin/node', type: 'file', mode: 0o755, content: await programContent(join(dir, 'node'), options) },

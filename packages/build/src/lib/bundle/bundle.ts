@@ -55,6 +55,8 @@ export interface BundleOptions {
 export interface BundlePlan {
   externals: readonly (readonly [string, string])[]
   imported: readonly string[]
+  /** Packages without native addons, so that their folders need not be looked through again. */
+  portable?: readonly string[] | undefined
 }
 
 const MAX_PASSES = 8
@@ -67,7 +69,7 @@ const MAX_PASSES = 8
 export async function bundleProject(project: Project, options: BundleOptions): Promise<Bundle> {
   const { plan } = options
   if (plan) {
-    const bundle = await runPass(project, new Externals(project, plan.externals), options)
+    const bundle = await runPass(project, new Externals(project, plan.externals, plan.portable), options)
     const holds = bundle.discovered.size === 0 && bundle.imported.join() === plan.imported.join()
     if (holds) return bundle
   }

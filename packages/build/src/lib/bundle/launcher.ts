@@ -4,9 +4,6 @@ import { bundleFailed } from '../errors.ts'
 import type { Project } from '../source/project.ts'
 import { rolldown } from './rolldown.ts'
 
-/** Name of the launcher in `/app`. */
-export const LAUNCHER = 'launch.js'
-
 const SPECIFIER = '@fairlead/service/launch'
 
 /**

@@ -4,6 +4,9 @@ import type { Project } from '../source/project.ts'
 /** Folder of the application inside the image. */
 export const APP_DIR = 'app'
 
+/** Name of the kit's launcher in it. */
+export const LAUNCHER = 'launch.js'
+
 /**
  * Where a file of the project would lie in the image if it were copied there: the folder of the service becomes `/app`,
  * installed packages `/app/node_modules`, other workspaces `/app/_workspace`. Bundled code still sees these places as

@@ -21,9 +21,11 @@ export class Externals {
   readonly #reasons = new Map<string, string>()
   readonly #native = new Map<string, boolean>()
 
-  constructor(project: Project, known: readonly (readonly [string, string])[] = []) {
+  /** `known` and `portable` of an earlier look at the same packages. */
+  constructor(project: Project, known: readonly (readonly [string, string])[] = [], portable: readonly string[] = []) {
     this.#project = project
     for (const [path, reason] of known) this.#reasons.set(path, reason)
+    for (const path of portable) this.#native.set(path, false)
   }
 
   has(path: string): boolean {
@@ -33,6 +35,11 @@ export class Externals {
   /** Path and reason of each, sorted. */
   entries(): [string, string][] {
     return [...this.#reasons].toSorted(([a], [b]) => (a < b ? -1 : 1))
+  }
+
+  /** Packages that were asked about and hold no native addon, sorted. */
+  portable(): string[] {
+    return [...this.#native].flatMap(([path, isNative]) => (isNative ? [] : [path])).toSorted()
   }
 
   /**

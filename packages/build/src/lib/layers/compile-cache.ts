@@ -1,15 +1,13 @@
-import { createReadStream, createWriteStream } from 'node:fs'
-import { cp, link, mkdir, readdir, readFile, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises'
+import { cp, link, mkdir, readdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { pipeline } from 'node:stream/promises'
 
 import { digestOf } from '@fairlead/oci'
-import { decompressGzip, readTar } from '@fairlead/oci/archive'
 
 import { APP_DIR } from '../bundle/locations.ts'
 import { runCommand } from '../run-command.ts'
 import { hashKey } from './cache.ts'
 import type { BuildCache, StoredLayer } from './cache.ts'
+import { unpackedLayer } from './unpacked.ts'
 
 /** Folder of the compile cache in the image (`NODE_COMPILE_CACHE`). */
 export const COMPILE_CACHE_DIR: string = `${APP_DIR}/.compile-cache`
@@ -33,43 +31,59 @@ export interface CompileOptions {
 }
 
 /** Compiled code as Node.js keeps it, by path below {@link COMPILE_CACHE_DIR}. */
-export interface CompiledCode {
-  vendor: ReadonlyMap<string, Buffer>
-  application: ReadonlyMap<string, Buffer>
+export type CompiledFiles = ReadonlyMap<string, Buffer>
+
+/** Compiles the code of one bundle. */
+export interface Compiler {
+  /** Code of packages. Its bytes do not depend on the program. */
+  vendor(): Promise<CompiledFiles>
+  /** The rest, with the code of packages as it was compiled before. */
+  application(): Promise<CompiledFiles>
 }
 
 /** Changes whenever other bytes would be made from the same input. */
 const RECIPE = '4'
 
 /**
- * Compiles the bundle with the Node.js of the image and without running any of it, so that the program starts without
- * compiling. `--predictable` makes V8 give the same bytes each time; the cache is looked up by V8's version and flags, the path, and on Node.js 24 the user id, and one that does not fit is ignored. Throws `ERR_MODULE_NOT_FOUND` as a failed command
+ * Compiles a bundle with the Node.js of the image and without running any of it, so that the program starts without
+ * compiling. `--predictable` makes V8 give the same bytes each time; the cache is looked up by V8's version and flags, the path, and on Node.js 24 the user id, and one that does not fit is ignored. Fails with `ERR_MODULE_NOT_FOUND` as a failed command
  * when the bundle imports what the image does not have.
  */
-export async function compileBundle(options: CompileOptions): Promise<CompiledCode> {
-  const compiler = new Compiler(options)
-  const vendorNames = codeNames(options.files, (name) => options.vendor.has(name))
-  const vendor = await compiler.compile(vendorNames, new Map())
-  const all = await compiler.compile(
-    codeNames(options.files, () => true),
-    vendor,
-  )
-  return { vendor, application: new Map([...all].filter(([name]) => !vendor.has(name))) }
+export function openCompiler(options: CompileOptions): Compiler {
+  return new NodeCompiler(options)
 }
 
 function codeNames(files: ReadonlyMap<string, Buffer>, isWanted: (name: string) => boolean): string[] {
   return [...files.keys()].filter((name) => name.endsWith('.js') && isWanted(name)).toSorted()
 }
 
-class Compiler {
+class NodeCompiler implements Compiler {
   readonly #options: CompileOptions
+  #vendor: Promise<CompiledFiles> | undefined
 
   constructor(options: CompileOptions) {
     this.#options = options
   }
 
+  vendor(): Promise<CompiledFiles> {
+    const { files, vendor } = this.#options
+    return (this.#vendor ??= this.#compile(
+      codeNames(files, (name) => vendor.has(name)),
+      new Map(),
+    ))
+  }
+
+  async application(): Promise<CompiledFiles> {
+    const vendor = await this.vendor()
+    const all = await this.#compile(
+      codeNames(this.#options.files, () => true),
+      vendor,
+    )
+    return new Map([...all].filter(([name]) => !vendor.has(name)))
+  }
+
   /** What was compiled for the same files before is kept in the cache. */
-  async compile(names: readonly string[], known: ReadonlyMap<string, Buffer>): Promise<Map<string, Buffer>> {
+  async #compile(names: readonly string[], known: CompiledFiles): Promise<CompiledFiles> {
     if (names.length === 0) return new Map()
     const { cache, files, node, externals, uid, format } = this.#options
     const contents = names.flatMap((name) => [name, digestOf(files.get(name) ?? '')])
@@ -92,7 +106,7 @@ class Compiler {
   }
 
   /** Compiles the named files in a copy of `/app`, with what is compiled already. */
-  async #run(names: readonly string[], known: ReadonlyMap<string, Buffer>): Promise<Map<string, Buffer>> {
+  async #run(names: readonly string[], known: CompiledFiles): Promise<CompiledFiles> {
     const { cache, files, format, env, signal } = this.#options
     const node = join(await unpackedLayer(cache, this.#options.node), 'nodejs/bin/node')
     const modules = this.#options.externals && (await unpackedLayer(cache, this.#options.externals))
@@ -118,7 +132,7 @@ class Compiler {
     })
   }
 
-  async #asOwn(known: ReadonlyMap<string, Buffer>): Promise<Map<string, Buffer>> {
+  async #asOwn(known: CompiledFiles): Promise<CompiledFiles> {
     return new Map([...known].map(([path, content]) => [this.#rename(path, process.getuid?.() ?? 0), content]))
   }
 
@@ -176,34 +190,6 @@ for (const url of urls) {
   try { load(url) } catch (error) { if (error !== stopped) throw error }
 }
 `
-
-/** The files of a layer as a folder in the cache. */
-export async function unpackedLayer(cache: BuildCache, layer: StoredLayer): Promise<string> {
-  const place = join(cache.dir, 'unpacked', hashKey(layer.diffId))
-  const isThere = (): Promise<boolean> =>
-    stat(place).then(
-      () => true,
-      () => false,
-    )
-  if (await isThere()) return place
-  return cache.exclusively(`unpacked-${hashKey(layer.diffId)}`, async () => {
-    if (await isThere()) return place
-    await cache.scratch(async (dir) => {
-      const root = join(dir, 'root')
-      await mkdir(root)
-      const blob = createReadStream(cache.layers.blobPath(layer.descriptor.digest))
-      for await (const member of readTar(decompressGzip(blob))) {
-        const path = join(root, member.path)
-        if (member.type === 'directory') await mkdir(path, { recursive: true })
-        if (member.type === 'symlink') await symlink(member.linkPath, path)
-        if (member.type === 'file') await pipeline(member.body, createWriteStream(path, { mode: member.mode }))
-      }
-      await mkdir(dirname(place), { recursive: true })
-      await rename(root, place)
-    })
-    return place
-  })
-}
 
 /** A copy by hard links, for files that nobody writes to. */
 async function linkTree(from: string, to: string): Promise<void> {

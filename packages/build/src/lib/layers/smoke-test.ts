@@ -11,7 +11,7 @@ import { APP_DIR } from '../bundle/locations.ts'
 import { smokeTestFailed } from '../errors.ts'
 import { runCommand } from '../run-command.ts'
 import type { BuildCache, StoredLayer } from './cache.ts'
-import { unpackedLayer } from './compile-cache.ts'
+import { unpackedLayer } from './unpacked.ts'
 
 /** What to start. */
 export interface SmokeTestOptions {

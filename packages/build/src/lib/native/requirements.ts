@@ -65,6 +65,9 @@ function ownerOf(path: string): string {
   return /^.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? path
 }
 
+/** Compared by hand: the first comparison with a collator loads its data, 15 ms. */
 function isNewer(a: string, b: string): boolean {
-  return a.localeCompare(b, 'en', { numeric: true }) > 0
+  const [left, right] = [a.split('.').map(Number), b.split('.').map(Number)]
+  const at = left.findIndex((part, index) => part !== (right[index] ?? 0))
+  return at !== -1 && (left[at] ?? 0) > (right[at] ?? 0)
 }

@@ -8,7 +8,6 @@ import type { BillComponent, BillOfMaterials } from '@fairlead/oci/sbom'
 
 import type { BuildReport, ReportedBase, ReportedPackage } from '../report.ts'
 import type { Component } from '../scan/inventory/component.ts'
-import { inventoryOfImage } from '../scan/inventory/image.ts'
 import { nodeComponents } from './node-components.ts'
 
 /** The program that makes bills and provenance. */
@@ -75,6 +74,8 @@ export async function billOfImage(
   image: ResolvedImage,
   options: { reference: string; signal?: AbortSignal | undefined },
 ): Promise<{ bill: BillOfMaterials; unknown: readonly string[] }> {
+  // Loaded here and not above: a build writes its bill from what it knows, and need not wait for the scanner.
+  const { inventoryOfImage } = await import('../scan/inventory/image.ts')
   const { components, unknown } = await inventoryOfImage(layout, image, { signal: options.signal })
   const { registry, repository } = parseReference(options.reference)
   const { config, descriptor } = image

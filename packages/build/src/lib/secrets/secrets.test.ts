@@ -250,8 +250,8 @@ describe('parseAllowedSecrets', () => {
     'allow: [{rule: jwt, path: a}]',
     'allow: [{rule: jwt, path: a, reason: b, fingerprint: 1}]',
   ]) {
-    it(`refuses ${text}`, () => {
-      assert.throws(() => parseAllowedSecrets('x.yaml', text), { code: 'FAIRLEAD_BUILD_SECRET_ALLOW' })
+    it(`refuses ${text}`, async () => {
+      await assert.rejects(parseAllowedSecrets('x.yaml', text), { code: 'FAIRLEAD_BUILD_SECRET_ALLOW' })
     })
   }
 })

@@ -47,9 +47,12 @@ interface InstallCommand {
   shown: string
 }
 
+/** What the lock file fixes by hash need not be asked for again when npm's cache has it: a third of the time. */
+const NPM_FLAGS = ['--prefer-offline', '--no-audit', '--no-fund', '--no-update-notifier', '--no-progress']
+
 /** pnpm and Yarn are fetched by npm in the version that `packageManager` names, so that none needs to be installed. */
 async function installCommand({ root, manager }: Lockfile): Promise<InstallCommand> {
-  if (manager === 'npm') return { command: 'npm', args: ['ci', '--no-audit', '--no-fund'], shown: 'npm ci' }
+  if (manager === 'npm') return { command: 'npm', args: ['ci', ...NPM_FLAGS], shown: 'npm ci' }
   const text = await readFile(join(root, 'package.json'), 'utf8').catch(() => '')
   const version = new RegExp(`"packageManager"\\s*:\\s*"${manager}@(\\d+\\.\\d+\\.\\d+[\\w.-]*)`).exec(text)?.[1]
   if (manager === 'pnpm') {

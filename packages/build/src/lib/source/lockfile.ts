@@ -6,7 +6,6 @@ import type { Digest } from '@fairlead/oci'
 
 import { lockfileMissing, sourceInvalid } from '../errors.ts'
 import { readInstalledTree } from './installed-tree.ts'
-import { parsePnpmLock, parseYarnLock } from './lock-text.ts'
 
 /** An entry of `packages` in an npm lock file of version 2 or 3. */
 export interface LockedPackage {
@@ -127,6 +126,8 @@ async function readForeign(
   { root, workspace, manager, name }: Omit<Lockfile, 'packages'>,
   text: string,
 ): Promise<Pick<Lockfile, 'packages' | 'difference'>> {
+  // Loaded here and not above: it brings a parser of YAML, which projects of npm do not need.
+  const { parsePnpmLock, parseYarnLock } = await import('./lock-text.ts')
   const lock = manager === 'pnpm' ? parsePnpmLock(text) : parseYarnLock(text)
   if (!lock) {
     const state = `"${join(root, name)}" is not of version 9, which pnpm 9 and later write`

@@ -3,7 +3,7 @@ import { loadApp } from '@fairlead/delivery/app'
 import { parseReference } from '@fairlead/oci'
 import { type Command, defineCommand, jsonOption } from '../command.ts'
 import { prepareHomes } from '../homes.ts'
-import { pushBuilt } from '../image/registry.ts'
+import type { pushBuilt as PushBuilt } from '../image/registry.ts'
 import { buildServices, checkBase, describeBases } from '../up/build-services.ts'
 
 /** `fairlead build` */
@@ -58,7 +58,7 @@ export const build: Command = defineCommand({
     for (const warning of built.flatMap(({ warnings }) => warnings)) terminal.note(warning)
     for (const line of describeBases(built)) terminal.note(line)
     const references = built.map(({ image }) => image.reference)
-    const pushed = push === undefined ? [] : await pushBuilt(references, push, { homes, steps, env, signal })
+    const pushed = push === undefined ? [] : await pushAll(references, push, { homes, steps, env, signal })
     if (options.json) {
       const images = built.map(({ service, image }, index) => ({
         name: service,
@@ -69,3 +69,9 @@ export const build: Command = defineCommand({
     } else for (const [index, reference] of references.entries()) terminal.print(pushed[index]?.pinned ?? reference)
   },
 })
+
+/** Loaded when it is needed: a build without a push must not wait for what speaks to registries. */
+async function pushAll(...given: Parameters<typeof PushBuilt>): ReturnType<typeof PushBuilt> {
+  const { pushBuilt } = await import('../image/registry.ts')
+  return pushBuilt(...given)
+}

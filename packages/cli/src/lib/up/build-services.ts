@@ -6,9 +6,7 @@ import type { ProgramResult } from '@fairlead/build/programs'
 import type { App, AppService } from '@fairlead/delivery/app'
 import { parseReference } from '@fairlead/oci'
 import { openLayout } from '@fairlead/oci/layout'
-import { openLayoutHome, signImage } from '@fairlead/oci/sign'
 import type { SigningKey } from '@fairlead/oci/sign'
-import { inspectConfig } from '../config/inspect.ts'
 import type { Homes } from '../homes.ts'
 import type { Steps } from '../terminal/steps.ts'
 import { renderSize } from '../terminal/text.ts'
@@ -52,7 +50,7 @@ export interface BuiltService {
 export async function buildServices(app: App, options: BuildServicesOptions): Promise<BuiltService[]> {
   // Loaded here and not above: the builder brings a bundler, which a call for the help does not need.
   const { buildImage } = await import('@fairlead/build')
-  const { buildProgram, detectKind } = await import('@fairlead/build/programs')
+  const { detectKind } = await import('@fairlead/build/project')
   const { attachDocuments } = await import('@fairlead/build/sbom')
   const layout = await openLayout(options.homes.images)
   const controller = new AbortController()
@@ -80,6 +78,7 @@ export async function buildServices(app: App, options: BuildServicesOptions): Pr
   async function describeConfig(dir: string, describing: AbortSignal): Promise<unknown> {
     const text = await readFile(join(dir, 'package.json'), 'utf8')
     if (!text.includes('"@fairlead/service"')) return undefined
+    const { inspectConfig } = await import('../config/inspect.ts')
     const found = await inspectConfig(dir, {}, { env: options.env, signal: describing }).catch(() => undefined)
     describing.throwIfAborted()
     return found?.schema
@@ -104,15 +103,25 @@ export async function buildServices(app: App, options: BuildServicesOptions): Pr
         },
       }
       const isNode = (await detectKind(service.dir)) === 'node'
-      const image = isNode ? await buildNode(service, common) : await buildProgram(common)
+      const image = isNode ? await buildNode(service, common) : await buildOther(common)
       if ('platforms' in image) await attachAll(image)
-      if (options.signKey) await signImage(await openLayoutHome(layout, image.reference), { key: options.signKey })
+      if (options.signKey) await sign(image.reference, options.signKey)
       step.done(`${image.reference}, ${renderSize(image.sizeBytes)}, ${image.changed ? 'new' : 'unchanged'}`)
       return { service: service.name, image, warnings }
     } catch (error) {
       step.fail(signal.aborted ? 'interrupted' : 'failed')
       throw error
     }
+  }
+
+  async function buildOther(common: BuildImageOptions): Promise<ProgramResult> {
+    const { buildProgram } = await import('@fairlead/build/programs')
+    return buildProgram(common)
+  }
+
+  async function sign(reference: string, key: SigningKey): Promise<void> {
+    const { openLayoutHome, signImage } = await import('@fairlead/oci/sign')
+    await signImage(await openLayoutHome(layout, reference), { key })
   }
 
   function buildNode(service: AppService, common: BuildImageOptions): Promise<BuildResult> {
