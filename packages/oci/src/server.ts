@@ -32,7 +32,8 @@ export type {
   ServeOptions,
 } from './lib/registry/server/server.ts'
 export { openRegistryStore } from './lib/registry/server/store.ts'
-export type { RegistryStore, StoredImage, StoredManifest } from './lib/registry/server/store.ts'
+export type { StoredImage } from './lib/registry/server/images.ts'
+export type { RegistryStore, StoredManifest } from './lib/registry/server/store.ts'
 export type { ExternalTokens } from './lib/registry/server/tokens.ts'
 export type { UploadLimits } from './lib/registry/server/uploads.ts'
 export type { Upstream, UpstreamClient } from './lib/registry/server/upstream.ts'

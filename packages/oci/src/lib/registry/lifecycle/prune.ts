@@ -1,6 +1,7 @@
 import { collectGarbage } from '../server/collect.ts'
 import type { Collected } from '../server/collect.ts'
-import type { RegistryStore, StoredImage } from '../server/store.ts'
+import type { StoredImage } from '../server/images.ts'
+import type { RegistryStore } from '../server/store.ts'
 import { dayMs } from './image.ts'
 import type { LifecycleImage } from './image.ts'
 import { lintLifecycle, previewLifecycle } from './policy.ts'

@@ -6,7 +6,8 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { withLock } from '../../layout/lock.ts'
 import { isDigest } from '../../spec/digest.ts'
 import type { Digest } from '../../spec/digest.ts'
-import type { RegistryStore, StoredImage } from './store.ts'
+import type { StoredImage } from './images.ts'
+import type { RegistryStore } from './store.ts'
 
 /** What to keep although nothing points at it. */
 export interface CollectOptions {

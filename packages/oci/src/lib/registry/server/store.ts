@@ -1,40 +1,27 @@
-import { readFileSync, rmSync, statSync, utimesSync } from 'node:fs'
+import { rmSync, statSync, utimesSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { IndexFile } from '../../layout/index-file.ts'
 import { openLayout } from '../../layout/layout.ts'
 import type { Layout } from '../../layout/layout.ts'
-import { referrerOf } from '../../layout/referrer.ts'
-import { createDigester, splitDigest } from '../../spec/digest.ts'
+import { splitDigest } from '../../spec/digest.ts'
 import type { Digest } from '../../spec/digest.ts'
 import type { Descriptor } from '../../spec/image.ts'
-import { isIndexType, isManifestType } from '../../spec/media-types.ts'
-import { parseReference } from '../../spec/reference.ts'
+import { listImages } from './images.ts'
+import type { StoredImage } from './images.ts'
 import { Links } from './links.ts'
 import { parseManifest } from './manifest.ts'
 import type { ManifestLinks } from './manifest.ts'
+import { isKept, ManifestCache } from './manifest-cache.ts'
 import { RegistryRefusal } from './protocol.ts'
+import { Tags } from './tags.ts'
 
 /** A manifest of a repository. */
 export interface StoredManifest {
   mediaType: string
   digest: Digest
   size: number
-}
-
-/** What is known of an image or artifact of a repository; times are ISO 8601. */
-export interface StoredImage extends StoredManifest {
-  tags: readonly string[]
-  /** When it was pushed; for what was built into the store on this machine, when it was written. */
-  pushedAt: string
-  lastPulledAt?: string | undefined
-  /** Bytes of config and layers as stored; for an index, of its children. */
-  contentBytes: number
-  artifactType?: string | undefined
-  subject?: Digest | undefined
-  /** An index of the same repository points at it. */
-  isChild: boolean
 }
 
 /** What to write for a manifest. */
@@ -50,18 +37,6 @@ export interface PutManifest {
   isImmutable?: ((tag: string) => boolean) | undefined
 }
 
-interface Snapshot {
-  index: unknown
-  /** Repository -> tag -> what it means. */
-  tags: ReadonlyMap<string, ReadonlyMap<string, Descriptor>>
-  sorted: Map<string, readonly string[]>
-  /** Manifests of `index.json` without a reference that refer to another one, by that one. */
-  attached: ReadonlyMap<Digest, readonly Descriptor[]>
-}
-
-const REFERENCE_NAME = 'org.opencontainers.image.ref.name'
-const MAX_CACHED_MANIFEST_BYTES = 32 << 20
-
 /**
  * The content of a registry, in the same directory as an OCI layout. Tags are the entries `localhost/<repository>:<tag>` of
  * `index.json`, so what is built on this machine is served without a step between, and what is pushed can be run without
@@ -72,50 +47,42 @@ export class RegistryStore {
   readonly layout: Layout
   readonly links: Links
   readonly index: IndexFile
-  #snapshot: Snapshot | undefined
-  readonly #manifests = new Map<string, { bytes: Buffer; links?: ManifestLinks }>()
-  #manifestBytes = 0
-  readonly #referrers = new Map<Digest, { subject: Digest; descriptor: Descriptor } | null>()
-  readonly #places = new Map<string, { repository: string; tag: string } | null>()
+  readonly #manifests: ManifestCache
+  readonly #tags: Tags
 
   constructor(layout: Layout) {
     this.dir = layout.dir
     this.layout = layout
     this.links = new Links(layout.dir)
     this.index = new IndexFile(layout.dir)
+    this.#manifests = new ManifestCache(layout)
+    this.#tags = new Tags(this.index, this.#manifests)
   }
 
   // Repositories and tags
 
   /** Every repository, sorted. */
   async repositories(): Promise<string[]> {
-    const names = new Set(this.#read().tags.keys())
+    const names = new Set(this.#tags.read().tags.keys())
     for await (const name of this.links.repositories()) names.add(name)
     return [...names].toSorted()
   }
 
   hasRepository(repository: string): boolean {
-    return this.#read().tags.has(repository) || this.links.isRepository(repository)
+    return this.#tags.read().tags.has(repository) || this.links.isRepository(repository)
   }
 
   /** Sorted by code units, which distribution-spec calls ASCIIbetical. */
   tags(repository: string): readonly string[] {
-    const snapshot = this.#read()
-    let sorted = snapshot.sorted.get(repository)
-    if (!sorted) {
-      sorted = [...(snapshot.tags.get(repository)?.keys() ?? [])].toSorted()
-      snapshot.sorted.set(repository, sorted)
-    }
-    return sorted
+    return this.#tags.list(repository)
   }
 
   tag(repository: string, tag: string): Descriptor | undefined {
-    return this.#read().tags.get(repository)?.get(tag)
+    return this.#tags.find(repository, tag)
   }
 
-  async untag(repository: string, tag: string): Promise<boolean> {
-    const { known } = await this.#removeTags(repository, (entry) => entry === tag)
-    return known
+  untag(repository: string, tag: string): Promise<boolean> {
+    return this.#tags.remove(repository, (entry) => entry === tag)
   }
 
   // Manifests
@@ -130,22 +97,17 @@ export class RegistryStore {
 
   /** The bytes, as they were pushed; checked against the digest when they are read from the disk. */
   manifestBytes(digest: Digest): Buffer | undefined {
-    return this.#load(digest)?.bytes
+    return this.#manifests.bytes(digest)
   }
 
   /** What a manifest points at; `undefined` when it is not there or is none. */
   manifestLinks(mediaType: string, digest: Digest): ManifestLinks | undefined {
-    const loaded = this.#load(digest)
-    if (!loaded) return undefined
-    if (!loaded.links) {
-      try {
-        loaded.links = parseManifest(mediaType, loaded.bytes)
-      } catch (error) {
-        if (error instanceof RegistryRefusal) return undefined
-        throw error
-      }
-    }
-    return loaded.links
+    return this.#manifests.links(mediaType, digest)
+  }
+
+  /** The manifest with everything below it, as far as it is there. */
+  closure(root: Descriptor): Descriptor[] {
+    return this.#manifests.closure(root)
   }
 
   /**
@@ -155,7 +117,7 @@ export class RegistryStore {
   async putManifest(repository: string, put: PutManifest): Promise<{ subject: Digest | undefined }> {
     const { mediaType, bytes, digest, tags } = put
     const parsed = parseManifest(mediaType, bytes)
-    this.#checkTags(repository, put)
+    this.#tags.check(repository, put)
     const missing = this.#relyOn(repository, parsed)
     if (missing.length > 0 && put.missingContent !== 'accept') throw contentMissing(missing)
     // A manifest that was damaged on the disk has its size still: writeBlob would take it for the same.
@@ -169,7 +131,7 @@ export class RegistryStore {
     if (!known || known.mediaType !== mediaType || (known.isCached && !put.isCached)) {
       await this.links.addManifest(repository, digest, { mediaType, size: bytes.byteLength, pushedAt, ...cached })
     }
-    if (tags.length > 0) await this.#moveTags(repository, put)
+    if (tags.length > 0) await this.#tags.move(repository, { ...put, size: bytes.byteLength })
     await this.#sync(repository, digest, parsed)
     return { subject: parsed.subject }
   }
@@ -178,7 +140,7 @@ export class RegistryStore {
   async deleteManifest(repository: string, digest: Digest): Promise<boolean> {
     const member = this.#member(repository, digest)
     if (!member) return false
-    const { known } = await this.#removeTags(repository, (_tag, entry) => entry.digest === digest)
+    const known = await this.#tags.remove(repository, (_tag, entry) => entry.digest === digest)
     const wasLinked = this.links.remove(repository, '_manifests', digest)
     this.links.remove(repository, '_pulled', digest)
     const subject = this.manifestLinks(member.mediaType, digest)?.subject
@@ -195,7 +157,8 @@ export class RegistryStore {
    * as a tag of what was built on this machine does.
    */
   async forgetUntagged(repository: string, digest: Digest): Promise<boolean> {
-    for (const entry of this.#read().tags.get(repository)?.values() ?? []) if (entry.digest === digest) return false
+    for (const entry of this.#tags.read().tags.get(repository)?.values() ?? [])
+      if (entry.digest === digest) return false
     const link = this.links.manifest(repository, digest)
     if (!link || !this.links.remove(repository, '_manifests', digest)) return false
     this.links.remove(repository, '_pulled', digest)
@@ -209,44 +172,23 @@ export class RegistryStore {
     const found = new Map<Digest, Descriptor>()
     for (const candidate of this.links.referrers(repository, digest)) {
       const link = this.links.manifest(repository, candidate)
-      const referrer = link && this.#referrer(link.mediaType, candidate)
+      const referrer = link && this.#manifests.referrer(link.mediaType, candidate)
       if (referrer?.subject === digest) found.set(candidate, referrer.descriptor)
     }
-    for (const descriptor of this.#read().tags.get(repository)?.values() ?? []) {
-      const referrer = this.#referrer(descriptor.mediaType, descriptor.digest)
+    for (const descriptor of this.#tags.read().tags.get(repository)?.values() ?? []) {
+      const referrer = this.#manifests.referrer(descriptor.mediaType, descriptor.digest)
       if (referrer?.subject === digest) found.set(descriptor.digest, referrer.descriptor)
     }
     if (this.#member(repository, digest)) {
-      for (const descriptor of this.#read().attached.get(digest) ?? []) found.set(descriptor.digest, descriptor)
+      for (const descriptor of this.#tags.read().attached.get(digest) ?? []) found.set(descriptor.digest, descriptor)
     }
     return [...found.values()].toSorted((a, b) => (a.digest < b.digest ? -1 : 1))
   }
 
   /** Every image and artifact of the repository, newest first: what policies decide about. */
   images(repository: string): StoredImage[] {
-    const tagsOf = new Map<Digest, string[]>()
-    const members = new Map<Digest, Descriptor>()
-    for (const [tag, entry] of this.#read().tags.get(repository) ?? []) {
-      tagsOf.set(entry.digest, [...(tagsOf.get(entry.digest) ?? []), tag])
-      for (const descriptor of this.closure(entry)) if (isKept(descriptor)) members.set(descriptor.digest, descriptor)
-    }
-    for (const digest of this.links.manifests(repository)) {
-      const link = this.links.manifest(repository, digest)
-      if (link) members.set(digest, { mediaType: link.mediaType, digest, size: link.size })
-    }
-    for (const digest of members.keys()) {
-      for (const descriptor of this.#read().attached.get(digest) ?? []) members.set(descriptor.digest, descriptor)
-    }
-    const children = new Set<Digest>()
-    for (const { mediaType, digest } of members.values()) {
-      for (const child of this.manifestLinks(mediaType, digest)?.manifests ?? []) children.add(child.digest)
-    }
-    const images = [...members.values()].flatMap((descriptor) =>
-      this.#describe(repository, descriptor, tagsOf, children),
-    )
-    return images.toSorted((a, b) =>
-      a.pushedAt === b.pushedAt ? (a.digest < b.digest ? -1 : 1) : a.pushedAt < b.pushedAt ? 1 : -1,
-    )
+    const { layout, links } = this
+    return listImages({ layout, links, manifests: this.#manifests, tags: this.#tags }, repository)
   }
 
   // Blobs
@@ -328,7 +270,7 @@ export class RegistryStore {
   }
 
   #attachedOf(digest: Digest): { subject: Digest; descriptor: Descriptor } | undefined {
-    for (const [subject, descriptors] of this.#read().attached) {
+    for (const [subject, descriptors] of this.#tags.read().attached) {
       const descriptor = descriptors.find((entry) => entry.digest === digest)
       if (descriptor) return { subject, descriptor }
     }
@@ -341,7 +283,7 @@ export class RegistryStore {
       const members = this.closure(root)
       if (members.some((descriptor) => descriptor.digest === digest)) return true
       for (const member of members) {
-        for (const attached of this.#read().attached.get(member.digest) ?? []) {
+        for (const attached of this.#tags.read().attached.get(member.digest) ?? []) {
           if (this.closure(attached).some((descriptor) => descriptor.digest === digest)) return true
         }
       }
@@ -350,62 +292,9 @@ export class RegistryStore {
   }
 
   *#unlinkedRoots(repository: string): Generator<Descriptor> {
-    for (const entry of this.#read().tags.get(repository)?.values() ?? []) {
+    for (const entry of this.#tags.read().tags.get(repository)?.values() ?? []) {
       if (!this.links.manifest(repository, entry.digest)) yield entry
     }
-  }
-
-  /** The manifest with everything below it, as far as it is there. */
-  closure(root: Descriptor): Descriptor[] {
-    const found = new Map<Digest, Descriptor>()
-    const waiting = [root]
-    for (let next = waiting.pop(); next && found.size < MAX_CLOSURE; next = waiting.pop()) {
-      if (found.has(next.digest)) continue
-      found.set(next.digest, next)
-      if (!isKept(next)) continue
-      const links = this.manifestLinks(next.mediaType, next.digest)
-      waiting.push(...(links?.manifests ?? []), ...(links?.blobs ?? []))
-    }
-    return [...found.values()]
-  }
-
-  #describe(
-    repository: string,
-    { mediaType, digest }: Descriptor,
-    tagsOf: ReadonlyMap<Digest, string[]>,
-    children: ReadonlySet<Digest>,
-  ): StoredImage[] {
-    const found = statSync(this.layout.blobPath(digest), { throwIfNoEntry: false })
-    if (!found) return []
-    const link = this.links.manifest(repository, digest)
-    const pulled = this.links.lastPulled(repository, digest)
-    const referrer = this.#referrer(mediaType, digest)
-    const blobs = this.closure({ mediaType, digest, size: found.size }).filter((entry) => !isKept(entry))
-    return [
-      {
-        mediaType,
-        digest,
-        size: found.size,
-        tags: (tagsOf.get(digest) ?? []).toSorted(),
-        pushedAt: link?.pushedAt ?? found.mtime.toISOString(),
-        ...(pulled === undefined ? {} : { lastPulledAt: new Date(pulled).toISOString() }),
-        contentBytes: blobs.reduce((sum, blob) => sum + blob.size, 0),
-        ...(referrer ? { subject: referrer.subject, artifactType: referrer.descriptor.artifactType } : {}),
-        isChild: children.has(digest),
-      },
-    ]
-  }
-
-  #referrer(mediaType: string, digest: Digest): { subject: Digest; descriptor: Descriptor } | undefined {
-    const known = this.#referrers.get(digest)
-    if (known !== undefined) return known ?? undefined
-    const bytes = this.manifestBytes(digest)
-    if (!bytes) return undefined
-    const isOne = this.manifestLinks(mediaType, digest)?.subject !== undefined
-    const referrer = isOne ? referrerOf(mediaType, digest, bytes) : undefined
-    if (this.#referrers.size >= MAX_CLOSURE) this.#referrers.clear()
-    this.#referrers.set(digest, referrer ?? null)
-    return referrer
   }
 
   /** Renews the time of everything a manifest points at; what is not part of the repository is answered. */
@@ -424,57 +313,6 @@ export class RegistryStore {
     return [...missing, ...children]
   }
 
-  #checkTags(repository: string, { tags, digest, isImmutable }: PutManifest): void {
-    if (!isImmutable) return
-    for (const tag of tags) {
-      const standing = this.tag(repository, tag)
-      if (standing && standing.digest !== digest && isImmutable(tag)) throw new TagStands(tag)
-    }
-  }
-
-  async #moveTags(repository: string, put: PutManifest): Promise<void> {
-    const { digest, mediaType, bytes, tags, isImmutable } = put
-    const names = new Map(tags.map((tag) => [`localhost/${repository}:${tag}`, tag]))
-    await this.index.change((manifests) => {
-      const kept: Descriptor[] = []
-      let same = 0
-      for (const entry of manifests) {
-        const tag = names.get(entry.annotations?.[REFERENCE_NAME] ?? '')
-        if (tag === undefined) kept.push(entry)
-        else if (entry.digest === digest && entry.mediaType === mediaType) same += 1
-        else if (entry.digest !== digest && isImmutable?.(tag)) throw new TagStands(tag)
-      }
-      if (same === names.size) return manifests
-      const added = [...names.keys()].map((name) => ({
-        mediaType,
-        digest,
-        size: bytes.byteLength,
-        annotations: { [REFERENCE_NAME]: name },
-      }))
-      return [...kept, ...added]
-    })
-  }
-
-  async #removeTags(
-    repository: string,
-    isMeant: (tag: string, entry: Descriptor) => boolean,
-  ): Promise<{ known: boolean }> {
-    const prefix = `localhost/${repository}:`
-    const meant = ({ annotations }: Descriptor, entry: Descriptor): boolean => {
-      const name = annotations?.[REFERENCE_NAME] ?? ''
-      return name.startsWith(prefix) && isMeant(name.slice(prefix.length), entry)
-    }
-    // Most deletions by digest move no tag: they need not wait for the lock.
-    if (!this.index.read().manifests.some((entry) => meant(entry, entry))) return { known: false }
-    let known = false
-    await this.index.change((manifests) => {
-      const kept = manifests.filter((entry) => !meant(entry, entry))
-      known = kept.length < manifests.length
-      return known ? kept : manifests
-    })
-    return { known }
-  }
-
   /** Names are on the disk only when their folders are (fsync(2)); files were synced when they were written. */
   async #sync(repository: string, digest: Digest, links: ManifestLinks): Promise<void> {
     const algorithms = new Set(
@@ -483,103 +321,11 @@ export class RegistryStore {
     const blobs = [...algorithms].map((algorithm) => join(this.dir, 'blobs', algorithm))
     await Promise.all([...blobs, ...this.links.folders(repository), this.dir].map(syncFolder))
   }
-
-  #load(digest: Digest): { bytes: Buffer; links?: ManifestLinks } | undefined {
-    const known = this.#manifests.get(digest)
-    if (known) {
-      // Moved to the end, so that the front is what was not asked for longest.
-      this.#manifests.delete(digest)
-      this.#manifests.set(digest, known)
-      return known
-    }
-    const bytes = readManifest(this.layout.blobPath(digest), digest)
-    if (!bytes) return undefined
-    const loaded = { bytes }
-    this.#manifests.set(digest, loaded)
-    this.#manifestBytes += bytes.byteLength
-    for (const [oldest, { bytes: dropped }] of this.#manifests) {
-      if (this.#manifestBytes <= MAX_CACHED_MANIFEST_BYTES) break
-      this.#manifests.delete(oldest)
-      this.#manifestBytes -= dropped.byteLength
-    }
-    return loaded
-  }
-
-  #place(name: string): { repository: string; tag: string } | null {
-    const known = this.#places.get(name)
-    if (known !== undefined) return known
-    if (this.#places.size >= MAX_CLOSURE) this.#places.clear()
-    const place = placeOf(name) ?? null
-    this.#places.set(name, place)
-    return place
-  }
-
-  #read(): Snapshot {
-    const index = this.index.read()
-    if (this.#snapshot?.index === index) return this.#snapshot
-    const tags = new Map<string, Map<string, Descriptor>>()
-    const attached = new Map<Digest, Descriptor[]>()
-    for (const entry of index.manifests) {
-      const name = entry.annotations?.[REFERENCE_NAME]
-      const place = name === undefined ? undefined : this.#place(name)
-      if (place) {
-        const known = tags.get(place.repository) ?? new Map<string, Descriptor>()
-        tags.set(place.repository, known.set(place.tag, entry))
-      } else if (name === undefined) {
-        const referrer = this.#referrer(entry.mediaType, entry.digest)
-        if (referrer) attached.set(referrer.subject, [...(attached.get(referrer.subject) ?? []), referrer.descriptor])
-      }
-    }
-    this.#snapshot = { index, tags, sorted: new Map(), attached }
-    return this.#snapshot
-  }
 }
-
-/** A tag of this name stands and may not be moved. */
-export class TagStands extends Error {
-  readonly tag: string
-  constructor(tag: string) {
-    super(`tag "${tag}" stands and may not be moved`)
-    this.name = 'TagStands'
-    this.tag = tag
-  }
-}
-
-const MAX_CLOSURE = 100_000
 
 /** Opens the store in `dir`, which is or becomes an OCI layout. Throws FAIRLEAD_OCI_LAYOUT. */
 export async function openRegistryStore(dir: string): Promise<RegistryStore> {
   return new RegistryStore(await openLayout(dir))
-}
-
-/** Only images of this machine are served: what was pulled from elsewhere was not put here to be passed on. */
-function placeOf(name: string): { repository: string; tag: string } | undefined {
-  if (!name.startsWith('localhost/')) return undefined
-  try {
-    const { repository, tag } = parseReference(name)
-    return tag === undefined ? undefined : { repository, tag }
-  } catch {
-    return undefined
-  }
-}
-
-function isKept({ mediaType }: { mediaType: string }): boolean {
-  return isManifestType(mediaType) || isIndexType(mediaType)
-}
-
-function readManifest(path: string, digest: Digest): Buffer | undefined {
-  const size = statSync(path, { throwIfNoEntry: false })?.size
-  if (size === undefined || size > 2 * MAX_CACHED_MANIFEST_BYTES) return undefined
-  let bytes: Buffer
-  try {
-    bytes = readFileSync(path)
-  } catch {
-    return undefined
-  }
-  const digester = createDigester(splitDigest(digest).algorithm)
-  digester.update(bytes)
-  // A damaged manifest is as good as none: fsck tells of it.
-  return digester.digest() === digest ? bytes : undefined
 }
 
 async function syncFolder(path: string): Promise<void> {
