@@ -136,9 +136,13 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     return { ...fallen, runtime: { kind, detail: `${detail} (${network.reason})` } }
   }
 
+  const administrator = createKubeClient({
+    transport: server.transport({ user: 'fairlead-admin', groups: ['system:masters'] }),
+  })
   const components = new AbortController()
   const controllers = runControllers({
     client: clientOf(server, 'system:kube-controller-manager'),
+    clientFor: (account) => clientOfAccount(server, account),
     caCertificate: pki.ca,
     signal: components.signal,
     onError: fault('controllers'),
@@ -178,6 +182,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     onError: fault('node'),
   })
   nodeOpened(node)
+  await giveRole(administrator, nodeName)
   signal?.throwIfAborted()
 
   const held = opened.move()
@@ -190,7 +195,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     url,
     kubeconfig: renderAdminKubeconfig(url, pki),
     runtime: { kind: node.kind, detail: describe(node, network) },
-    client: createKubeClient({ transport: server.transport({ user: 'fairlead-admin', groups: ['system:masters'] }) }),
+    client: administrator,
     close: ({ stopPods = false } = {}) => close(stopPods),
     [Symbol.asyncDispose]: () => close(true),
   }
@@ -216,6 +221,19 @@ function describe(node: NodeAgent, network: PodNetwork): string {
 
 function clientOf(server: ApiServer, user: string): KubeClient {
   return createKubeClient({ transport: server.transport({ user, groups: ['system:authenticated'] }) })
+}
+
+/** The label of roles is one that no node may give itself. */
+async function giveRole(client: KubeClient, nodeName: string): Promise<void> {
+  const body = { metadata: { labels: { 'node-role.kubernetes.io/control-plane': '' } } }
+  await client.resource('v1/Node').patch(nodeName, { type: 'merge', body })
+}
+
+/** Controllers write as the service accounts their roles are bound to. */
+function clientOfAccount(server: ApiServer, name: string): KubeClient {
+  const groups = ['system:serviceaccounts', 'system:serviceaccounts:kube-system', 'system:authenticated']
+  const user = `system:serviceaccount:kube-system:${name}`
+  return createKubeClient({ transport: server.transport({ user, groups }) })
 }
 
 function renderAdminKubeconfig(url: string, pki: ClusterPki): string {

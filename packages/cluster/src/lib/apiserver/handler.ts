@@ -4,8 +4,11 @@ import type { Pod } from '@fairlead/kube/types/core-v1'
 
 import { codeOf } from '../errors.ts'
 import type { Store } from '../storage/store.ts'
-import type { Authenticator } from './authentication.ts'
-import { checkAccess, checkRead } from './authorization.ts'
+import type { Access } from './access/access.ts'
+import { routeAttributes, unroutedAttributes } from './access/request-attributes.ts'
+import { answerReview } from './access/reviews.ts'
+import type { WriteGuard } from './access/write-guard.ts'
+import { serveIssuer } from './access/tokens/discovery.ts'
 import { checkPatched, readObjectBody, readOptions } from './body.ts'
 import type { Catalogue } from './catalogue.ts'
 import { parseDeletion } from './deletion.ts'
@@ -23,7 +26,6 @@ import type { Registry, UpdateOptions, Written } from './registry.ts'
 import { renderListFrame, respond, respondObject } from './render.ts'
 import { readObject } from './resource.ts'
 import type { Resource } from './resource.ts'
-import { answerReview } from './reviews.ts'
 import { parseRoute } from './route.ts'
 import type { ResourceRoute } from './route.ts'
 import { applyScale, toScale } from './scale.ts'
@@ -36,7 +38,8 @@ import { serveWatch } from './watch.ts'
 export interface HandlerContext {
   readonly store: Store
   readonly registry: Registry
-  readonly authenticator: Authenticator
+  readonly access: Access
+  readonly guard: WriteGuard
   readonly catalogue: Catalogue
   readonly openApi: OpenApi
   readonly findKubelet: (nodeName: string) => Promise<Kubelet>
@@ -74,7 +77,7 @@ async function dispatch(context: HandlerContext, request: ApiRequest): Promise<A
   const { method, path, query, identity } = request
   const route = /^\/apis?\//.test(path) ? parseRoute(context.catalogue, method, path, query) : undefined
   if (route === undefined) return servePath(context, request)
-  checkAccess(identity, route)
+  context.access.authorizer.check(identity, routeAttributes(route, query))
   const { resource } = route
   if (!route.info.verbs.includes('watch')) return await serveReview(context, resource, route, request)
   return route.subresource === ''
@@ -84,11 +87,13 @@ async function dispatch(context: HandlerContext, request: ApiRequest): Promise<A
 
 function servePath(context: HandlerContext, request: ApiRequest): ApiResponse {
   const { method, path, identity } = request
-  checkRead(identity, method, path)
+  context.access.authorizer.check(identity, unroutedAttributes(method, path))
   if (method !== 'GET' && method !== 'HEAD') throw methodNotAllowed()
   if (/^\/apis?(\/|$)/.test(path)) return serveDiscovery(context.catalogue, request)
   if (path === '/version' || path === '/version/')
     return respond(200, versionInfo, { encoding: 'json', isPretty: true })
+  const issuer = serveIssuer(path, context.access.issuer, context.access.key)
+  if (issuer !== undefined) return issuer
   if (path.startsWith('/openapi/')) return serveOpenApi(context.openApi, request)
   if (/^\/(healthz|livez|readyz)(\/|$)/.test(path)) return serveHealth(request)
   if (path === '/')
@@ -154,6 +159,7 @@ async function serveSubresource(
     const pod = readObject(resource, context.registry.read(resource, namespace, name)) as KubeObject & Pod
     return await servePodLog(pod, request, context.findKubelet)
   }
+  if (subresource === 'token' && verb === 'create') return await serveTokenRequest(context, route, request)
   if (subresource === 'binding' && verb === 'create') return await serveBinding(context, route, request)
   if (subresource === 'eviction' && verb === 'create') return await serveEviction(context, resource, route, request)
   if (verb === 'get') {
@@ -177,7 +183,8 @@ async function serveCreate(
   if ((object.metadata.resourceVersion ?? '') !== '') {
     throw badRequest('resourceVersion should not be set on objects to be created')
   }
-  const written = await context.registry.create(resource, object, { namespace, isDryRun: isDryRun(request.query) })
+  const options = { namespace, identity: request.identity, isDryRun: isDryRun(request.query) }
+  const written = await context.registry.create(resource, object, options)
   return respondWritten(201, resource, written, request, warnings)
 }
 
@@ -190,7 +197,7 @@ async function serveWrite(
   part: UpdateOptions['part'],
 ): Promise<ApiResponse> {
   const { namespace, name } = route
-  const options = { namespace, name, part, isDryRun: isDryRun(request.query) }
+  const options = { namespace, name, part, identity: request.identity, isDryRun: isDryRun(request.query) }
   const warnings: string[] = []
   if (route.verb === 'update') {
     const decoded = await readObjectBody(request, resource.info)
@@ -221,7 +228,8 @@ async function serveScale(
   if (verb !== 'update' && verb !== 'patch') throw methodNotAllowed()
   const expected = { apiVersion: 'autoscaling/v1', kind: 'Scale' }
   const change = verb === 'update' ? await readScale(request, expected) : await readPatch(request, expected)
-  const options = { namespace, name, part: 'object', isDryRun: isDryRun(request.query) } as const
+  const { identity } = request
+  const options = { namespace, name, part: 'object', identity, isDryRun: isDryRun(request.query) } as const
   const written = await context.registry.update(resource, options, (current) => {
     const { object } = checkPatched(change(toScale(current)), expected, request.query)
     return applyScale(current, object as KubeObject & Scale)
@@ -245,7 +253,7 @@ async function serveDelete(
 ): Promise<ApiResponse> {
   const { namespace, name } = route
   const deletion = parseDeletion(await readOptions(request), request.query)
-  const written = await context.registry.delete(resource, namespace, name, deletion)
+  const written = await context.registry.delete(resource, namespace, name, deletion, request.identity)
   // A graceful deletion answers with the object that is still there.
   if (!written.isGone) return respondWritten(200, resource, written, request, [])
   return respond(200, success(resource.info, name, parse(written.bytes).metadata.uid))
@@ -262,7 +270,7 @@ async function serveDeleteCollection(
   const entries = await selectAll(context.store, resource, parseSelection(resource, route, request.query))
   for (const entry of entries) {
     const { namespace = '', name = '' } = readObject(resource, entry).metadata
-    await ignoreMissing(context.registry.delete(resource, namespace, name, deletion))
+    await ignoreMissing(context.registry.delete(resource, namespace, name, deletion, request.identity))
   }
   const { head, tail } = renderListFrame(
     resource,
@@ -288,8 +296,33 @@ async function serveEviction(
   const { object } = await readObjectBody(request, { apiVersion: 'policy/v1', kind: 'Eviction' })
   const options = (object['deleteOptions'] ?? {}) as Record<string, unknown>
   const deletion = parseDeletion(options, request.query)
+  const { namespace, name } = route
+  const { identity } = request
+  const pod = readObject(resource, context.registry.read(resource, namespace, name))
+  context.guard.check({
+    identity,
+    resource,
+    operation: 'create',
+    subresource: 'eviction',
+    namespace,
+    name,
+    object: pod,
+  })
   await evictPod(context.registry, resource, route, deletion)
   return respond(201, { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 })
+}
+
+async function serveTokenRequest(
+  context: HandlerContext,
+  route: ResourceRoute,
+  request: ApiRequest,
+): Promise<ApiResponse> {
+  const { object } = await readObjectBody(request, { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest' })
+  isDryRun(request.query)
+  const { namespace, name, resource } = route
+  const { identity } = request
+  context.guard.check({ identity, resource, operation: 'create', subresource: 'token', namespace, name, object })
+  return respond(201, context.access.tokens.issue(route.namespace, route.name, object))
 }
 
 /** Kinds that are created to be answered: reviews, and the collection form of a binding. */
@@ -306,7 +339,7 @@ async function serveReview(
     return respond(201, { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 })
   }
   const { object } = await readObjectBody(request, resource.info)
-  return respond(201, answerReview(object, request.identity, context.authenticator))
+  return respond(201, answerReview(context.access, resource, object, request.identity, route.namespace))
 }
 
 function respondWritten(

@@ -109,7 +109,7 @@ describe('listen', () => {
       stdio: 'ignore',
     })
     const other = { key: readFileSync(join(dir, 'other.key')), cert: readFileSync(join(dir, 'other.crt')) }
-    assert.equal((await api.http('GET', pods, other)).status, 403)
+    assert.equal((await api.http('GET', pods, other)).status, 401)
   })
 
   it('answers bodies that are too large and targets that are malformed, and goes on', async () => {

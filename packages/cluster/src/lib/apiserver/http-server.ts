@@ -6,9 +6,10 @@ import type { AddressInfo, Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 
 import { listenFailed } from '../errors.ts'
-import { impersonate } from './authentication.ts'
-import type { Authenticator } from './authentication.ts'
-import type { ApiRequest, ApiResponse, Frame, Sink } from './exchange.ts'
+import type { Access } from './access/access.ts'
+import { asksImpersonation, impersonate } from './access/impersonation.ts'
+import type { OriginCheck } from './access/origin.ts'
+import type { ApiRequest, ApiResponse, Frame, Identity, Sink } from './exchange.ts'
 import { renderError } from './handler.ts'
 import { badRequest, timeout, tooLarge } from './status.ts'
 
@@ -28,7 +29,9 @@ export interface Listener {
 }
 
 export interface HttpServerOptions {
-  authenticator: Authenticator
+  access: Access
+  /** Which requests may come from a web page. */
+  origin: OriginCheck
   handle: (request: ApiRequest) => Promise<ApiResponse>
   onError: (error: unknown) => void
 }
@@ -113,7 +116,7 @@ async function answerOf(
     answerTimeoutMs,
   )
   try {
-    return await Promise.race([options.handle(toRequest(options.authenticator, incoming, signal)), late])
+    return await Promise.race([options.handle(toRequest(options, incoming, signal)), late])
   } catch (error) {
     return renderError(error, options.onError)
   } finally {
@@ -121,10 +124,9 @@ async function answerOf(
   }
 }
 
-function toRequest(authenticator: Authenticator, incoming: IncomingMessage, signal: AbortSignal): ApiRequest {
+function toRequest(options: HttpServerOptions, incoming: IncomingMessage, signal: AbortSignal): ApiRequest {
   const headers = incoming.headers as Record<string, string | undefined>
-  const socket = incoming.socket instanceof TLSSocket ? incoming.socket : undefined
-  const identity = impersonate(authenticator.authenticate(headers['authorization'], socket), headers)
+  const identity = identify(options, incoming)
   const { path, query } = parseTarget(incoming.url ?? '/')
   return {
     method: incoming.method ?? 'GET',
@@ -135,6 +137,16 @@ function toRequest(authenticator: Authenticator, incoming: IncomingMessage, sign
     signal,
     readBody: () => readBody(incoming),
   }
+}
+
+/** Who asks, and as whom; throws 401 and 403. Upgrades go through this as well. */
+export function identify({ access, origin }: HttpServerOptions, incoming: IncomingMessage): Identity {
+  const headers = incoming.headers as Record<string, string | undefined>
+  origin.check(headers)
+  const socket = incoming.socket instanceof TLSSocket ? incoming.socket : undefined
+  const identity = access.authenticator.authenticate(headers, socket)
+  if (!asksImpersonation(headers)) return identity
+  return impersonate(access.authorizer, identity, incoming.headersDistinct)
 }
 
 /** Path and query of a request target; throws 400 when its escapes are malformed. */

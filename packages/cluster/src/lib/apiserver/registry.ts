@@ -3,9 +3,11 @@ import type { Namespace } from '@fairlead/kube/types/core-v1'
 
 import type { Entry } from '../storage/collection.ts'
 import type { Change, Store } from '../storage/store.ts'
+import type { WriteGuard } from './access/write-guard.ts'
 import type { Admission, Reservation } from './admission.ts'
 import { planDeletion } from './deletion.ts'
 import type { Deletion } from './deletion.ts'
+import type { Identity } from './exchange.ts'
 import { desiresChange, generateNameFrom, isEqual, keepIdentity, stampNew, validateMetadata } from './metadata.ts'
 import { idOf, readObject, selectAttributes, serialise, stampRevision } from './resource.ts'
 import type { Resource } from './resource.ts'
@@ -15,12 +17,16 @@ import { convert } from './versions.ts'
 export interface RegistryOptions {
   store: Store
   admission: Admission
+  /** Looks at what users write. Default: nobody does. */
+  guard?: WriteGuard | undefined
   /** Milliseconds since 1970. */
   now: () => number
 }
 
 export interface WriteOptions {
   namespace: string
+  /** Who writes; the server itself without. */
+  identity?: Identity | undefined
   /** Decide everything, store nothing. */
   isDryRun: boolean
 }
@@ -43,11 +49,13 @@ const nameAttempts = 8
 export class Registry {
   readonly store: Store
   readonly #admission: Admission
+  readonly #guard: WriteGuard | undefined
   readonly #now: () => number
 
   constructor(options: RegistryOptions) {
     this.store = options.store
     this.#admission = options.admission
+    this.#guard = options.guard
     this.#now = options.now
   }
 
@@ -101,14 +109,34 @@ export class Registry {
   }
 
   /** Deletes at once, or marks for deletion when there is a grace period or a finalizer. */
-  async delete(resource: Resource, namespace: string, name: string, deletion: Deletion): Promise<Written> {
+  async delete(
+    resource: Resource,
+    namespace: string,
+    name: string,
+    deletion: Deletion,
+    identity?: Identity,
+  ): Promise<Written> {
     const stored = resource.stored
     return await this.#write(resource, namespace, name, deletion.isDryRun, (entry) => {
       const object = readObject(stored, entry)
+      this.#check(stored, 'delete', { namespace, identity }, '', object, undefined)
       const next = planDeletion(stored, object, deletion, this.#now())
       if (next === 'gone') return { operation: 'delete', object, reservation: undefined }
       return next === undefined ? undefined : { operation: 'put', object: next, reservation: undefined }
     })
+  }
+
+  #check(
+    resource: Resource,
+    operation: 'create' | 'update' | 'delete',
+    { identity, namespace }: Pick<WriteOptions, 'identity' | 'namespace'>,
+    subresource: string,
+    object: KubeObject,
+    old: KubeObject | undefined,
+  ): void {
+    if (identity === undefined || this.#guard === undefined) return
+    const { name = '' } = object.metadata
+    this.#guard.check({ identity, resource, operation, subresource, namespace, name, object, old })
   }
 
   async #createNamed(stored: Resource, object: KubeObject, options: WriteOptions): Promise<Written> {
@@ -124,6 +152,7 @@ export class Registry {
         strategy.create?.(object)
         if (info.kind === 'Namespace') startNamespace(object)
         strategy.default?.(object)
+        this.#check(stored, 'create', options, '', object, undefined)
         reservation = this.#admission.create(stored, object)
         const found = strategy.validate?.(object, undefined) ?? []
         if (found.length > 0) throw invalid(info, name, found)
@@ -147,6 +176,7 @@ export class Registry {
     const { info, strategy } = stored
     if (options.part === 'object') this.#replaceObject(stored, object, current)
     else replacePart(stored, options.part, object, current)
+    this.#check(stored, 'update', options, options.part === 'object' ? '' : options.part, object, current)
     const reservation = options.part === 'object' ? this.#admission.update(stored, object, current) : undefined
     try {
       const errors = [...validateMetadata(info, object, current), ...(strategy.validate?.(object, current) ?? [])]

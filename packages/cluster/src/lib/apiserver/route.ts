@@ -42,7 +42,13 @@ export function servedSubresources(info: KindInfo): readonly string[] {
 }
 
 const general = new Set(['status', 'scale'])
-const special = new Set(['v1 pods/log', 'v1 pods/binding', 'v1 pods/eviction', 'v1 namespaces/finalize'])
+const special = new Set([
+  'v1 pods/log',
+  'v1 pods/binding',
+  'v1 pods/eviction',
+  'v1 namespaces/finalize',
+  'v1 serviceaccounts/token',
+])
 
 interface Place {
   resource: Resource

@@ -581,7 +581,7 @@ describe('createApiServer', () => {
     for (const [identity, status] of [
       [{ user: 'joe', groups: ['system:masters'] }, 200],
       [{ user: 'system:kube-scheduler', groups: [] }, 200],
-      [{ user: 'system:node:n1', groups: ['system:nodes'] }, 200],
+      [{ user: 'system:node:n1', groups: ['system:nodes'] }, 403],
       [{ user: 'joe', groups: [] }, 403],
     ] as const) {
       const answer = await api.server.transport(identity).send({ method: 'GET', path: pods })

@@ -3,11 +3,16 @@ import type { KubeObject } from '@fairlead/kube/types'
 
 import type { Store } from '../storage/store.ts'
 import { Admission } from './admission.ts'
-import { authenticated, Authenticator } from './authentication.ts'
+import { Access } from './access/access.ts'
+import { authenticated } from './access/authenticator.ts'
+import { asksImpersonation, impersonate } from './access/impersonation.ts'
+import { OriginCheck } from './access/origin.ts'
+import { bootstrapRoles } from './access/rbac/bootstrap.ts'
+import { WriteGuard } from './access/write-guard.ts'
 import type { ApiRequest, ApiResponse, Identity } from './exchange.ts'
 import { Catalogue } from './catalogue.ts'
 import { expireEvents } from './expiry.ts'
-import { handle } from './handler.ts'
+import { handle, renderError } from './handler.ts'
 import type { HandlerContext } from './handler.ts'
 import { listen } from './http-server.ts'
 import type { Listener, ListenOptions } from './http-server.ts'
@@ -22,6 +27,8 @@ export interface ApiServerOptions {
   store: Store
   /** Bearer tokens that are believed, and who holds them. Default none. */
   tokens?: ReadonlyMap<string, Identity> | undefined
+  /** PEM (PKCS #8, P-256) of the key that signs tokens of service accounts. Default: a new one, which no token survives. */
+  serviceAccountKey?: string | undefined
   /** Where cluster addresses of services come from. Default `10.96.0.0/16`. */
   serviceCidr?: string | undefined
   /** First and last node port. Default `30000-32767`. */
@@ -36,7 +43,7 @@ export interface ApiServerOptions {
 
 /** A Kubernetes API on top of a store, reachable in this process and by HTTPS. */
 export interface ApiServer {
-  /** Resolves when the namespaces every cluster has are there; requests before that wait for it. */
+  /** Resolves when the namespaces and roles every cluster has are there; requests before that wait for it. */
   ready(): Promise<void>
   /** Reaches the server from inside this process as `identity`, which is believed. */
   transport(identity: Identity): Transport
@@ -66,10 +73,19 @@ class Server implements ApiServer {
     const onError = options.onError ?? (() => undefined)
     const catalogue = new Catalogue()
     this.#admission = new Admission(store, { serviceCidr, nodePortRange })
+    const access = new Access({
+      store,
+      tokens: options.tokens ?? new Map(),
+      issuer: serviceAccountIssuer,
+      signingKey: options.serviceAccountKey,
+      now,
+    })
+    const guard = new WriteGuard(store, access.authorizer)
     this.#context = {
       store,
-      registry: new Registry({ store, admission: this.#admission, now }),
-      authenticator: new Authenticator(options.tokens ?? new Map()),
+      registry: new Registry({ store, admission: this.#admission, guard, now }),
+      access,
+      guard,
       catalogue,
       openApi: createOpenApi(catalogue),
       findKubelet: options.kubelet ?? unreachable,
@@ -79,7 +95,7 @@ class Server implements ApiServer {
   }
 
   ready(): Promise<void> {
-    this.#ready ??= createNamespaces(this.#context).catch((error: unknown) => {
+    this.#ready ??= createFirstObjects(this.#context).catch((error: unknown) => {
       // The next request tries again: a full disk may have space by then.
       this.#ready = undefined
       throw error
@@ -88,13 +104,17 @@ class Server implements ApiServer {
   }
 
   transport(identity: Identity): Transport {
-    return createTransport(authenticated(identity), (request) => this.#handle(request), this.#closing.signal)
+    const known = authenticated(identity)
+    return createTransport(known, (request) => this.#handleInProcess(request), this.#closing.signal)
   }
 
   async listen(options: ListenOptions): Promise<{ readonly port: number }> {
     await this.ready()
-    const { authenticator, onError } = this.#context
-    const listener = await listen({ authenticator, onError, handle: (request) => this.#handle(request) }, options)
+    const { access, onError } = this.#context
+    const listener = await listen(
+      { access, origin: new OriginCheck(options.tls.cert), onError, handle: (request) => this.#handle(request) },
+      options,
+    )
     this.#listeners.push(listener)
     return { port: listener.port }
   }
@@ -104,10 +124,29 @@ class Server implements ApiServer {
     this.#closing.abort()
     await Promise.all(this.#listeners.splice(0).map((listener) => listener.close()))
     this.#admission.close()
+    this.#context.access.close()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  async #handleInProcess(request: ApiRequest): Promise<ApiResponse> {
+    if (!asksImpersonation(request.headers)) return await this.#handle(request)
+    let impersonated: ApiRequest
+    try {
+      impersonated = this.#impersonated(request)
+    } catch (error) {
+      return renderError(error, this.#context.onError)
+    }
+    return await this.#handle(impersonated)
+  }
+
+  /** In this process a header has one value. */
+  #impersonated(request: ApiRequest): ApiRequest {
+    const values = Object.entries(request.headers).map(([name, value]) => [name, value === undefined ? [] : [value]])
+    const headers = Object.fromEntries(values) as Record<string, string[]>
+    return { ...request, identity: impersonate(this.#context.access.authorizer, request.identity, headers) }
   }
 
   async #handle(request: ApiRequest): Promise<ApiResponse> {
@@ -115,6 +154,13 @@ class Server implements ApiServer {
     await this.ready().catch(() => undefined)
     return await handle(this.#context, request)
   }
+}
+
+const serviceAccountIssuer = 'https://kubernetes.default.svc.cluster.local'
+
+async function createFirstObjects(context: HandlerContext): Promise<void> {
+  await createNamespaces(context)
+  await bootstrapRoles(context.registry)
 }
 
 async function createNamespaces({ store, registry }: HandlerContext): Promise<void> {

@@ -36,6 +36,23 @@ export interface ControllerContext {
 
 export type ContextOptions = Pick<ControllerContext, 'client' | 'clock' | 'signal' | 'onError'>
 
+/** The same context for a controller that writes as somebody of its own. */
+export function actAs(context: ControllerContext, client: KubeClient): ControllerContext {
+  const { clock, onError } = context
+  return { ...context, client, recorder: (component) => createRecorder(client, component, { clock, onError }) }
+}
+
+function createRecorder(
+  client: KubeClient,
+  component: string,
+  { clock, onError }: Pick<ControllerContext, 'clock' | 'onError'>,
+): EventRecorder {
+  return createEventRecorder(client, component, {
+    clock,
+    onError: (error) => onError(error, { controller: component }),
+  })
+}
+
 /** Name of the ConfigMap that carries the cluster's CA into every namespace. */
 export const rootCertificateName = 'kube-root-ca.crt'
 
@@ -76,7 +93,6 @@ export function createContext(options: ContextOptions): ControllerContext {
     clock,
     signal,
     onError,
-    recorder: (component) =>
-      createEventRecorder(client, component, { clock, onError: (error) => onError(error, { controller: component }) }),
+    recorder: (component) => createRecorder(client, component, { clock, onError }),
   }
 }

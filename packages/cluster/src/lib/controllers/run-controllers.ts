@@ -2,17 +2,21 @@ import type { KubeClient } from '@fairlead/kube'
 import { systemClock } from '@fairlead/kube/controller'
 import type { Clock } from '@fairlead/kube/controller'
 
-import { createContext } from './context.ts'
-import type { ContextOptions } from './context.ts'
+import { actAs, createContext } from './context.ts'
+import type { ContextOptions, ControllerContext } from './context.ts'
 import { runDeploymentController } from './deployment.ts'
 import { runEndpointsController, runEndpointSliceController } from './endpoint.ts'
 import { runGarbageCollector } from './garbage-collector.ts'
 import { runNamespaceController } from './namespace.ts'
 import { runReplicaSetController } from './replica-set.ts'
+import { runRootCertificateController } from './root-certificate.ts'
 import { runServiceAccountController } from './service-account.ts'
 
 export interface RunControllersOptions {
+  /** Reads what all controllers look at, and writes for those that have no client of their own. */
   readonly client: KubeClient
+  /** The client of the service account of a controller, such as `deployment-controller`. Default: `client`. */
+  readonly clientFor?: ((account: string) => KubeClient) | undefined
   /** PEM of the authority that signed the API server's certificate, published as `kube-root-ca.crt`. */
   readonly caCertificate: string
   readonly signal: AbortSignal
@@ -28,13 +32,15 @@ export interface RunControllersOptions {
 export async function runControllers(options: RunControllersOptions): Promise<void> {
   const { client, signal, onError = () => {}, clock = systemClock } = options
   const context = createContext({ client, signal, onError, clock })
+  const as = (account: string): ControllerContext => actAs(context, options.clientFor?.(account) ?? client)
   await Promise.all([
-    runNamespaceController(context),
-    runServiceAccountController(context, options.caCertificate),
-    runDeploymentController(context),
-    runReplicaSetController(context),
-    runEndpointSliceController(context),
-    runEndpointsController(context),
-    runGarbageCollector(context),
+    runNamespaceController(as('namespace-controller')),
+    runServiceAccountController(as('service-account-controller')),
+    runRootCertificateController(as('root-ca-cert-publisher'), options.caCertificate),
+    runDeploymentController(as('deployment-controller')),
+    runReplicaSetController(as('replicaset-controller')),
+    runEndpointSliceController(as('endpointslice-controller')),
+    runEndpointsController(as('endpoint-controller')),
+    runGarbageCollector(as('generic-garbage-collector')),
   ])
 }

@@ -1,4 +1,4 @@
-import { isNotFound } from '@fairlead/kube'
+import { isAlreadyExists, isNotFound } from '@fairlead/kube'
 import type { KubeResource, ResourceClient } from '@fairlead/kube'
 
 /**
@@ -28,6 +28,15 @@ export async function ignoreNotFound<T>(write: Promise<T>): Promise<T | undefine
       return undefined
     }
     throw error
+  }
+}
+
+/** Settles a create of what somebody else may have created meanwhile: the cache was behind. */
+export async function ignoreExists(write: Promise<unknown>): Promise<void> {
+  try {
+    await write
+  } catch (error) {
+    if (!isAlreadyExists(error)) throw error
   }
 }
 

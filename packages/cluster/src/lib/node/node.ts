@@ -3,10 +3,9 @@ import { cpus, totalmem } from 'node:os'
 import { join } from 'node:path'
 import type { KubeClient } from '@fairlead/kube'
 import { createInformer } from '@fairlead/kube/cache'
-import type { Informer } from '@fairlead/kube/cache'
 import { createEventRecorder, systemClock } from '@fairlead/kube/controller'
 import type { Clock, EventRecorder } from '@fairlead/kube/controller'
-import type { ConfigMap, Node, Pod, Secret } from '@fairlead/kube/types/core-v1'
+import type { Node, Pod } from '@fairlead/kube/types/core-v1'
 import { openLayout } from '@fairlead/oci/layout'
 import type { Layout } from '@fairlead/oci/layout'
 import { pullImage } from '@fairlead/oci/registry'
@@ -23,13 +22,15 @@ import type { Kubelet } from './kubelet.ts'
 import { rotateLog } from './log-rotation.ts'
 import type { RotationOptions } from './log-rotation.ts'
 import { readHostResolvConf } from './name-files.ts'
-import { nameOf, sourcesOf, uidOf } from './pod.ts'
+import { FollowedSources } from './followed-sources.ts'
+import { nameOf, uidOf } from './pod.ts'
 import { openPodRecords } from './pod-records.ts'
 import type { KeptPod } from './pod-records.ts'
 import { PodWorker } from './pod-worker.ts'
 import type { NodeContext } from './pod-worker.ts'
 import { RENEW_MS, registerNode, renewLease, reportStopped } from './registration.ts'
-import { createSources, readServiceEnv } from './sources.ts'
+import { createSources, createTokenCache, readServiceEnv } from './sources.ts'
+import type { TokenCache } from './token-cache.ts'
 import { unmountVolumes } from './volumes.ts'
 
 /** Options of {@link runNode}. */
@@ -82,6 +83,7 @@ export interface NodeAgent {
 
 const ROTATE_MS = 10_000
 const PRUNE_MS = 3_600_000
+const TOKEN_MS = 60_000
 /** Layers stay for so long after their last use. */
 const UNUSED_LAYER_MS = 24 * 3_600_000
 
@@ -104,6 +106,8 @@ class Agent implements NodeAgent {
   readonly #context: NodeContext
   readonly #clock: Clock
   readonly #events: EventRecorder
+  readonly #tokens: TokenCache
+  readonly #followed: FollowedSources
   readonly #layout: Layout
   readonly #workers = new Map<string, PodWorker>()
   /** Pods whose worker is being made. */
@@ -119,6 +123,7 @@ class Agent implements NodeAgent {
     options: NodeOptions,
     parts: {
       context: NodeContext
+      tokens: TokenCache
       layout: Layout
       events: EventRecorder
       kept: readonly KeptPod[]
@@ -132,6 +137,13 @@ class Agent implements NodeAgent {
     this.#layout = parts.layout
     this.#kept = new Map(parts.kept.map((pod) => [pod.uid, pod]))
     this.reason = parts.reason
+    this.#tokens = parts.tokens
+    this.#followed = new FollowedSources({
+      client: options.client,
+      clock: this.#clock,
+      onError: this.#context.onError,
+      onChange: (podUids) => this.#refresh(podUids),
+    })
     this.done = this.#finished.promise
     const find = (namespace: string, name: string): PodWorker | undefined =>
       [...this.#workers.values()].find(({ pod }) => nameOf(pod) === `${namespace}/${name}`)
@@ -147,6 +159,7 @@ class Agent implements NodeAgent {
     const records = await openPodRecords(dir)
     const events = createEventRecorder(client, 'kubelet', { host: nodeName, onError, clock })
     let serviceEnv: Record<string, string> = {}
+    const tokens = createTokenCache(client, clock)
     const context: NodeContext = {
       nodeName,
       clock,
@@ -161,7 +174,7 @@ class Agent implements NodeAgent {
       openRegistryClient: options.openRegistryClient,
       ownRegistries: options.ownRegistries,
       pods: client.resource('v1/Pod'),
-      sources: createSources(client),
+      sources: createSources(client, tokens),
       hostIp: network.gateway,
       cpus: cpus().length,
       memoryBytes: totalmem(),
@@ -175,7 +188,7 @@ class Agent implements NodeAgent {
       },
     }
     const reason = opened.reason ?? (runtime.kind === 'processes' ? network.reason : undefined)
-    return new Agent(options, { context, layout, events, kept: await records.readAll(), reason })
+    return new Agent(options, { context, tokens, layout, events, kept: await records.readAll(), reason })
   }
 
   get runtimeVersion(): string {
@@ -202,12 +215,12 @@ class Agent implements NodeAgent {
     })
     await this.#followPods()
     await this.#sweep()
-    await this.#followSources()
     // Whoever looks from now on sees the pods as they are, not as they were when the last agent went.
     await Promise.all([...this.#workers.values()].map((worker) => worker.told()))
     this.#every(RENEW_MS, () => this.#renew())
     this.#every(ROTATE_MS, () => this.#rotateLogs())
     this.#every(PRUNE_MS, () => this.#prune())
+    this.#every(TOKEN_MS, () => this.#renewTokens())
   }
 
   stop(options: { stopPods?: boolean | undefined; graceMs?: number | undefined } = {}): Promise<void> {
@@ -223,6 +236,7 @@ class Agent implements NodeAgent {
     await Promise.allSettled(this.#opening.values())
     const workers = [...this.#workers.values()]
     await Promise.allSettled(workers.map((worker) => (stopPods ? worker.leave(graceMs) : worker.detach())))
+    this.#followed.close()
     await this.#events.flush()
     if (stopPods) {
       await this.#context.runtime.removeCgroup(this.#context.cgroupParent)
@@ -271,9 +285,10 @@ class Agent implements NodeAgent {
     this.#kept.delete(uid)
     // One without a record, already ended, has nothing to do with this node any more.
     const open = async (): Promise<void> => {
+      this.#followed.follow(pod)
       const worker = await PodWorker.open(pod, kept ?? recordOfEnded(pod), this.#context)
       this.#workers.set(uid, worker)
-      void worker.gone.then(() => this.#workers.delete(uid))
+      void worker.gone.then(() => this.#released(uid))
     }
     const work = open()
       .catch((error: unknown) => this.#context.onError(error))
@@ -296,31 +311,21 @@ class Agent implements NodeAgent {
       if (!this.#workers.has(uid) && !this.#opening.has(uid)) await network.detach(uid)
   }
 
-  // ---- ConfigMaps and Secrets
+  // ---- ConfigMaps, Secrets and tokens
 
-  async #followSources(): Promise<void> {
-    const { client } = this.#options
-    const signal = this.#stopping.signal
-    const options = { signal, onError: this.#context.onError, clock: this.#clock }
-    const configMaps = createInformer(client.resource('v1/ConfigMap'), options)
-    const secrets = createInformer(client.resource('v1/Secret'), options)
-    await Promise.all([configMaps.start(), secrets.start()])
-    this.#refreshOn(configMaps, 'configMaps')
-    this.#refreshOn(secrets, 'secrets')
+  #refresh(podUids: Iterable<string>): void {
+    for (const uid of podUids) this.#workers.get(uid)?.refresh()
   }
 
-  #refreshOn(informer: Informer<ConfigMap> | Informer<Secret>, kind: 'configMaps' | 'secrets'): void {
-    // Everything there is is told once, as added: volumes are fresh from their making then.
-    let isReplay = true
-    informer.on((_event: string, object: ConfigMap | Secret) => {
-      if (isReplay) return
-      const { namespace, name = '' } = object.metadata ?? {}
-      for (const worker of this.#workers.values()) {
-        if (worker.pod.metadata?.namespace !== namespace) continue
-        if (sourcesOf(worker.pod)[kind].has(name)) worker.refresh()
-      }
-    })
-    isReplay = false
+  /** Tokens end whether or not an object changes. */
+  async #renewTokens(): Promise<void> {
+    for (const [uid, worker] of this.#workers) if (this.#tokens.isDue(uid)) worker.refresh()
+  }
+
+  #released(podUid: string): void {
+    this.#workers.delete(podUid)
+    this.#followed.release(podUid)
+    this.#tokens.forget(podUid)
   }
 
   // ---- what is done again and again

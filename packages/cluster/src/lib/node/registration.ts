@@ -80,7 +80,6 @@ async function renderNode(
         'kubernetes.io/arch': architecture,
         'beta.kubernetes.io/os': system,
         'beta.kubernetes.io/arch': architecture,
-        'node-role.kubernetes.io/control-plane': '',
         'fairlead.dev/pods': kind,
       },
       annotations: reason === undefined ? {} : { 'fairlead.dev/pods-are-processes': reason },

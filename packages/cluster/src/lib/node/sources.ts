@@ -1,11 +1,17 @@
 import { isNotFound, KubeError, readJson } from '@fairlead/kube'
 import type { KubeClient } from '@fairlead/kube'
+import type { Clock } from '@fairlead/kube/controller'
+import type { TokenRequest } from '@fairlead/kube/types/authentication-v1'
+
+import type { Pod } from '@fairlead/kube/types/core-v1'
 
 import type { PullSecretSources } from './pull-secrets.ts'
+import { TokenCache } from './token-cache.ts'
+import type { IssuedToken } from './token-cache.ts'
 import type { VolumeSources } from './volumes.ts'
 
 /** What pods refer to, read from the API at the moment it is needed. */
-export function createSources(client: KubeClient): VolumeSources & PullSecretSources {
+export function createSources(client: KubeClient, tokens: TokenCache): VolumeSources & PullSecretSources {
   return {
     configMap: (namespace, name) => orNothing(client.resource('v1/ConfigMap').get(name, { namespace })),
     secret: (namespace, name) => orNothing(client.resource('v1/Secret').get(name, { namespace })),
@@ -13,18 +19,33 @@ export function createSources(client: KubeClient): VolumeSources & PullSecretSou
     persistentVolume: (name) => orNothing(client.resource('v1/PersistentVolume').get(name)),
     serviceAccount: (namespace, name) =>
       orNothing(client.resource('v1/ServiceAccount').get(name, { namespace }), isForbidden),
-    async token(namespace, serviceAccount, audience, expirationSeconds) {
-      const spec = { audiences: audience === undefined ? [] : [audience], expirationSeconds }
-      const response = await client.request({
-        method: 'POST',
-        path: `/api/v1/namespaces/${encodeURIComponent(namespace)}/serviceaccounts/${encodeURIComponent(serviceAccount)}/token`,
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec }),
-      })
-      const answer = (await readJson(response.body)) as { status?: { token?: string } }
-      return answer.status?.token ?? ''
-    },
+    token: (pod, audience = '', seconds) => tokens.get(pod, audience, seconds),
   }
+}
+
+/** Tokens bound to their pods, and renewed in time. */
+export function createTokenCache(client: KubeClient, clock: Pick<Clock, 'now'>): TokenCache {
+  return new TokenCache((pod, audience, seconds) => requestToken(client, pod, audience, seconds), clock)
+}
+
+async function requestToken(
+  client: KubeClient,
+  pod: Pod,
+  audience: string,
+  expirationSeconds: number,
+): Promise<IssuedToken> {
+  const { name = '', namespace = 'default', uid = '' } = pod.metadata ?? {}
+  const account = pod.spec?.serviceAccountName ?? 'default'
+  const boundObjectRef = { apiVersion: 'v1', kind: 'Pod', name, uid }
+  const spec = { audiences: audience === '' ? [] : [audience], expirationSeconds, boundObjectRef }
+  const response = await client.request({
+    method: 'POST',
+    path: `/api/v1/namespaces/${encodeURIComponent(namespace)}/serviceaccounts/${encodeURIComponent(account)}/token`,
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec }),
+  })
+  const { status } = (await readJson(response.body)) as TokenRequest
+  return { token: status?.token ?? '', expiresAt: Date.parse(status?.expirationTimestamp ?? '') }
 }
 
 /** The environment by which programs in pods find the API (Kubernetes, "Accessing the API from a Pod"). */

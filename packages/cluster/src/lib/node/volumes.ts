@@ -14,8 +14,8 @@ import type { PodPlace, Sources } from './environment.ts'
 export interface VolumeSources extends Sources {
   claim(namespace: string, name: string): Promise<PersistentVolumeClaim | undefined>
   persistentVolume(name: string): Promise<PersistentVolume | undefined>
-  /** A token for a service account (TokenRequest). */
-  token(namespace: string, serviceAccount: string, audience: string | undefined, seconds: number): Promise<string>
+  /** A token for the pod's service account that is good for a while yet (TokenRequest). */
+  token(pod: Pod, audience: string | undefined, seconds: number): Promise<string>
 }
 
 /** Where a pod's volumes lie: `path` by name of the volume. */
@@ -120,9 +120,9 @@ async function project(part: Part, mode: number, context: VolumeContext): Promis
   }
   if (serviceAccountToken) {
     const { audience, expirationSeconds = 3600, path } = serviceAccountToken
-    const account = pod.spec?.serviceAccountName ?? 'default'
-    const content = Buffer.from(await sources.token(namespace, account, audience, expirationSeconds))
-    return new Map([[path, { content, mode }]])
+    const content = Buffer.from(await sources.token(pod, audience, expirationSeconds))
+    // With a group of its own a token is nobody else's (KEP-1205).
+    return new Map([[path, { content, mode: pod.spec?.securityContext?.fsGroup === undefined ? mode : 0o600 }]])
   }
   const items = (downwardAPI?.items ?? []).map(({ path, fieldRef, resourceFieldRef, mode: own }) => {
     const text = fieldRef

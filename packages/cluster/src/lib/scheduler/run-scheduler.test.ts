@@ -13,7 +13,7 @@ import { runScheduler } from './run-scheduler.ts'
 async function openScheduler(): Promise<AsyncDisposable & { client: KubeClient; errors: unknown[] }> {
   const store = await openStore({ dir: '', durability: 'memory' })
   const server = createApiServer({ store })
-  const client = createKubeClient({ transport: server.transport({ user: 'scheduler', groups: ['system:masters'] }) })
+  const client = createKubeClient({ transport: server.transport({ user: 'admin', groups: ['system:masters'] }) })
   const stop = new AbortController()
   const errors: unknown[] = []
   const running = runScheduler({ client, signal: stop.signal, onError: (error) => errors.push(error) })

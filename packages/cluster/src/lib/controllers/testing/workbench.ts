@@ -19,17 +19,24 @@ export interface Workbench extends AsyncDisposable {
 export async function openWorkbench(options: { readonly scheduler?: boolean } = {}): Promise<Workbench> {
   const store = await openStore({ dir: '', durability: 'memory' })
   const server = createApiServer({ store })
-  const transport = server.transport({ user: 'system:kube-controller-manager', groups: ['system:masters'] })
-  const client = createKubeClient({ transport })
+  const client = createKubeClient({ transport: server.transport({ user: 'admin', groups: ['system:masters'] }) })
+  const clientOf = (user: string, groups: readonly string[] = []): KubeClient =>
+    createKubeClient({ transport: server.transport({ user, groups }) })
+  // With the rights they have in a cluster, so that a role that lacks one is found out here.
+  const serviceAccounts = ['system:serviceaccounts', 'system:serviceaccounts:kube-system']
+  const manager = {
+    client: clientOf('system:kube-controller-manager'),
+    clientFor: (name: string) => clientOf(`system:serviceaccount:kube-system:${name}`, serviceAccounts),
+  }
   const stop = new AbortController()
   const errors: string[] = []
   const onError = (error: unknown, { controller }: { controller: string }): void => {
     errors.push(`${controller}: ${error instanceof Error ? error.message : String(error)}`)
   }
   const { signal } = stop
-  const running = [runControllers({ client, caCertificate: 'PEM', signal, onError })]
+  const running = [runControllers({ ...manager, caCertificate: 'PEM', signal, onError })]
   if (options.scheduler === true) {
-    running.push(runScheduler({ client, signal, onError }))
+    running.push(runScheduler({ client: clientOf('system:kube-scheduler'), signal, onError }))
   }
   return {
     client,

@@ -95,8 +95,10 @@ export async function openWorld(mode: 'namespaces' | 'processes' = 'namespaces')
     network,
     errors,
     async startAgent(options = {}) {
+      // With the rights of a node, so that one that lacks is found out here.
+      const identity = { user: `system:node:${NODE_NAME}`, groups: ['system:nodes'] }
       agent = await runNode({
-        client,
+        client: createKubeClient({ transport: server.transport(identity) }),
         nodeName: NODE_NAME,
         dir: join(dir, 'node'),
         images: join(dir, 'images'),

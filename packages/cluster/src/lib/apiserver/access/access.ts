@@ -1,0 +1,43 @@
+import type { Store } from '../../storage/store.ts'
+import type { Identity } from '../exchange.ts'
+import { Authenticator } from './authenticator.ts'
+import { Authorizer } from './authorizer.ts'
+import { createSigningKey } from './tokens/signing-key.ts'
+import type { SigningKey } from './tokens/signing-key.ts'
+import { TokenAuthenticator } from './tokens/token-authenticator.ts'
+import { TokenIssuer } from './tokens/token-issuer.ts'
+
+export interface AccessOptions {
+  readonly store: Store
+  /** Bearer tokens that are believed, and who holds them. */
+  readonly tokens: ReadonlyMap<string, Identity>
+  /** Who signs the tokens of service accounts, as tokens say it. */
+  readonly issuer: string
+  /** PEM of the key that signs them. Default: one that lives as long as this object. */
+  readonly signingKey?: string | undefined
+  /** Milliseconds since 1970. */
+  readonly now: () => number
+}
+
+/** Who somebody is, what they may do, and the tokens that say so. */
+export class Access {
+  readonly issuer: string
+  readonly authenticator: Authenticator
+  readonly authorizer: Authorizer
+  readonly tokens: TokenIssuer
+  readonly key: SigningKey
+
+  constructor({ store, tokens, issuer, signingKey, now }: AccessOptions) {
+    const audiences = [issuer]
+    this.issuer = issuer
+    this.key = createSigningKey(signingKey)
+    this.authorizer = new Authorizer(store)
+    this.tokens = new TokenIssuer({ store, key: this.key, issuer, audiences, now })
+    const serviceAccounts = new TokenAuthenticator({ store, key: this.key, issuer, now })
+    this.authenticator = new Authenticator({ tokens, serviceAccounts, audiences })
+  }
+
+  close(): void {
+    this.authorizer.close()
+  }
+}

@@ -1,0 +1,39 @@
+import type { RoleFacts } from './role-facts.ts'
+
+/**
+ * What Fairlead's own parts may do beyond the roles upstream has for the same parts: they write a status by patch where
+ * upstream's replace it, and the service network also does the work of a cloud's load balancer and of the DNS add-on.
+ */
+export const componentRoles: readonly RoleFacts[] = [
+  {
+    name: 'fairlead:controller:deployment-controller',
+    rules: ['patch | apps | deployments deployments/status'],
+    boundTo: ['kube-system/deployment-controller'],
+  },
+  {
+    name: 'fairlead:controller:replicaset-controller',
+    rules: ['patch | apps | replicasets replicasets/status', 'get | core | pods'],
+    boundTo: ['kube-system/replicaset-controller'],
+  },
+  {
+    name: 'fairlead:controller:namespace-controller',
+    rules: ['patch | core | namespaces/status'],
+    boundTo: ['kube-system/namespace-controller'],
+  },
+  {
+    name: 'fairlead:controller:certificate-controller',
+    rules: ['patch | certificates.k8s.io | certificatesigningrequests/status'],
+    boundTo: ['kube-system/certificate-controller'],
+  },
+  {
+    name: 'fairlead:service-network',
+    rules: ['patch update | core | services/status'],
+    boundTo: ['User:system:kube-proxy'],
+  },
+  {
+    name: 'fairlead:dns',
+    namespace: 'kube-system',
+    rules: ['create get | core | services', 'create get patch | discovery.k8s.io | endpointslices'],
+    boundTo: ['User:system:kube-proxy'],
+  },
+]
