@@ -106,6 +106,37 @@ describe('fairlead login and fairlead image', { timeout: 120_000 }, () => {
     assert.match((await fairlead(['logout', host])).stderr, /nobody was logged in/)
   })
 
+  it('replicate: shows what would go, copies it when told, and then has nothing to do', async () => {
+    await using backup = await serveRegistry({ dir: join(work, 'backup'), collect: { everyMs: 0 } })
+    const to = new URL(backup.url).host
+    const config = join(work, 'replication.json')
+    const destinations = [{ registry: to, prefix: 'mirror' }]
+    const repositoryFilters = [{ filter: 'shop/', filterType: 'PREFIX_MATCH' }]
+    await writeFile(config, JSON.stringify({ rules: [{ destinations, repositoryFilters }] }))
+
+    const planned = await fairlead(['image', 'replicate', '--config', config])
+    assert.equal(planned.code, 0, planned.stderr)
+    assert.match(planned.stdout, new RegExp(`^copy localhost/shop/web:1 to ${to}/mirror/shop/web:1: at most `, 'm'))
+    assert.match(planned.stderr, /nothing was copied; --apply copies it/)
+    assert.deepEqual(await backup.store.repositories(), [])
+
+    const applied = await fairlead(['image', 'replicate', '--config', config, '--apply', '--json'])
+    assert.equal(applied.code, 0, applied.stderr)
+    const { summary } = JSON.parse(applied.stdout) as { summary: { copied: number; failed: number } }
+    assert.deepEqual([summary.copied, summary.failed], [1, 0])
+    assert.equal(backup.store.tag('mirror/shop/web', '1')?.digest, digest)
+
+    const again = await fairlead(['image', 'replicate', '--config', config, '--apply'])
+    assert.match(again.stdout, /^0 copied, .*; 1 there already, 0 failed$/m)
+
+    await backup.close()
+    const gone = await fairlead(['image', 'replicate', '--config', config, '--apply'])
+    assert.equal(gone.code, 1, gone.stdout)
+    assert.match(gone.stdout + gone.stderr, new RegExp(to))
+    await writeFile(config, '{"rules": [{"destinations": []}]}')
+    assert.notEqual((await fairlead(['image', 'replicate', '--config', config])).code, 0)
+  })
+
   const bad = [
     { name: 'a registry that is no host', args: ['login', 'a b', '-u', 'x', '--password-stdin'] },
     { name: 'a password for nobody', args: ['login', 'ghcr.io', '--password-stdin'] },

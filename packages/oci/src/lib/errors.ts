@@ -32,6 +32,16 @@ export function digestMismatch(expected: string, actual: string): Error {
   })
 }
 
+/** The same, of what came from a registry. */
+export function blobDamaged(reference: string, cause: unknown): Error {
+  const said = cause instanceof Error ? cause.message : String(cause)
+  return coded(new Error(`Cannot pull "${reference}": ${said}`), {
+    code: 'FAIRLEAD_OCI_DIGEST_MISMATCH',
+    hint: 'Try again; if it happens again, the registry is damaged or something on the way changes what it sends',
+    cause,
+  })
+}
+
 export function platformSyntax(text: string): SyntaxError {
   return coded(new SyntaxError(`Cannot parse platform ${JSON.stringify(text)}: not of the form os/architecture`), {
     code: 'FAIRLEAD_OCI_PLATFORM',

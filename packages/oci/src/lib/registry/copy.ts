@@ -1,10 +1,13 @@
+import { digestMismatch } from '../errors.ts'
+import { createDigester, splitDigest } from '../spec/digest.ts'
 import { isIndexType } from '../spec/media-types.ts'
 import { parseReference, renderReference } from '../spec/reference.ts'
+import type { Reference } from '../spec/reference.ts'
 import { createRegistryClient } from './client.ts'
 import type { RegistryClient } from './client.ts'
 import { choosePlatform } from './copy-tree.ts'
-import type { TransferEvent } from './copy-tree.ts'
-import { registrySource } from './pull.ts'
+import type { TransferEvent, TreeSource, TreeTarget } from './copy-tree.ts'
+import { againWhenDamaged, registrySource } from './pull.ts'
 import { pushTree, pushedAs, registryTarget } from './push.ts'
 import type { PushedImage } from './push.ts'
 
@@ -45,7 +48,46 @@ export async function copyImage(from: string, to: string, options: CopyOptions =
       : top.descriptor
   const isNear = source.registry === target.registry
   const sink = registryTarget(targetClient, target, { mountFrom: () => (isNear ? [source.repository] : []) })
-  const counts = await pushTree(targetClient, registrySource(client, source, top), root, target, sink, options)
+  const tree = registrySource(client, source, top)
+  const counts = await pushTree(
+    targetClient,
+    checkedSource(tree),
+    root,
+    target,
+    againFrom(client, source, sink),
+    options,
+  )
   const after = client.counts.requests + (targetClient === client ? 0 : targetClient.counts.requests)
   return { ...counts, ...pushedAs(target, root), requests: after - before }
+}
+
+/** Content is held against its digest on the way, so that a source that lies is told from a target that refuses. */
+function checkedSource(source: TreeSource): TreeSource {
+  return {
+    ...source,
+    async *blob(descriptor, offset, signal) {
+      const { algorithm } = splitDigest(descriptor.digest)
+      // What is taken up in the middle is checked by the target alone.
+      const digester = offset === 0 ? createDigester(algorithm) : undefined
+      let last: Uint8Array | undefined
+      for await (const chunk of source.blob(descriptor, offset, signal)) {
+        if (last) yield last
+        digester?.update(chunk)
+        last = chunk
+      }
+      const actual = digester?.digest() ?? descriptor.digest
+      if (actual !== descriptor.digest) throw digestMismatch(descriptor.digest, actual)
+      if (last) yield last
+    },
+  }
+}
+
+function againFrom(client: RegistryClient, source: Reference, sink: TreeTarget): TreeTarget {
+  return {
+    ...sink,
+    putBlob: (descriptor, transfer) =>
+      againWhenDamaged(client, { ...source, digest: descriptor.digest }, transfer.signal, () =>
+        sink.putBlob(descriptor, transfer),
+      ),
+  }
 }

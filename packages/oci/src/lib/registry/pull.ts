@@ -1,4 +1,4 @@
-import { registryAnswer } from '../errors.ts'
+import { blobDamaged, registryAnswer } from '../errors.ts'
 import type { Layout, ResolvedImage } from '../layout/layout.ts'
 import type { Digest } from '../spec/digest.ts'
 import type { Descriptor, ImageConfig, ImageManifest } from '../spec/image.ts'
@@ -110,7 +110,7 @@ export async function pullTree(text: string, options: PullTreeOptions): Promise<
     manifest: async (descriptor) =>
       (await layout.hasBlob(descriptor.digest)) ? layout.readBlob(descriptor.digest) : source.manifest(descriptor),
   }
-  const counts = await transferTree(known, root, layoutTarget(client, layout), {
+  const counts = await transferTree(known, root, layoutTarget(client, layout, reference), {
     ...options,
     async finish(bytes) {
       await layout.writeBlob(bytes, root.digest)
@@ -137,13 +137,13 @@ export function registrySource(client: RegistryClient, reference: Reference, top
   }
 }
 
-function layoutTarget(client: RegistryClient, layout: Layout): TreeTarget {
+function layoutTarget(client: RegistryClient, layout: Layout, reference: Reference): TreeTarget {
   return {
     // That a manifest is there does not tell that all of its blobs are.
     hasManifest: async () => false,
     async putBlob({ digest }, { open, onMoved, signal }) {
       if (await layout.hasBlob(digest)) return 'known'
-      await fetchBlob(client, layout, digest, signal, async function* () {
+      await fetchBlob(client, layout, { ...reference, digest }, signal, async function* () {
         for await (const chunk of open(0)) {
           onMoved(chunk.byteLength)
           yield chunk
@@ -213,25 +213,36 @@ async function pullBlob(
     onProgress?.({ digest, sizeBytes, isKnown: true })
     return
   }
-  await fetchBlob(client, layout, digest, signal, () => client.blob(reference, descriptor, { signal }))
+  await fetchBlob(client, layout, { ...reference, digest }, signal, () =>
+    client.blob(reference, descriptor, { signal }),
+  )
   onProgress?.({ digest, sizeBytes, isKnown: false })
 }
 
-/** Stores a blob; one that came damaged is fetched again. */
 async function fetchBlob(
   client: RegistryClient,
   layout: Layout,
-  digest: Digest,
+  blob: Reference & { digest: Digest },
   signal: AbortSignal | undefined,
   open: () => AsyncIterable<Uint8Array>,
 ): Promise<void> {
+  await againWhenDamaged(client, blob, signal, () => layout.writeBlob(open(), blob.digest))
+}
+
+/** Moves a blob; one that came damaged is fetched again. */
+export async function againWhenDamaged<T>(
+  client: RegistryClient,
+  { registry, repository, digest }: Reference & { digest: Digest },
+  signal: AbortSignal | undefined,
+  move: () => Promise<T>,
+): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      await layout.writeBlob(open(), digest)
-      return
+      return await move()
     } catch (error) {
       signal?.throwIfAborted()
-      if (codeOf(error) !== 'FAIRLEAD_OCI_DIGEST_MISMATCH' || attempt > client.retries) throw error
+      if (codeOf(error) !== 'FAIRLEAD_OCI_DIGEST_MISMATCH') throw error
+      if (attempt > client.retries) throw blobDamaged(renderReference({ registry, repository, digest }), error)
       await client.pause(attempt, signal)
     }
   }

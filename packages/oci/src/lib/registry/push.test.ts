@@ -274,8 +274,8 @@ describe('copyImage', () => {
     await pushImage('localhost/bad:1', `${from.host}/bad:1`, { layout, client: client() })
     from.blobs.set(`bad ${digestOf('good')}`, Buffer.from('evil'))
     await assert.rejects(copyImage(`${from.host}/bad:1`, `${to.host}/bad:1`, { client: client() }), {
-      code: 'FAIRLEAD_OCI_REGISTRY_REFUSED',
-      message: /DIGEST_INVALID/,
+      code: 'FAIRLEAD_OCI_DIGEST_MISMATCH',
+      message: new RegExp(`Cannot pull "${from.host}/bad@${digestOf('good')}"`),
     })
     assert.equal(to.manifests.size, 0)
   })

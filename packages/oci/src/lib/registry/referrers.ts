@@ -128,6 +128,7 @@ export async function fileReferrer(
   const { mediaType, digest, bytes } = referrer
   const entry = describeReferrer({ mediaType, digest, size: bytes.byteLength }, bytes)
   for (let attempt = 1; attempt <= MAX_INDEX_ATTEMPTS; attempt += 1) {
+    const startedAt = performance.now()
     const { manifests, etag } = await readList(client, subject, signal)
     if (manifests.some((known) => known.digest === digest)) {
       // Written by us a moment ago, and there still after others may have written too.
@@ -135,7 +136,9 @@ export async function fileReferrer(
     }
     const added = [...manifests, entry].toSorted((a, b) => (a.digest < b.digest ? -1 : 1))
     await writeList(client, subject, added, etag, signal)
-    await sleep(Math.random() * 20 * attempt, undefined, { signal })
+    // Who read before we wrote has written in about the time we took; only then is our entry known to have stayed.
+    const tookMs = performance.now() - startedAt
+    await sleep(tookMs * (2 + Math.random()) + Math.random() * 20 * attempt, undefined, { signal })
   }
   const { manifests } = await readList(client, subject, signal)
   if (manifests.some((known) => known.digest === digest)) return
