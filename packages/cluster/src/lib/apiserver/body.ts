@@ -4,6 +4,7 @@ import type { FieldInfo, KindInfo, KubeObject } from '@fairlead/kube/types'
 
 import type { ApiRequest } from './exchange.ts'
 import { parseMediaType } from './negotiate.ts'
+import type { CustomKind, Resource } from './resource.ts'
 import { badRequest, unsupportedMediaType } from './status.ts'
 
 /** An object as sent, and what the client should be warned of. */
@@ -14,12 +15,22 @@ export interface Decoded {
 
 type Strictness = 'Strict' | 'Warn' | 'Ignore'
 
+/** What a body is expected to hold. */
+export interface BodyKind extends Pick<KindInfo, 'apiVersion' | 'kind'> {
+  /** Reads objects of kinds that are in no table. */
+  readonly custom?: CustomKind | undefined
+}
+
+export function bodyKindOf({ info, custom }: Resource): BodyKind {
+  return custom === undefined ? info : { apiVersion: info.apiVersion, kind: info.kind, custom }
+}
+
 const accepted = ['application/json', 'application/yaml', 'application/vnd.kubernetes.protobuf']
 
 /** Reads the object in the body of a create or update and checks it against the definition of its kind. */
 export async function readObjectBody(
   request: ApiRequest,
-  expected: Pick<KindInfo, 'apiVersion' | 'kind'>,
+  expected: BodyKind,
 ): Promise<Decoded> {
   const bytes = await request.readBody()
   const { object, duplicates } = decode(request.headers['content-type'], bytes)
@@ -27,8 +38,7 @@ export async function readObjectBody(
   object.kind ??= expected.kind
   object.metadata ??= {}
   checkKind(object, expected)
-  dropNulls(object)
-  return checkFields(object, strictnessOf(request.query), duplicates)
+  return checkFields(object, expected, strictnessOf(request.query), duplicates)
 }
 
 /** The options in the body of a DELETE; undefined when there is no body. */
@@ -43,14 +53,13 @@ export async function readOptions(request: ApiRequest): Promise<Record<string, u
  */
 export function checkPatched(
   object: KubeObject,
-  expected: Pick<KindInfo, 'apiVersion' | 'kind'>,
+  expected: BodyKind,
   query: URLSearchParams,
 ): Decoded {
-  dropNulls(object)
   object.apiVersion ??= expected.apiVersion
   object.kind ??= expected.kind
   checkKind(object, expected)
-  return checkFields(object, strictnessOf(query), [])
+  return checkFields(object, expected, strictnessOf(query), [])
 }
 
 function strictnessOf(query: URLSearchParams): Strictness {
@@ -99,20 +108,36 @@ function checkKind(object: KubeObject, expected: Pick<KindInfo, 'apiVersion' | '
   }
 }
 
-function checkFields(object: KubeObject, strictness: Strictness, duplicates: readonly string[]): Decoded {
-  const definition = findDefinition(object.apiVersion, object.kind)
-  if (definition === undefined) return { object, warnings: [] }
-  const { unknown, wrong } = validateFields(definition, object)
+function checkFields(
+  object: KubeObject,
+  { custom }: BodyKind,
+  strictness: Strictness,
+  duplicates: readonly string[],
+): Decoded {
+  // Null may mean something to a schema; in metadata, and everywhere in built-in objects, it means nothing.
+  if (custom === undefined) dropNulls(object)
+  else {
+    dropNulls(object.metadata)
+    checkDepth(object)
+  }
+  const { unknown, wrong } = custom === undefined ? checkTable(object) : custom.read(object)
   const prefix = `${object.kind} in version "${versionOf(object.apiVersion)}" cannot be handled as a ${object.kind}`
   if (wrong.length > 0) throw badRequest(`${prefix}: json: ${wrong[0]}`)
   const findings = [
     ...duplicates.map((path) => `duplicate field "${path}"`),
     ...unknown.map((path) => `unknown field "${path}"`),
   ]
-  if (unknown.length > 0) prune(definition, object)
   if (findings.length === 0 || strictness === 'Ignore') return { object, warnings: [] }
   if (strictness === 'Strict') throw badRequest(`${prefix}: strict decoding error: ${findings.join(', ')}`)
   return { object, warnings: findings }
+}
+
+function checkTable(object: KubeObject): { unknown: string[]; wrong: string[] } {
+  const definition = findDefinition(object.apiVersion, object.kind)
+  if (definition === undefined) return { unknown: [], wrong: [] }
+  const found = validateFields(definition, object)
+  if (found.unknown.length > 0) pruneFields(definition, object)
+  return found
 }
 
 function versionOf(apiVersion: string): string {
@@ -137,8 +162,14 @@ function dropNulls(value: unknown, depth = 0): void {
   }
 }
 
+function checkDepth(value: unknown, depth = 0): void {
+  if (typeof value !== 'object' || value === null) return
+  if (depth > maxDepth) throw badRequest(`the object is nested more than ${maxDepth} levels deep`)
+  for (const child of Object.values(value)) checkDepth(child, depth + 1)
+}
+
 /** Removes fields that the definition does not know: what is stored is what the types say. */
-function prune(definition: string, value: unknown): void {
+export function pruneFields(definition: string, value: unknown): void {
   if (!isRecord(value)) return
   const fields = fieldsOf(definition)
   for (const [key, child] of Object.entries(value)) {
@@ -150,8 +181,8 @@ function prune(definition: string, value: unknown): void {
 
 function pruneField(field: FieldInfo, ref: string, value: unknown): void {
   if (Array.isArray(value)) for (const item of value) pruneField(field, ref, item)
-  else if (field.map && isRecord(value)) for (const child of Object.values(value)) prune(ref, child)
-  else prune(ref, value)
+  else if (field.map && isRecord(value)) for (const child of Object.values(value)) pruneFields(ref, child)
+  else pruneFields(ref, value)
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

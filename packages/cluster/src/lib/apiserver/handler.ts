@@ -9,7 +9,7 @@ import { routeAttributes, unroutedAttributes } from './access/request-attributes
 import { answerReview } from './access/reviews.ts'
 import type { WriteGuard } from './access/write-guard.ts'
 import { serveIssuer } from './access/tokens/discovery.ts'
-import { checkPatched, readObjectBody, readOptions } from './body.ts'
+import { bodyKindOf, checkPatched, readObjectBody, readOptions } from './body.ts'
 import type { Catalogue } from './catalogue.ts'
 import { parseDeletion } from './deletion.ts'
 import { serveDiscovery } from './discovery.ts'
@@ -178,7 +178,7 @@ async function serveCreate(
   route: ResourceRoute,
   request: ApiRequest,
 ): Promise<ApiResponse> {
-  const { object, warnings } = await readObjectBody(request, resource.info)
+  const { object, warnings } = await readObjectBody(request, bodyKindOf(resource))
   const namespace = namespaceOf(resource, route, object)
   if ((object.metadata.resourceVersion ?? '') !== '') {
     throw badRequest('resourceVersion should not be set on objects to be created')
@@ -200,14 +200,14 @@ async function serveWrite(
   const options = { namespace, name, part, identity: request.identity, isDryRun: isDryRun(request.query) }
   const warnings: string[] = []
   if (route.verb === 'update') {
-    const decoded = await readObjectBody(request, resource.info)
+    const decoded = await readObjectBody(request, bodyKindOf(resource))
     checkName(resource, route, decoded.object)
     const written = await context.registry.update(resource, options, () => decoded.object)
     return respondWritten(200, resource, written, request, decoded.warnings)
   }
   const patch = await readPatch(request, resource.info)
   const written = await context.registry.update(resource, options, (current) => {
-    const checked = checkPatched(patch(current), resource.info, request.query)
+    const checked = checkPatched(patch(current), bodyKindOf(resource), request.query)
     warnings.push(...checked.warnings)
     checkName(resource, route, checked.object)
     return checked.object
@@ -223,18 +223,19 @@ async function serveScale(
 ): Promise<ApiResponse> {
   const { namespace, name, verb } = route
   const format = negotiate(request.headers['accept'], request.query)
+  const scaleOf = resource.custom?.toScale ?? toScale
   if (verb === 'get')
-    return respond(200, toScale(readObject(resource, context.registry.read(resource, namespace, name))), format)
+    return respond(200, scaleOf(readObject(resource, context.registry.read(resource, namespace, name))), format)
   if (verb !== 'update' && verb !== 'patch') throw methodNotAllowed()
   const expected = { apiVersion: 'autoscaling/v1', kind: 'Scale' }
   const change = verb === 'update' ? await readScale(request, expected) : await readPatch(request, expected)
   const { identity } = request
   const options = { namespace, name, part: 'object', identity, isDryRun: isDryRun(request.query) } as const
   const written = await context.registry.update(resource, options, (current) => {
-    const { object } = checkPatched(change(toScale(current)), expected, request.query)
-    return applyScale(current, object as KubeObject & Scale)
+    const { object } = checkPatched(change(scaleOf(current)), expected, request.query)
+    return (resource.custom?.applyScale ?? applyScale)(current, object as KubeObject & Scale)
   })
-  return respond(200, toScale(parse(written.bytes)), format)
+  return respond(200, scaleOf(resource.form.read(written.bytes)), format)
 }
 
 async function readScale(
@@ -350,7 +351,9 @@ function respondWritten(
   warnings: readonly string[],
 ): ApiResponse {
   const format = negotiate(request.headers['accept'], request.query)
-  const headers = warnings.length === 0 ? {} : { warning: warnings.map((text) => `299 - ${JSON.stringify(text)}`) }
+  const { custom } = resource
+  const all = custom?.deprecation === undefined ? warnings : [custom.deprecation, ...warnings]
+  const headers = all.length === 0 ? {} : { warning: all.map((text) => `299 - ${JSON.stringify(text)}`) }
   return respondObject(status, resource, written.bytes, format, headers)
 }
 

@@ -56,11 +56,14 @@ export function keepIdentity(object: KubeObject, old: KubeObject): void {
   for (const key of Object.keys(metadata) as (keyof ObjectMeta)[]) if (metadata[key] === undefined) delete metadata[key]
 }
 
-/** Whether anything but metadata and status differs: what `metadata.generation` counts. */
-export function desiresChange(object: KubeObject, old: KubeObject): boolean {
-  const { metadata: _metadata, status: _status, ...wanted } = object
-  const { metadata: _oldMetadata, status: _oldStatus, ...before } = old
-  return !isEqual(wanted, before)
+/**
+ * Whether anything but metadata and status differs: what `metadata.generation` counts. Where the status is no part of
+ * its own (a custom resource without the subresource), it counts as well.
+ */
+export function desiresChange(object: KubeObject, old: KubeObject, countsStatus = false): boolean {
+  const { metadata: _metadata, status, ...wanted } = object
+  const { metadata: _oldMetadata, status: oldStatus, ...before } = old
+  return !isEqual(wanted, before) || (countsStatus && !isEqual(status, oldStatus))
 }
 
 /** Whether two JSON values are the same, whatever the order of their keys. */

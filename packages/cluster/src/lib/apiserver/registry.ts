@@ -9,9 +9,9 @@ import { planDeletion } from './deletion.ts'
 import type { Deletion } from './deletion.ts'
 import type { Identity } from './exchange.ts'
 import { desiresChange, generateNameFrom, isEqual, keepIdentity, stampNew, validateMetadata } from './metadata.ts'
-import { idOf, readObject, selectAttributes, serialise, stampRevision } from './resource.ts'
+import { idOf, readObject, selectAttributes, serialise } from './resource.ts'
 import type { Resource } from './resource.ts'
-import { alreadyExists, conflict, invalid, notFound } from './status.ts'
+import { alreadyExists, conflict, invalid, notFound, terminating } from './status.ts'
 import { convert } from './versions.ts'
 
 export interface RegistryOptions {
@@ -68,6 +68,7 @@ export class Registry {
 
   async create(resource: Resource, object: KubeObject, options: WriteOptions): Promise<Written> {
     const stored = resource.stored
+    if (resource.custom?.isTerminating === true) throw terminating(resource.info)
     convert(object, stored.info)
     const isNamed = (object.metadata.name ?? '') !== ''
     stampNew(stored, object, options.namespace, this.#now())
@@ -179,7 +180,11 @@ export class Registry {
     this.#check(stored, 'update', options, options.part === 'object' ? '' : options.part, object, current)
     const reservation = options.part === 'object' ? this.#admission.update(stored, object, current) : undefined
     try {
-      const errors = [...validateMetadata(info, object, current), ...(strategy.validate?.(object, current) ?? [])]
+      const found =
+        options.part === 'status' && strategy.validateStatus !== undefined
+          ? strategy.validateStatus(object, current)
+          : (strategy.validate?.(object, current) ?? [])
+      const errors = [...validateMetadata(info, object, current), ...found]
       if (errors.length > 0) throw invalid(info, options.name, errors)
     } catch (error) {
       reservation?.cancel()
@@ -187,7 +192,7 @@ export class Registry {
     }
     if (isFinished(object)) return { operation: 'delete', object, reservation }
     if (isEqual(object, current)) return undefined
-    if (stored.hasGeneration && desiresChange(object, current)) {
+    if (stored.hasGeneration && desiresChange(object, current, stored.custom?.countsStatus)) {
       object.metadata.generation = (current.metadata.generation ?? 0) + 1
     }
     return { operation: 'put', object, reservation }
@@ -237,7 +242,7 @@ interface Plan {
 function putOf(stored: Resource, object: KubeObject): Change {
   return {
     operation: 'put',
-    encode: (revision) => stampRevision(object, revision),
+    encode: (revision) => stored.form.write(object, revision),
     cache: selectAttributes(stored, object),
   }
 }

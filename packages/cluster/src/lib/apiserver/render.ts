@@ -59,7 +59,7 @@ export function renderListFrame(
     return split({ kind: 'PartialObjectMetadataList', apiVersion: 'meta.k8s.io/v1', metadata }, 'items')
   }
   const { kind, apiVersion } = resource.info
-  return split({ kind: `${kind}List`, apiVersion, metadata }, 'items')
+  return split({ kind: resource.custom?.listKind ?? `${kind}List`, apiVersion, metadata }, 'items')
 }
 
 /** The object of a BOOKMARK event: nothing but a place in history. */

@@ -1,4 +1,6 @@
 import { findResource, subresourcesOf } from '@fairlead/kube/types'
+import type { JSONSchemaProps } from '@fairlead/kube/types/apiextensions-v1'
+import type { Scale } from '@fairlead/kube/types/autoscaling-v1'
 import type { KindInfo, KubeObject, SubresourceInfo } from '@fairlead/kube/types'
 
 import type { Entry } from '../storage/collection.ts'
@@ -23,6 +25,30 @@ export interface Resource {
   readonly hasGeneration: boolean
   /** Field selectors beyond name and namespace. */
   readonly selectableFields: ReadonlySet<string>
+  /** What is different in a resource that is defined by an object. */
+  readonly custom?: CustomKind
+  /** Aborts when the resource is served no more, or in another way: its watches end. */
+  readonly retired?: AbortSignal
+}
+
+/** A resource that no table knows: a custom one, or one of another server. */
+export interface CustomKind {
+  /** The schema of the objects; merging (server-side apply) and OpenAPI read it. */
+  readonly schema: JSONSchemaProps
+  /** Whether its definition is being deleted: no new objects then. */
+  readonly isTerminating: boolean
+  /** Whether a change of the status is a new generation: it is no subresource. */
+  readonly countsStatus: boolean
+  readonly listKind: string
+  /** A warning for everyone who uses this version. */
+  readonly deprecation: string | undefined
+  /**
+   * Brings an object as sent to the form the schema wants (unknown fields are removed, defaults filled in) and tells what
+   * did not fit: paths of unknown fields, and a sentence per value that cannot be read.
+   */
+  read(object: KubeObject): { unknown: string[]; wrong: string[] }
+  toScale?(object: KubeObject): KubeObject & Scale
+  applyScale?(object: KubeObject, scale: KubeObject & Scale): KubeObject
 }
 
 /** How the objects of a version are read from what is stored. */
@@ -31,6 +57,8 @@ export interface StoredForm {
   isVerbatim(bytes: Buffer): boolean
   /** The object, fresh: the caller may change it. */
   read(bytes: Buffer): KubeObject
+  /** The bytes to store for an object of this version, at `revision`, which is written into it. */
+  write(object: KubeObject, revision: number): Buffer
 }
 
 /** What a version of an object is selected by; kept with the version. */
@@ -73,10 +101,10 @@ function createBuiltIn(info: KindInfo): Resource {
   }
 }
 
-const verbatim: StoredForm = { isVerbatim: () => true, read: parseObject }
+const verbatim: StoredForm = { isVerbatim: () => true, read: parseObject, write: stampRevision }
 
 function convertedForm(info: KindInfo): StoredForm {
-  return { isVerbatim: () => false, read: (bytes) => convert(parseObject(bytes), info) }
+  return { isVerbatim: () => false, read: (bytes) => convert(parseObject(bytes), info), write: stampRevision }
 }
 
 function parseObject(bytes: Buffer): KubeObject {
@@ -152,6 +180,7 @@ const counted = new Set([
   'MutatingWebhookConfiguration',
   'ValidatingWebhookConfiguration',
   'ValidatingAdmissionPolicy',
+  'CustomResourceDefinition',
   'IngressClass',
   'ResourceSlice',
 ])

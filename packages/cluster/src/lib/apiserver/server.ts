@@ -16,6 +16,7 @@ import { handle, renderError } from './handler.ts'
 import type { HandlerContext } from './handler.ts'
 import { listen } from './http-server.ts'
 import type { Listener, ListenOptions } from './http-server.ts'
+import { Definitions } from './custom-resources/definitions.ts'
 import { createOpenApi } from './openapi/document.ts'
 import type { Kubelet } from './pod-log.ts'
 import { Registry } from './registry.ts'
@@ -63,6 +64,7 @@ const firstNamespaces = ['default', 'kube-system', 'kube-public', 'kube-node-lea
 class Server implements ApiServer {
   readonly #context: HandlerContext
   readonly #admission: Admission
+  readonly #definitions: Definitions
   readonly #closing = new AbortController()
   readonly #listeners: Listener[] = []
   readonly #stopExpiry: () => void
@@ -91,6 +93,7 @@ class Server implements ApiServer {
       findKubelet: options.kubelet ?? unreachable,
       onError,
     }
+    this.#definitions = new Definitions({ store, registry: this.#context.registry, catalogue, now, onError })
     this.#stopExpiry = expireEvents(store, now, onError)
   }
 
@@ -121,6 +124,7 @@ class Server implements ApiServer {
 
   async close(): Promise<void> {
     this.#stopExpiry()
+    this.#definitions.close()
     this.#closing.abort()
     await Promise.all(this.#listeners.splice(0).map((listener) => listener.close()))
     this.#admission.close()

@@ -61,6 +61,13 @@ export function methodNotAllowed(): StatusError {
   })
 }
 
+/** The definition of a resource is being deleted: nothing new can come. */
+export function terminating(info: KindInfo): StatusError {
+  const name = qualifiedResource(info)
+  const message = `create not allowed while custom resource definition is terminating`
+  return new StatusError(405, 'MethodNotAllowed', `${name}: ${message}`, { details: { group: info.group, kind: info.plural } })
+}
+
 export function notAcceptable(accepted: readonly string[]): StatusError {
   return new StatusError(406, 'NotAcceptable', `only the following media types are accepted: ${accepted.join(', ')}`)
 }

@@ -16,6 +16,8 @@ export interface KindStrategy {
   default?(object: KubeObject): void
   /** What is wrong with an object about to be stored; `old` is the version it replaces. */
   validate?(object: KubeObject, old: KubeObject | undefined): FieldError[]
+  /** The same for a write of the status, where that asks for less than a write of the object. */
+  validateStatus?(object: KubeObject, old: KubeObject): FieldError[]
   /** Before defaulting: drops what a client may not set, such as the status. */
   create?(object: KubeObject): void
   /** Before defaulting: keeps what a client may not change, and what it may leave out. */

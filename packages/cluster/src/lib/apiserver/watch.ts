@@ -121,6 +121,8 @@ async function runWatch(
     sent = store.revision
   }
   signal.addEventListener('abort', () => end('over'))
+  // A definition that changed: clients list again and see its objects as they are now.
+  resource.retired?.addEventListener('abort', () => stop('over'))
   try {
     if (plan.since === undefined) await sendState(store, resource, plan, format, sink, subscription.entries, signal)
     for (const event of subscription.backlog) deliver(event)

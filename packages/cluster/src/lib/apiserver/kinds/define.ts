@@ -10,6 +10,7 @@ export type Stored<T> = T & { metadata: ObjectMeta }
 export interface TypedStrategy<T> {
   default?(object: Stored<T>): void
   validate?(object: Stored<T>, old: Stored<T> | undefined): FieldError[]
+  validateStatus?(object: Stored<T>, old: Stored<T>): FieldError[]
   create?(object: Stored<T>): void
   update?(object: Stored<T>, old: Stored<T>): void
   updateStatus?(object: Stored<T>, old: Stored<T>): void

@@ -3,6 +3,7 @@ import type { KindInfo, KubeObject } from '@fairlead/kube/types'
 import { clusterRole, clusterRoleBinding, role, roleBinding } from './access.ts'
 import { event, eventsEvent, lease, limitRange, namespace, node, resourceQuota } from './cluster.ts'
 import { endpoints, endpointSlice } from './endpoints.ts'
+import { customResourceDefinition } from '../custom-resources/definition-strategy.ts'
 import { cronJob, job } from './jobs.ts'
 import { checkQuantities, normalise } from './normalise.ts'
 import { pod } from './pod.ts'
@@ -56,6 +57,7 @@ const strategies: ReadonlyMap<string, KindStrategy> = new Map([
   ['rbac.authorization.k8s.io/v1 ClusterRoleBinding', clusterRoleBinding],
   ['scheduling.k8s.io/v1 PriorityClass', priorityClass],
   ['storage.k8s.io/v1 StorageClass', storageClass],
+  ['apiextensions.k8s.io/v1 CustomResourceDefinition', customResourceDefinition],
 ])
 
 /**

@@ -4,6 +4,7 @@ import type { KindInfo } from '@fairlead/kube/types'
 
 import type { Catalogue } from '../catalogue.ts'
 import type { Resource } from '../resource.ts'
+import { renderCustomSchemas } from './custom-schema.ts'
 import { renderSchemas } from './schema.ts'
 import type { Schema } from './schema.ts'
 
@@ -81,11 +82,12 @@ function renderDocument(resources: readonly Resource[]): Rendered {
  */
 function renderOpenApiV3(resources: readonly Resource[]): unknown {
   const kinds = resources.map(({ info }) => info)
+  const builtIn = resources.flatMap(({ info, custom }) => (custom === undefined ? [info] : []))
   return {
     openapi: '3.0.0',
     info: { title: 'Kubernetes', version: 'v1.36.0' },
     paths: Object.fromEntries(kinds.flatMap(renderPaths)),
-    components: { schemas: renderSchemas(kinds) },
+    components: { schemas: { ...renderSchemas(builtIn), ...renderCustomSchemas(resources) } },
   }
 }
 

@@ -9,14 +9,15 @@ const prefix = '#/components/schemas/'
 /** Schemas of everything the kinds consist of, by definition name, with Kubernetes' extensions. */
 export function renderSchemas(kinds: readonly KindInfo[]): Record<string, Schema> {
   const schemas: Record<string, Schema> = {}
-  for (const { definition } of kinds) collect(definition, schemas)
+  for (const { definition } of kinds) renderDefinition(definition, schemas)
   for (const { definition, group, version, kind } of kinds) {
     schemas[definition] = { ...schemas[definition], 'x-kubernetes-group-version-kind': [{ group, kind, version }] }
   }
   return Object.fromEntries(Object.entries(schemas).toSorted(([a], [b]) => (a < b ? -1 : 1)))
 }
 
-function collect(definition: string, into: Record<string, Schema>): void {
+/** Adds the schema of a definition and of everything it consists of. */
+export function renderDefinition(definition: string, into: Record<string, Schema>): void {
   if (into[definition] !== undefined) return
   const fields = [...fieldsOf(definition).values()].toSorted((a, b) => (a.name < b.name ? -1 : 1))
   const required = fields.flatMap((field) => (field.required ? [field.name] : []))
@@ -25,7 +26,7 @@ function collect(definition: string, into: Record<string, Schema>): void {
     ...(required.length > 0 ? { required } : {}),
     properties: Object.fromEntries(fields.map((field) => [field.name, renderField(field)])),
   }
-  for (const { ref } of fields) if (ref !== undefined) collect(ref, into)
+  for (const { ref } of fields) if (ref !== undefined) renderDefinition(ref, into)
 }
 
 function renderField(field: FieldInfo): Schema {

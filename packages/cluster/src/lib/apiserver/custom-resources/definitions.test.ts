@@ -1,0 +1,246 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+
+import { readWatch, startTestServer } from '../test-server.ts'
+import type { TestServer } from '../test-server.ts'
+import { createWidgets, until, widgetDefinition, widgetSchema, widgets } from './test-definitions.ts'
+
+const definitions = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions'
+
+async function conditionOf(api: TestServer, name: string, type: string): Promise<{ status: string; reason: string }> {
+  const { body } = await api.call('GET', `${definitions}/${name}`)
+  return body.status.conditions.find((each: { type: string }) => each.type === type)
+}
+
+describe('a definition', () => {
+  it('is served at once, in discovery and OpenAPI, and says so', async () => {
+    await using api = await startTestServer()
+    const created = await api.call('POST', definitions, widgetDefinition())
+    assert.equal(created.status, 201, JSON.stringify(created.body))
+    assert.deepEqual(created.body.metadata.finalizers, ['customresourcecleanup.apiextensions.k8s.io'])
+    assert.deepEqual(created.body.status.storedVersions, ['v1'])
+    assert.equal(created.body.spec.names.singular, 'widget')
+    assert.equal(created.body.spec.names.listKind, 'WidgetList')
+
+    const list = await api.call('GET', '/apis/example.com/v1')
+    assert.deepEqual(
+      list.body.resources.map((each: { name: string }) => each.name),
+      ['widgets', 'widgets/status', 'widgets/scale'],
+    )
+    assert.deepEqual(list.body.resources[0].shortNames, ['wd'])
+    assert.deepEqual(list.body.resources[0].categories, ['all'])
+    const accept = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList'
+    const { body } = await api.call('GET', '/apis', undefined, { accept })
+    assert.equal(body.items.at(-1).metadata.name, 'example.com')
+    const openApi = await api.call('GET', '/openapi/v3')
+    assert.ok('apis/example.com/v1' in openApi.body.paths)
+    const { body: document } = await api.call('GET', openApi.body.paths['apis/example.com/v1'].serverRelativeURL)
+    assert.equal(document.components.schemas['com.example.v1.Widget'].properties.spec.properties.size.type, 'integer')
+
+    await until(async () => (await conditionOf(api, 'widgets.example.com', 'Established'))?.status === 'True')
+    assert.equal((await conditionOf(api, 'widgets.example.com', 'NamesAccepted')).reason, 'NoConflicts')
+  })
+
+  it('does not get names another one of its group has until they are free', async () => {
+    await using api = await startTestServer()
+    await createWidgets(api)
+    const second = widgetDefinition({ names: { plural: 'gadgets', kind: 'Gadget', shortNames: ['wd'] } })
+    await api.call('POST', definitions, second)
+    await until(async () => (await conditionOf(api, 'gadgets.example.com', 'NamesAccepted'))?.status === 'False')
+    const condition = await conditionOf(api, 'gadgets.example.com', 'NamesAccepted')
+    assert.deepEqual([condition.reason], ['ShortNamesConflict'])
+    assert.equal((await conditionOf(api, 'gadgets.example.com', 'Established')).status, 'False')
+    assert.equal((await api.call('GET', '/apis/example.com/v1/gadgets')).status, 404)
+
+    await api.call('DELETE', `${definitions}/widgets.example.com`)
+    await until(async () => (await conditionOf(api, 'gadgets.example.com', 'Established'))?.status === 'True')
+    assert.equal((await api.call('GET', '/apis/example.com/v1/gadgets')).status, 200)
+  })
+
+  it('takes its objects with it, waiting for their finalizers', async () => {
+    await using api = await startTestServer()
+    await createWidgets(api)
+    await api.call('POST', widgets, { metadata: { name: 'a' }, spec: { size: 1 } })
+    await api.call('POST', widgets, { metadata: { name: 'b', finalizers: ['example.com/hold'] }, spec: { size: 1 } })
+    await api.call('DELETE', `${definitions}/widgets.example.com`)
+    await until(async () => (await api.call('GET', `${widgets}/a`)).status === 404)
+    const late = await api.call('POST', widgets, { metadata: { name: 'c' }, spec: { size: 1 } })
+    assert.equal(late.status, 405)
+    assert.equal((await conditionOf(api, 'widgets.example.com', 'Terminating')).status, 'True')
+
+    await api.call('PATCH', `${widgets}/b`, { metadata: { finalizers: null } })
+    await until(async () => (await api.call('GET', `${definitions}/widgets.example.com`)).status === 404)
+    assert.equal((await api.call('GET', widgets)).status, 404)
+    assert.equal((await api.call('GET', '/apis/example.com')).status, 404)
+  })
+
+  it('ends watches when it changes, so that clients see its objects as they are now', async () => {
+    await using api = await startTestServer()
+    await createWidgets(api)
+    await api.call('POST', widgets, { metadata: { name: 'a' }, spec: { size: 1 } })
+    const { promise: seen, resolve } = Promise.withResolvers<void>()
+    const watching = readWatch(api.transport, `${widgets}?watch=1`, () => {
+      resolve()
+      return false
+    })
+    await seen
+    const changed = widgetDefinition()
+    changed.spec.versions[0].schema.openAPIV3Schema.properties.spec.properties.added = { type: 'string', default: 'x' }
+    await api.call('PUT', `${definitions}/widgets.example.com`, changed)
+    assert.equal((await watching).length, 1)
+    assert.equal((await api.call('GET', `${widgets}/a`)).body.spec.added, 'x')
+  })
+
+  it('is there again after a restart', async () => {
+    await using api = await startTestServer()
+    await createWidgets(api)
+    await api.call('POST', widgets, { metadata: { name: 'a' }, spec: { size: 1 } })
+    await using second = await startTestServer({ store: api.store })
+    assert.equal((await second.call('GET', `${widgets}/a`)).body.spec.size, 1)
+  })
+})
+
+describe('an object of a definition', () => {
+  it('is pruned, defaulted and validated by its schema', async () => {
+    await using api = await startTestServer()
+    await createWidgets(api)
+    const good = await api.call('POST', widgets, {
+      apiVersion: 'example.com/v1',
+      kind: 'Widget',
+      metadata: { name: 'a' },
+      spec: { size: 3, unknown: 1 },
+      status: { ready: true },
+    })
+    assert.equal(good.status, 201, JSON.stringify(good.body))
+    assert.deepEqual(good.body.spec, { size: 3, colour: 'red' })
+    assert.equal(good.body.status, undefined)
+    assert.equal(good.body.metadata.generation, 1)
+    assert.match(good.headers['warning'] ?? '', /unknown field \\"spec.unknown\\"/)
+
+    const strict = await api.call('POST', `${widgets}?fieldValidation=Strict`, {
+      metadata: { name: 'b' },
+      spec: { size: 3, unknown: 1 },
+    })
+    assert.equal(strict.status, 400)
+    assert.match(strict.body.message, /strict decoding error: unknown field "spec.unknown"/)
+
+    const bad = await api.call('POST', widgets, { metadata: { name: 'b' }, spec: { size: -1, colour: 'blue' } })
+    assert.equal(bad.status, 422)
+    assert.equal(
+      bad.body.message,
+      'Widget.example.com "b" is invalid: [spec.size: Invalid value: -1: spec.size in body should be greater than or equal to 0, spec.colour: Unsupported value: "blue": supported values: "red", "green", .spec.size: Invalid value: -1: should be a non-negative integer]',
+    )
+  })
+
+  it('keeps status and spec apart and counts generations', async () => {
+    await using api = await startTestServer()
+    await createWidgets(api)
+    await api.call('POST', widgets, { metadata: { name: 'a' }, spec: { size: 1 } })
+    const status = await api.call('PATCH', `${widgets}/a/status`, { spec: { size: 9 }, status: { ready: true } })
+    assert.deepEqual(
+      [status.body.spec.size, status.body.status, status.body.metadata.generation],
+      [1, { ready: true }, 1],
+    )
+    const spec = await api.call('PATCH', `${widgets}/a`, { spec: { size: 2 }, status: { ready: false } })
+    assert.deepEqual([spec.body.spec.size, spec.body.status, spec.body.metadata.generation], [2, { ready: true }, 2])
+    const wrong = await api.call('PATCH', `${widgets}/a/status`, { status: { ready: 'yes' } })
+    assert.match(wrong.body.message, /status\.ready: Invalid value: "string": ready in body must be of type boolean/)
+  })
+
+  it('is scaled where its definition says', async () => {
+    await using api = await startTestServer()
+    await createWidgets(api)
+    await api.call('POST', widgets, { metadata: { name: 'a' }, spec: { size: 1 } })
+    const scale = await api.call('GET', `${widgets}/a/scale`)
+    assert.deepEqual([scale.body.kind, scale.body.spec, scale.body.status], ['Scale', { replicas: 1 }, { replicas: 0 }])
+    const scaled = await api.call('PATCH', `${widgets}/a/scale`, { spec: { replicas: 5 } })
+    assert.equal(scaled.body.spec.replicas, 5)
+    const { body } = await api.call('GET', `${widgets}/a`)
+    assert.deepEqual([body.spec.size, body.metadata.generation], [5, 2])
+  })
+
+  it('may keep what was wrong before, and nothing else', async () => {
+    await using api = await startTestServer()
+    await createWidgets(api)
+    await api.call('POST', widgets, { metadata: { name: 'a' }, spec: { size: 1, note: 'far too long' } })
+    const stricter = widgetDefinition()
+    stricter.spec.versions[0].schema.openAPIV3Schema.properties.spec.properties.note.maxLength = 5
+    await api.call('PUT', `${definitions}/widgets.example.com`, stricter)
+    const kept = await api.call('PATCH', `${widgets}/a`, { spec: { size: 2 } })
+    assert.equal(kept.status, 200, kept.body.message)
+    const changed = await api.call('PATCH', `${widgets}/a`, { spec: { note: 'still too long' } })
+    assert.match(changed.body.message, /spec\.note: Too long: may not be more than 5 bytes/)
+  })
+
+  it('is shown in the columns of its definition', async () => {
+    await using api = await startTestServer()
+    await createWidgets(api)
+    await api.call('POST', widgets, { metadata: { name: 'a' }, spec: { size: 7 } })
+    const { body } = await api.call('GET', widgets, undefined, {
+      accept: 'application/json;as=Table;v=v1;g=meta.k8s.io',
+    })
+    assert.deepEqual(
+      body.columnDefinitions.map((each: { name: string; type: string; priority: number }) => [
+        each.name,
+        each.type,
+        each.priority,
+      ]),
+      [
+        ['Name', 'string', 0],
+        ['Size', 'integer', 0],
+        ['Colour', 'string', 1],
+        ['Age', 'date', 0],
+      ],
+    )
+    assert.deepEqual(body.rows[0].cells.slice(0, 3), ['a', 7, 'red'])
+  })
+
+  it('is found by its selectable fields', async () => {
+    await using api = await startTestServer()
+    await createWidgets(api)
+    await api.call('POST', widgets, { metadata: { name: 'a' }, spec: { size: 1 } })
+    await api.call('POST', widgets, { metadata: { name: 'b' }, spec: { size: 1, colour: 'green' } })
+    const { body } = await api.call('GET', `${widgets}?fieldSelector=spec.colour%3Dgreen`)
+    assert.deepEqual(
+      body.items.map((each: { metadata: { name: string } }) => each.metadata.name),
+      ['b'],
+    )
+    assert.equal((await api.call('GET', `${widgets}?fieldSelector=spec.size%3D1`)).status, 400)
+  })
+
+  it('takes no strategic merge patch', async () => {
+    await using api = await startTestServer()
+    await createWidgets(api)
+    await api.call('POST', widgets, { metadata: { name: 'a' }, spec: { size: 1 } })
+    const type = { 'content-type': 'application/strategic-merge-patch+json' }
+    assert.equal((await api.call('PATCH', `${widgets}/a`, {}, type)).status, 415)
+    const json = { 'content-type': 'application/json-patch+json' }
+    const body = JSON.stringify([{ op: 'replace', path: '/spec/size', value: 4 }])
+    assert.equal((await api.call('PATCH', `${widgets}/a`, body, json)).body.spec.size, 4)
+  })
+
+  it('is served in every version of its definition', async () => {
+    await using api = await startTestServer()
+    const definition = widgetDefinition()
+    definition.spec.versions.push({
+      ...definition.spec.versions[0],
+      name: 'v2',
+      storage: false,
+      schema: widgetSchema(),
+    })
+    await createWidgets(api, definition)
+    await api.call('POST', widgets, { metadata: { name: 'a' }, spec: { size: 1 } })
+    const second = widgets.replace('/v1/', '/v2/')
+    const { body } = await api.call('GET', `${second}/a`)
+    assert.equal(body.apiVersion, 'example.com/v2')
+    const patched = await api.call('PATCH', `${second}/a`, { spec: { size: 2 } })
+    assert.deepEqual([patched.body.apiVersion, patched.body.spec.size], ['example.com/v2', 2])
+    assert.deepEqual((await api.call('GET', `${widgets}/a`)).body.apiVersion, 'example.com/v1')
+    const list = await api.call('GET', second)
+    assert.deepEqual([list.body.kind, list.body.items[0].apiVersion], ['WidgetList', 'example.com/v2'])
+    assert.equal(
+      JSON.parse(api.store.get('example.com/widgets', 'default/a')?.bytes.toString() ?? '').apiVersion,
+      'example.com/v1',
+    )
+  })
+})
