@@ -19,6 +19,7 @@ const containerPackages = [
 ]
 const testPackages = [
   { program: 'skopeo', package: 'skopeo' },
+  { program: 'readelf', package: 'binutils' },
   { program: 'umoci', package: 'umoci' },
   { program: 'buildah', package: 'buildah' },
   { program: 'kubectl', package: 'kubernetes-client' },

@@ -9,6 +9,8 @@
  * const { digest } = await layout.writeBlob(Buffer.from('content'))
  * ```
  */
+export { exportImages } from './lib/layout/export.ts'
+export type { ExportedImages, ExportOptions, ExportTarget } from './lib/layout/export.ts'
 export { openLayout } from './lib/layout/layout.ts'
 export type { Layout, ResolvedImage, StoredBlob } from './lib/layout/layout.ts'
 export { withLock } from './lib/layout/lock.ts'

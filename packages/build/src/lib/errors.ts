@@ -62,6 +62,14 @@ export function ejectRefused(path: string, state: string, hint: string, cause?: 
   return coded(`Cannot write "${path}": ${state}`, { code: 'FAIRLEAD_BUILD_EJECT', hint, cause })
 }
 
+export function executableRefused(file: string, state: string, cause?: unknown): Error {
+  return coded(`Cannot make executable "${file}": ${state}`, {
+    code: 'FAIRLEAD_BUILD_EXECUTABLE',
+    hint: 'Name a file in a folder that can be written to, and build for Linux with glibc and without a Node.js of the base',
+    cause,
+  })
+}
+
 export function programUnusable(path: string, state: string, hint: string): Error {
   return coded(`Cannot use program "${path}": ${state}`, { code: 'FAIRLEAD_BUILD_PROGRAM', hint })
 }

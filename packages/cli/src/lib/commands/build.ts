@@ -1,8 +1,9 @@
 import { resolve } from 'node:path'
 import { loadApp } from '@fairlead/delivery/app'
-import { parseReference } from '@fairlead/oci'
 import { type Command, defineCommand, jsonOption } from '../command.ts'
 import { prepareHomes } from '../homes.ts'
+import { parseOutputs, writeOutput } from '../image/output.ts'
+import type { WrittenOutput } from '../image/output.ts'
 import type { pushBuilt as PushBuilt } from '../image/registry.ts'
 import { buildServices, checkBase, describeBases } from '../up/build-services.ts'
 
@@ -28,6 +29,11 @@ export const build: Command = defineCommand({
     'no-compile-cache': { type: 'boolean', help: 'no compiled code in the images: the same on every machine' },
     launcher: { type: 'boolean', help: 'start services of the kit with a heap that fits the memory limit' },
     'smoke-test': { type: 'boolean', help: 'start each service alone for 3 s, and fail when it ends with an error' },
+    output: {
+      type: 'list',
+      value: 'oci:DIR|archive:FILE|sea:FILE|registry:HOST[/PATH]',
+      help: 'write the images to an OCI layout or archive, the service as one executable, or push; may be repeated',
+    },
     push: { type: 'string', value: 'REGISTRY[/PATH]', help: 'push the images there, such as ghcr.io/acme' },
     json: jsonOption,
   },
@@ -35,12 +41,14 @@ export const build: Command = defineCommand({
     { command: 'fairlead build', text: 'the app in this folder' },
     { command: 'fairlead build examples/shop --json', text: 'with digests and layers, for scripts' },
     { command: 'fairlead build --platform linux/amd64,linux/arm64', text: 'one image for both processors' },
+    { command: 'fairlead build --output archive:shop.tar', text: 'one file that podman load and skopeo read' },
+    { command: 'fairlead build --output sea:./web', text: 'one executable with Node.js inside, for a single service' },
     { command: 'fairlead build --push ghcr.io/acme', text: 'to ghcr.io/acme/APP/SERVICE, only what is not there' },
   ],
   async run({ options, args: [dir = '.'], homes, env, cwd, terminal, signal }) {
-    const { platform, base, push } = options
+    const { platform, base } = options
+    const outputs = parseOutputs(options.output, options.push)
     checkBase(base)
-    if (push !== undefined) parseReference(`${push}/x`)
     prepareHomes(homes)
     const app = await loadApp(resolve(cwd, dir), { signal })
     using steps = terminal.steps()
@@ -58,15 +66,28 @@ export const build: Command = defineCommand({
     for (const warning of built.flatMap(({ warnings }) => warnings)) terminal.note(warning)
     for (const line of describeBases(built)) terminal.note(line)
     const references = built.map(({ image }) => image.reference)
-    const pushed = push === undefined ? [] : await pushAll(references, push, { homes, steps, env, signal })
+    const written: WrittenOutput[] = []
+    for (const output of outputs)
+      if ('path' in output)
+        written.push(...(await writeOutput(output, built, { app: app.name, homes, cwd, steps, env, signal })))
+    const push = outputs.find((output) => output.kind === 'registry')
+    const pushed = push === undefined ? [] : await pushAll(references, push.to, { homes, steps, env, signal })
     if (options.json) {
       const images = built.map(({ service, image }, index) => ({
         name: service,
         ...image,
         ...(pushed[index] ? { pushed: pushed[index] } : {}),
       }))
-      terminal.printJson({ app: app.name, store: homes.images, images })
-    } else for (const [index, reference] of references.entries()) terminal.print(pushed[index]?.pinned ?? reference)
+      terminal.printJson({
+        app: app.name,
+        store: homes.images,
+        images,
+        ...(written.length > 0 ? { outputs: written } : {}),
+      })
+      return
+    }
+    for (const [index, reference] of references.entries()) terminal.print(pushed[index]?.pinned ?? reference)
+    for (const { path } of written) terminal.print(path)
   },
 })
 
