@@ -17,6 +17,7 @@
  */
 export { service } from './lib/service/definition.ts'
 export type { Service, ServiceCheck, ServiceDefinition } from './lib/service/definition.ts'
+export type { RequestRateLimit } from './lib/service/rate-limit.ts'
 export { run } from './lib/service/run.ts'
 export { start } from './lib/service/start.ts'
 export type { App, StartOptions, StopOptions } from './lib/service/start.ts'

@@ -53,6 +53,8 @@ export {
   TooManyRequestsError,
 } from './lib/resilience/errors.ts'
 export type { HedgeOptions } from './lib/resilience/hedge.ts'
+export { createKeyedRateLimiter } from './lib/resilience/keyed-rate-limit.ts'
+export type { KeyedRateLimiter, KeyedRateLimitOptions, RateDecision } from './lib/resilience/keyed-rate-limit.ts'
 export { createAimd, createGradient2, createVegas } from './lib/resilience/limit.ts'
 export type {
   AimdOptions,

@@ -1,4 +1,4 @@
-import type { Agent, IncomingMessage, RequestOptions } from 'node:http'
+import type { Agent, AgentOptions, IncomingMessage, RequestOptions } from 'node:http'
 import type { Readable } from 'node:stream'
 import { codeOf } from '../errors.ts'
 import { nodeHttp, nodeHttps } from '../node-http.ts'
@@ -27,7 +27,20 @@ export interface Transport extends Disposable {
   send(request: TransportRequest, attempt: Attempt): Promise<TransportResponse>
 }
 
+/** PEM. */
+export interface ClientTls {
+  /** Authorities that are trusted in place of Node's own. */
+  readonly ca?: string | Buffer | readonly (string | Buffer)[] | undefined
+  /** Shown to servers that ask for one, with its key. */
+  readonly cert?: string | Buffer | undefined
+  readonly key?: string | Buffer | undefined
+  /** The name that the certificate has to have. Default: the host of the address. */
+  readonly servername?: string | undefined
+}
+
 export interface ConnectionOptions {
+  /** For `https://` addresses. */
+  readonly tls?: ClientTls | undefined
   /** Connections to one address at once. Default 256. */
   readonly maxConnections?: number | undefined
   /**
@@ -55,7 +68,7 @@ export function createNodeTransport(options: ConnectionOptions = {}): Transport 
         timeout: idleMs,
         scheduling: 'lifo',
       } as const
-      pool = protocol === 'https:' ? new (nodeHttps().Agent)(settings) : new (nodeHttp().Agent)(settings)
+      pool = protocol === 'https:' ? openSecurePool(settings, options.tls) : new (nodeHttp().Agent)(settings)
       pools.set(protocol, pool)
     }
     return pool
@@ -83,6 +96,14 @@ export function createNodeTransport(options: ConnectionOptions = {}): Transport 
       for (const pool of pools.values()) pool.destroy()
     },
   }
+}
+
+function openSecurePool(settings: AgentOptions, tls: ClientTls = {}): Agent {
+  const { ca, ...rest } = tls
+  // Node's type has no word for a list that nobody changes.
+  const trusted = ca === undefined ? {} : { ca: typeof ca === 'string' || Buffer.isBuffer(ca) ? ca : [...ca] }
+  const given = Object.entries(rest).filter(([, value]) => value !== undefined)
+  return new (nodeHttps().Agent)({ ...settings, ...trusted, ...Object.fromEntries(given) })
 }
 
 /** A kept connection was closed by the other side before it answered anything. */

@@ -6,6 +6,7 @@ import { joinTrace } from '../trace/traceparent.ts'
 import type { TraceContext } from '../trace/traceparent.ts'
 import type { HostedApp } from './hosted.ts'
 import { requestIdOf } from './request-id.ts'
+import { sentBytes } from './send.ts'
 
 /**
  * One request when it is over: what metrics, access logs and spans are made of. Members are computed when they are read, from
@@ -32,6 +33,8 @@ export interface ServedRequest {
   readonly remoteAddress: string | undefined
   /** What tracing has put into the request's scope. */
   readonly span: unknown
+  /** Of the body; undefined where nobody has counted: an application of another framework that streams without a length. */
+  readonly responseBytes: number | undefined
   /** What the handler threw, if it was not an {@link HttpError}; the cause of one with a status of 5xx. */
   readonly error: unknown
   /** The code of a gRPC call (0 is OK), whose HTTP status is 200 whatever happened. */
@@ -39,7 +42,7 @@ export interface ServedRequest {
 }
 
 /** What the route of a request without one is called. */
-const unmatched = 'unmatched'
+export const unmatched = 'unmatched'
 
 /**
  * A request and its answer, from the first byte to the last: the scope of whatever runs on its behalf, and afterwards the
@@ -132,6 +135,15 @@ export class Exchange implements RequestScope, ServedRequest {
 
   get status(): number {
     return this.#status === 0 ? this.response.statusCode : this.#status
+  }
+
+  get responseBytes(): number | undefined {
+    const { response } = this
+    if (this.method === 'HEAD') return 0
+    const sent = sentBytes(response)
+    if (sent !== undefined) return sent
+    const length = response.getHeader('content-length')
+    return length === undefined ? undefined : Number(length)
   }
 
   /** Aborts when the connection ends before the answer. */

@@ -146,6 +146,8 @@ function answerOf(context: Context, exchange: Exchange, host: Host): unknown {
   const { request } = exchange
   const match = host.match === undefined ? nothing : host.match(exchange.method, exchange.path)
   if (host.app !== undefined && match.kind !== 'found') return handOver(host.app, context, exchange, host)
+  // Also when its body is refused before anything else is done.
+  if (match.kind === 'found') exchange.route = match.route.template
   if (Number(request.headers['content-length'] ?? 0) > host.bodyLimitBytes)
     throw discardBody(request, host.bodyLimitBytes)
   if (match.kind === 'found') return runRoute(context, exchange, host, match.route, match.params)
@@ -193,7 +195,6 @@ function runRoute(
   route: Route,
   params: Readonly<Record<string, string>>,
 ): unknown {
-  exchange.route = route.template
   context.params = params
   // The context is the one the router's types promised for this route.
   const handler = route.handler as (context: Context) => unknown

@@ -30,8 +30,19 @@ function isPlain(value: unknown): boolean {
   return prototype === Object.prototype || prototype === Array.prototype
 }
 
+/** How long the body is that `send` has handed over. */
+export function sentBytes(response: ServerResponse & Sized): number | undefined {
+  return response[sizeKey]
+}
+
+const sizeKey: unique symbol = Symbol('size')
+
+interface Sized {
+  [sizeKey]?: number
+}
+
 interface Target {
-  readonly response: ServerResponse
+  readonly response: ServerResponse & Sized
   readonly requestId: string | undefined
 }
 
@@ -57,14 +68,16 @@ function sendBytes(
 ): void {
   const { response } = target
   const list: (string | string[])[] = []
+  const size = body === undefined ? 0 : Buffer.byteLength(body)
+  response[sizeKey] = size
   if (headers === noHeaders) {
     if (type !== undefined) list.push('content-type', type)
-    if (body !== undefined) list.push('content-length', String(Buffer.byteLength(body)))
+    if (body !== undefined) list.push('content-length', String(size))
     else if (status !== 204 && status !== 304) list.push('content-length', '0')
   } else {
     const given = addHeaders(list, headers)
     if (type !== undefined && !given.has('content-type')) list.push('content-type', type)
-    if (body !== undefined && !given.has('content-length')) list.push('content-length', String(Buffer.byteLength(body)))
+    if (body !== undefined && !given.has('content-length')) list.push('content-length', String(size))
     else if (body === undefined && status !== 204 && status !== 304 && !given.has('content-length'))
       list.push('content-length', '0')
   }
@@ -120,6 +133,7 @@ async function sendStream(
   try {
     for (let part = await reader.read(); !part.done; part = await reader.read()) {
       if (response.destroyed) return
+      response[sizeKey] = (response[sizeKey] ?? 0) + part.value.length
       if (!response.write(part.value)) await Promise.race([once(response, 'drain'), once(response, 'close')])
     }
     response.end()

@@ -36,7 +36,10 @@ export class Delivery {
   readonly #end = new AbortController()
   #state: State = 'new'
   #lost = 0
-  #isEager = false
+  /** How many are in a hurry. */
+  #hurries = 0
+  /** Tries that are left in a hurry. */
+  #patience = Infinity
   #wake: (() => void) | undefined
 
   constructor(options: DeliveryOptions) {
@@ -65,25 +68,35 @@ export class Delivery {
         return
       }
       this.#turn('failing', answer.reason)
+      this.#patience -= 1
+      if (this.#patience <= 0) {
+        this.#drop(count, 'unreachable')
+        return
+      }
       const left = giveUpAt - performance.now()
       const pause = answer.afterMs ?? backoff(attempt)
       // A collector that asks for more patience than there is gets it: the next request comes no sooner.
       await this.#sleep(Math.min(pause, Math.max(0, left)))
-      if (pause >= left && !this.#isEager) {
+      if (pause >= left && this.#hurries === 0) {
         this.#drop(count, 'unreachable')
         return
       }
     }
   }
 
-  /** From now on nothing waits for a better moment: somebody wants to be done. */
+  /**
+   * From now on nothing waits for a better moment: somebody wants to be done. A collector that has been away is asked once more, one
+   * that never was asked three times.
+   */
   hurry(): void {
-    this.#isEager = true
+    if (this.#hurries === 0) this.#patience = patienceIn[this.#state]
+    this.#hurries += 1
     this.#wake?.()
   }
 
   relax(): void {
-    this.#isEager = false
+    this.#hurries -= 1
+    if (this.#hurries === 0) this.#patience = Infinity
   }
 
   /** Ends the attempt under way and lets there be no other. */
@@ -117,18 +130,26 @@ export class Delivery {
 
   async #sleep(ms: number): Promise<void> {
     // In a hurry too: a collector that is down would be asked without a pause until time is up.
-    const pause = this.#isEager ? Math.min(ms, 100) : ms
+    const pause = this.#hurries > 0 ? Math.min(ms, 100) : ms
     if (this.#end.signal.aborted) return
     const { promise, resolve } = Promise.withResolvers<void>()
     const timer = setTimeout(resolve, pause)
     // A service that is done does not wait for it, one that flushes does.
-    if (!this.#isEager) timer.unref()
+    if (this.#hurries === 0) timer.unref()
     this.#wake = resolve
     await promise
     clearTimeout(timer)
     this.#wake = undefined
   }
 }
+
+const patienceIn = {
+  new: 3,
+  failing: 1,
+  delivered: Infinity,
+  partial: Infinity,
+  refused: Infinity,
+} as const satisfies Record<State, number>
 
 const sentences = {
   failing: 'telemetry cannot be delivered',

@@ -12,6 +12,7 @@ import type { UpgradeHandler } from '../http/websocket.ts'
 import type { ResourceMap, ResourceValues } from '../lifecycle/resource.ts'
 import type { MeshSettings } from '../mesh/settings.ts'
 import type { AdmissionOptions } from '../resilience/admission.ts'
+import type { RequestRateLimit } from './rate-limit.ts'
 import type { ServiceTelemetry } from './telemetry.ts'
 
 export interface ServiceDefinition<Uses extends ResourceMap, Values = unknown> {
@@ -68,6 +69,8 @@ export interface ServiceDefinition<Uses extends ResourceMap, Values = unknown> {
    * adaptive limit, and refusal while CPU or event loop are overloaded. Default false.
    */
   readonly overload?: boolean | AdmissionOptions | undefined
+  /** Answers 429 to callers who ask more often than this. Default none. */
+  readonly rateLimit?: RequestRateLimit | undefined
   /**
    * Done at once when the service is told to stop, before it stops being ready: leave a registry, stop taking work from a queue,
    * give back a lease. Each has 5 s.

@@ -7,10 +7,17 @@ import type { Metrics } from '../metrics/metrics.ts'
 import { createAdmission } from '../resilience/admission.ts'
 import type { AdmissionOptions, AdmissionPermit } from '../resilience/admission.ts'
 import type { Listener } from './admin.ts'
+import type { CountRefused } from './observe.ts'
 
 /** Stands in front of a handler, or does nothing. */
 interface Guard extends Disposable {
   protect(next: Listener): Listener
+}
+
+interface GuardHost {
+  readonly metrics: Metrics
+  readonly health: Health
+  readonly onRefused: CountRefused
 }
 
 /**
@@ -18,7 +25,10 @@ interface Guard extends Disposable {
  *
  * @throws {ServiceError} `FAIRLEAD_SERVICE_POLICY`
  */
-export function guardListener(options: AdmissionOptions | boolean = false, metrics: Metrics, health: Health): Guard {
+export function guardListener(
+  options: AdmissionOptions | boolean = false,
+  { metrics, health, onRefused }: GuardHost,
+): Guard {
   if (options === false) return { protect: (next) => next, [Symbol.dispose]() {} }
   const admission = createAdmission({ ...(options === true ? {} : options), metrics })
   health.addCheck('overload', () => admission.health().status === 'up', { critical: false, cacheMs: 0 })
@@ -28,6 +38,7 @@ export function guardListener(options: AdmissionOptions | boolean = false, metri
       if (!decision.isAdmitted) {
         const { status, detail, headers } = decision
         void send(response, problemReply(new HttpError(status, detail, { headers }), undefined))
+        onRefused(request, status)
         return
       }
       response.on('close', () => release(decision, response))

@@ -1,4 +1,4 @@
-import { addServerMetrics } from '../metrics/http.ts'
+import { addRequestMetrics, addServerMetrics } from '../metrics/http.ts'
 import { createMetrics } from '../metrics/metrics.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import { addRuntimeMetrics } from '../metrics/all.ts'
@@ -23,8 +23,9 @@ import { createAdminListener, createAdminRest } from './admin.ts'
 import type { Listener } from './admin.ts'
 import type { Service } from './definition.ts'
 import type { DrainHook } from './drain.ts'
-import { createRequestObserver } from './observe.ts'
+import { createRefusalCounter, createRequestObserver } from './observe.ts'
 import { guardListener } from './overload.ts'
+import { limitListener } from './rate-limit.ts'
 import type { Settings } from './settings.ts'
 import { openServiceTelemetry } from './telemetry.ts'
 
@@ -44,6 +45,8 @@ export interface Parts<Uses extends ResourceMap> {
   drainHooks(): Readonly<Record<string, DrainHook>>
   /** Turns readiness off, and ends what would otherwise go on until it is cut. */
   leave(): void
+  /** Begins to send what telemetry there is, while the resources stop. */
+  flush(): void
   /** Frees everything but the resources, and sends what telemetry is left. */
   release(): Promise<void>
 }
@@ -73,7 +76,13 @@ export async function openParts<Uses extends ResourceMap>(
   let admin: Awaited<ReturnType<typeof createAdmin>> | undefined
   // The last to go: what happens on the way out can be seen there.
   cleanup.defer(() => admin?.end())
-  const telemetry = await openServiceTelemetry(definition.telemetry, { ...about, env, log, metrics })
+  const telemetry = await openServiceTelemetry(definition.telemetry, {
+    ...about,
+    env,
+    log,
+    metrics,
+    flushTimeoutMs: settings.flushTimeoutMs,
+  })
   cleanup.defer(() => telemetry.stop())
   const health = createHealth({ service: service.name, version, environment, log: log.named('health'), metrics })
   cleanup.defer(() => health.stop())
@@ -101,10 +110,13 @@ export async function openParts<Uses extends ResourceMap>(
   )
   cleanup.defer(() => server.closeAll())
   cleanup.defer(addServerMetrics(metrics, server))
-  const observe = createRequestObserver(metrics, log)
+  const measure = addRequestMetrics(metrics)
+  const observe = createRequestObserver(measure, log)
   const mesh = readMeshSettings(env, definition.mesh)
-  const guard = guardListener(definition.overload, metrics, health)
+  const countRefused = createRefusalCounter(measure, routes.match)
+  const guard = guardListener(definition.overload, { metrics, health, onRefused: countRefused })
   cleanup.defer(() => guard[Symbol.dispose]())
+  const limit = limitListener(definition.rateLimit, countRefused)
 
   const parts: Parts<Uses> = {
     health,
@@ -119,22 +131,24 @@ export async function openParts<Uses extends ResourceMap>(
       addChecks(health, definition, resources)
       // The resources are on the context by the time a request comes, which the handler's options cannot know.
       const { fetch, onError } = definition as Pick<HandlerOptions, 'fetch' | 'onError'>
-      handler = guard.protect(
-        createHandler({
-          match: routes.match,
-          fetch,
-          app,
-          onError,
-          uses: resources.values,
-          log,
-          bodyLimitBytes: definition.bodyLimitBytes,
-          trace: telemetry.join,
-          mesh,
-          onServed(served) {
-            observe(served)
-            telemetry.onServed(served)
-          },
-        }),
+      handler = limit(
+        guard.protect(
+          createHandler({
+            match: routes.match,
+            fetch,
+            app,
+            onError,
+            uses: resources.values,
+            log,
+            bodyLimitBytes: definition.bodyLimitBytes,
+            trace: telemetry.join,
+            mesh,
+            onServed(served) {
+              observe(served)
+              telemetry.onServed(served)
+            },
+          }),
+        ),
       )
       health.state = 'ready'
     },
@@ -151,6 +165,7 @@ export async function openParts<Uses extends ResourceMap>(
       health.state = 'draining'
       app?.drain?.()
     },
+    flush: () => telemetry.flush(),
     async release() {
       await ended.disposeAsync()
       health.state = 'stopped'

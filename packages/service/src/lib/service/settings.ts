@@ -17,6 +17,8 @@ export interface Settings {
   readonly version: string | undefined
   /** ENVIRONMENT, else NODE_ENV, else `development`. */
   readonly environment: string
+  /** TELEMETRY_FLUSH_TIMEOUT_MS: how long a stop waits for a collector, beside the stop of the resources. Default 1000. */
+  readonly flushTimeoutMs: number
   readonly drain: {
     /**
      * DRAIN_DELAY_MS: how long to go on accepting after the stop signal. Default 5000 in Kubernetes, where traffic
@@ -42,6 +44,7 @@ export function readSettings(env: Environment, isTerminal: boolean): Settings {
     log: readLogSettings(env, isTerminal),
     version: given(env, 'SERVICE_VERSION'),
     environment: given(env, 'ENVIRONMENT') ?? given(env, 'NODE_ENV') ?? 'development',
+    flushTimeoutMs: readNumber(env, 'TELEMETRY_FLUSH_TIMEOUT_MS', 60_000) ?? 1000,
     drain: {
       delayMs: readNumber(env, 'DRAIN_DELAY_MS', 3_600_000) ?? (isKubernetes ? 5000 : 0),
       idleGraceMs: isKubernetes ? 1000 : 100,

@@ -159,6 +159,8 @@ async function stopParts<Uses extends ResourceMap>(
     for (const { hook, error } of failures) log.warn('not done before the drain', { hook, err: error })
     if (wasCut) log.warn('connections were cut: the drain took too long')
   } finally {
+    // A collector that is away must not add its deadline to those of the resources.
+    parts.flush()
     // The admin port outlives the traffic, so that the stop can be watched.
     await rest.disposeAsync()
   }

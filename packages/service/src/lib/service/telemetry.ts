@@ -25,6 +25,8 @@ export interface ServiceTelemetry extends Pick<TelemetryOptions, 'resource' | 'o
 interface OpenTelemetry {
   readonly join: NonNullable<HandlerOptions['trace']>
   readonly onServed: (served: ServedRequest) => void
+  /** Begins to send what there is. `stop` waits for no longer than what is left of the time then. */
+  flush(): void
   stop(): Promise<void>
 }
 
@@ -35,7 +37,7 @@ interface OpenTelemetry {
  */
 export async function openServiceTelemetry(
   given: ServiceTelemetry = {},
-  about: TelemetryOptions & { readonly metrics: Metrics },
+  about: TelemetryOptions & { readonly metrics: Metrics; readonly flushTimeoutMs: number },
 ): Promise<OpenTelemetry> {
   // Not before a service starts: a program that only imports the package needs none of it.
   const [{ startTelemetry }, { instrumentClients }] = await Promise.all([
@@ -45,6 +47,7 @@ export async function openServiceTelemetry(
   const { clients = true, api, tracing, ...options } = given
   const telemetry = startTelemetry({ ...about, log: about.log?.named('telemetry'), ...options })
   const ends: (() => void)[] = []
+  let giveUpAt: number | undefined
   try {
     if (api !== undefined) ends.push(api({ metrics: about.metrics }))
   } catch (error) {
@@ -55,11 +58,15 @@ export async function openServiceTelemetry(
   return {
     join: tracing?.join ?? telemetry.join,
     onServed: tracing?.onServed ?? telemetry.onServed,
+    flush() {
+      giveUpAt = performance.now() + about.flushTimeoutMs
+      void telemetry.flush(about.flushTimeoutMs)
+    },
     async stop() {
       try {
         for (const end of ends) end()
       } finally {
-        await telemetry.stop()
+        await telemetry.stop(giveUpAt === undefined ? about.flushTimeoutMs : Math.max(0, giveUpAt - performance.now()))
       }
     },
   }

@@ -7,6 +7,7 @@ import type { IncomingMessage } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { trace } from '@opentelemetry/api'
 import { WebSocketServer } from 'ws'
 import type { HostedApp } from '../http/hosted.ts'
@@ -15,9 +16,14 @@ import { resource } from '../lifecycle/resource.ts'
 import { createLogger } from '../log/logger.ts'
 import { registerOpenTelemetry } from '../otel/register.ts'
 import { startHttpReceiver } from '../otlp/receiver.fixture.ts'
+import { client } from '../client/client.ts'
+import type { StandardSchema } from '../http/schema.ts'
 import { service } from './definition.ts'
 import { start } from './start.ts'
 
+const passing: StandardSchema = {
+  '~standard': { version: 1, vendor: 'test', validate: (value) => ({ value }) },
+}
 const log = createLogger({ level: 'silent' })
 const options = { host: '127.0.0.1', port: 0, log, env: {} }
 
@@ -67,9 +73,101 @@ describe('a service with everything on', () => {
     assert.equal(refused.headers.get('content-type'), 'application/problem+json')
     assert.equal((await fetch(`${app.url}/health/live`)).status, 200)
     assert.match(app.metrics.render(), /^http_requests_rejected_total\{reason="limit"[^}]*\} 1$/m)
+    assert.match(app.metrics.render(), /^http_requests_total\{method="GET",route="unmatched",status="503"\} 1$/m)
     slow.resolve('done')
     assert.equal(await (await first).text(), 'done')
     assert.equal(await (await fetch(app.url)).text(), 'done')
+  })
+
+  it('answers 429 to who asks too often, each by its own key, and tells everybody what is left', async () => {
+    const limited = service({
+      name: 'limited',
+      rateLimit: { limit: 2, periodMs: 60_000, key: { header: 'x-api-key' } },
+      http: (router) => router.get('/things/:id', () => 'thing'),
+    })
+    await using app = await start(limited, options)
+    const get = (key?: string): Promise<Response> =>
+      fetch(`${app.url}/things/1`, { headers: key === undefined ? {} : { 'x-api-key': key } })
+    const first = await get('a')
+    assert.equal(first.headers.get('ratelimit-policy'), '"default";q=2;w=60')
+    assert.equal(first.headers.get('ratelimit'), '"default";r=1;t=30')
+    assert.equal(await first.text(), 'thing')
+    assert.equal((await get('a')).status, 200)
+    const refused = await get('a')
+    assert.equal(refused.status, 429)
+    assert.match(refused.headers.get('retry-after') ?? '', /^(29|30)$/)
+    assert.match(refused.headers.get('ratelimit') ?? '', /^"default";r=0;t=(59|60)$/)
+    assert.equal(((await refused.json()) as { status: number }).status, 429)
+    assert.equal((await get('b')).status, 200)
+    // Without a key it is the address, so that leaving it out is no way around.
+    assert.deepEqual([(await get()).status, (await get()).status, (await get()).status], [200, 200, 429])
+    assert.equal((await fetch(`${app.url}/health/live`)).status, 200)
+    assert.match(app.metrics.render(), /^http_requests_total\{method="GET",route="\/things\/:id",status="429"\} 2$/m)
+  })
+
+  it('counts the bodies it sends, and refuses too large ones under their route', async () => {
+    const sized = service({
+      name: 'sized',
+      bodyLimitBytes: 10,
+      http: (router) =>
+        router
+          .get('/text', () => 'twelve bytes')
+          .get('/stream', () => new Response(new Blob(['x'.repeat(5000)]).stream()))
+          .post('/orders/:id', { body: passing }, () => undefined),
+    })
+    await using app = await start(sized, options)
+    for (const path of ['/text', '/stream']) await (await fetch(app.url + path)).text()
+    await fetch(`${app.url}/text`, { method: 'HEAD' })
+    assert.equal((await fetch(`${app.url}/orders/1`, { method: 'POST', body: 'x'.repeat(11) })).status, 413)
+    const isCounted = (): boolean => app.metrics.render().includes('route="/orders/:id",status="413"')
+    while (!isCounted()) await nextTurn()
+    const text = app.metrics.render()
+    assert.match(text, /^http_response_size_bytes_sum\{method="GET",route="\/text",status="200"\} 12$/m)
+    assert.match(text, /^http_response_size_bytes_sum\{method="HEAD",route="\/text",status="200"\} 0$/m)
+    assert.match(text, /^http_response_size_bytes_sum\{method="GET",route="\/stream",status="200"\} 5000$/m)
+    assert.match(text, /^http_requests_total\{method="POST",route="\/orders\/:id",status="413"\} 1$/m)
+  })
+
+  it('stops at once where the collector has been away', async () => {
+    const lines: string[] = []
+    const noting = createLogger({ format: 'json', sink: { write: (line) => void lines.push(line), flush() {} } })
+    // Nobody listens on port 1.
+    const env = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1', OTEL_BSP_SCHEDULE_DELAY: '10' }
+    const long = { ...env, TELEMETRY_FLUSH_TIMEOUT_MS: '60000' }
+    const app = await start(service({ name: 'alone', fetch: () => 1 }), { ...options, log: noting, env: long })
+    while (!lines.some((line) => line.includes('telemetry cannot be delivered'))) {
+      await fetch(app.url)
+      await nextTurn()
+    }
+    const startedAt = performance.now()
+    await app.stop()
+    const elapsed = performance.now() - startedAt
+    assert.ok(elapsed < 5000, `${elapsed} ms`)
+  })
+
+  it('stops soon where the collector does not answer', async () => {
+    await using silent = await startHttpReceiver(() => true)
+    const env = { OTEL_EXPORTER_OTLP_ENDPOINT: silent.url, TELEMETRY_FLUSH_TIMEOUT_MS: '150' }
+    const app = await start(service({ name: 'mute', fetch: () => 1 }), { ...options, env })
+    await fetch(app.url)
+    const startedAt = performance.now()
+    await app.stop()
+    const elapsed = performance.now() - startedAt
+    assert.ok(elapsed < 1000, `${elapsed} ms`)
+  })
+
+  it('calls a service over HTTPS with the authority that it is given, and nobody else', async () => {
+    using certificates = makeCertificates('server', 'other')
+    const { server, other } = certificates
+    await using app = await start(service({ name: 'tls', tls: server, fetch: () => ({ secure: true }) }), options)
+    const trusting = (ca?: string) =>
+      client(app.url, { preset: 'plain', connections: { tls: { ca, servername: 'localhost' } } })
+    using good = trusting(server.cert)
+    using bad = trusting(other.cert)
+    using none = trusting()
+    assert.deepEqual(await good.json('/'), { secure: true })
+    for (const stranger of [bad, none])
+      await assert.rejects(stranger.json('/'), { code: 'FAIRLEAD_SERVICE_CALL', message: /certificate/ })
   })
 
   it('stops in this order, with the admin port to the last, and tells of a hook that fails', async () => {
