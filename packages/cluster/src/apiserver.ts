@@ -17,7 +17,16 @@ export { createApiServer } from './lib/apiserver/server.ts'
 export { openStore } from './lib/storage/store.ts'
 export type { ApiServer, ApiServerOptions } from './lib/apiserver/server.ts'
 export type { Identity } from './lib/apiserver/exchange.ts'
-export type { Kubelet, KubeletRequest, KubeletResponse } from './lib/apiserver/pod-log.ts'
+export type {
+  ContainerTarget,
+  Kubelet,
+  KubeletRequest,
+  KubeletResponse,
+  PodTarget,
+  RemoteContainer,
+  RemotePod,
+  RemoteProcess,
+} from './lib/apiserver/kubelet.ts'
 export type { ListenOptions } from './lib/apiserver/http-server.ts'
 export type { Change, Durability, ListOptions, Store, StoreOptions, Subscription } from './lib/storage/store.ts'
 export type { Disk } from './lib/storage/disk.ts'

@@ -1,3 +1,5 @@
+import type { Duplex } from 'node:stream'
+
 /** Who asks. */
 export interface Identity {
   readonly user: string
@@ -17,6 +19,8 @@ export interface ApiRequest {
   readonly identity: Identity
   /** Aborts when the client goes away or the server closes. */
   readonly signal: AbortSignal
+  /** The client asks to change the protocol of its connection, and it can be changed. */
+  readonly isUpgrade?: boolean | undefined
   /** Reads the body; throws a 413 `StatusError` past the limit. */
   readBody(): Promise<Buffer>
 }
@@ -27,8 +31,14 @@ export interface ApiResponse {
   readonly body: ApiBody
 }
 
-/** Bytes that are there, in pieces that may be shared with other answers, or a stream that writes until it is done. */
-export type ApiBody = { readonly pieces: readonly Buffer[] } | { stream(sink: Sink): Promise<void> }
+/**
+ * Bytes that are there, in pieces that may be shared with other answers, a stream that writes until it is done, or, with
+ * status 101, what becomes of the connection.
+ */
+export type ApiBody =
+  | { readonly pieces: readonly Buffer[] }
+  | { stream(sink: Sink): Promise<void> }
+  | { switchTo(connection: Duplex): Promise<void> }
 
 /** A piece of a stream, once as it is and once with the framing of HTTP/1.1 chunked coding around it. */
 export interface Frame {

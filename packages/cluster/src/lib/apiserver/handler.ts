@@ -8,6 +8,7 @@ import type { Access } from './access/access.ts'
 import { routeAttributes, unroutedAttributes } from './access/request-attributes.ts'
 import { answerReview } from './access/reviews.ts'
 import type { WriteGuard } from './access/write-guard.ts'
+import { waitForAccount } from './access/wait-for-account.ts'
 import { serveIssuer } from './access/tokens/discovery.ts'
 import { bodyKindOf, checkPatched, readObjectBody, readOptions } from './body.ts'
 import type { Catalogue } from './catalogue.ts'
@@ -20,7 +21,7 @@ import { serveOpenApi } from './openapi.ts'
 import type { OpenApi } from './openapi/document.ts'
 import { readPatch } from './patch.ts'
 import { servePodLog } from './pod-log.ts'
-import type { Kubelet } from './pod-log.ts'
+import type { Kubelet } from './kubelet.ts'
 import { bindPod, evictPod } from './pods.ts'
 import type { Registry, UpdateOptions, Written } from './registry.ts'
 import { renderListFrame, respond, respondObject } from './render.ts'
@@ -31,6 +32,7 @@ import type { ResourceRoute } from './route.ts'
 import { applyScale, toScale } from './scale.ts'
 import { parseSelection } from './selection.ts'
 import { badRequest, internalError, methodNotAllowed, pathNotFound, StatusError, success } from './status.ts'
+import { serveCommand, servePortForward } from './streaming/serve.ts'
 import { versionInfo } from './version.ts'
 import { serveWatch } from './watch.ts'
 
@@ -40,6 +42,8 @@ export interface HandlerContext {
   readonly registry: Registry
   readonly access: Access
   readonly guard: WriteGuard
+  /** Whether pods are of service accounts that must be there. */
+  readonly serviceAccounts: boolean
   readonly catalogue: Catalogue
   readonly openApi: OpenApi
   readonly findKubelet: (nodeName: string) => Promise<Kubelet>
@@ -159,6 +163,7 @@ async function serveSubresource(
     const pod = readObject(resource, context.registry.read(resource, namespace, name)) as KubeObject & Pod
     return await servePodLog(pod, request, context.findKubelet)
   }
+  if (streams.has(subresource)) return await serveStreams(context, route, request)
   if (subresource === 'token' && verb === 'create') return await serveTokenRequest(context, route, request)
   if (subresource === 'binding' && verb === 'create') return await serveBinding(context, route, request)
   if (subresource === 'eviction' && verb === 'create') return await serveEviction(context, resource, route, request)
@@ -170,6 +175,20 @@ async function serveSubresource(
   if (subresource === 'status') return await serveWrite(context, resource, route, request, 'status')
   if (subresource === 'finalize') return await serveWrite(context, resource, route, request, 'finalize')
   throw methodNotAllowed()
+}
+
+const streams = new Set(['exec', 'attach', 'portforward'])
+
+async function serveStreams(context: HandlerContext, route: ResourceRoute, request: ApiRequest): Promise<ApiResponse> {
+  const { resource, subresource, verb, namespace, name } = route
+  if (verb !== 'get' && verb !== 'create') throw methodNotAllowed()
+  // Running a program is no reading, though a WebSocket has to begin with GET.
+  const asCreate = { ...routeAttributes(route, request.query), verb: 'create' }
+  if (verb === 'get') context.access.authorizer.check(request.identity, asCreate)
+  const pod = readObject(resource, context.registry.read(resource, namespace, name)) as KubeObject & Pod
+  return subresource === 'portforward'
+    ? await servePortForward(pod, request, context.findKubelet)
+    : await serveCommand(subresource === 'exec' ? 'exec' : 'attach', pod, request, context.findKubelet)
 }
 
 async function serveCreate(
@@ -184,6 +203,10 @@ async function serveCreate(
     throw badRequest('resourceVersion should not be set on objects to be created')
   }
   const options = { namespace, identity: request.identity, isDryRun: isDryRun(request.query) }
+  if (context.serviceAccounts && resource.collection === 'pods') {
+    const { serviceAccountName } = (object as KubeObject & Pod).spec ?? {}
+    await waitForAccount(context.store, `${namespace}/${serviceAccountName || 'default'}`)
+  }
   const written = await context.registry.create(resource, object, options)
   return respondWritten(201, resource, written, request, warnings)
 }

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer } from 'node:https'
 import type { Server } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 
 import { listenFailed } from '../errors.ts'
@@ -12,6 +13,7 @@ import type { OriginCheck } from './access/origin.ts'
 import type { ApiRequest, ApiResponse, Frame, Identity, Sink } from './exchange.ts'
 import { renderError } from './handler.ts'
 import { badRequest, timeout, tooLarge } from './status.ts'
+import { maySwitch, sendSwitch } from './streaming/upgrade.ts'
 
 export interface ListenOptions {
   /** Default `127.0.0.1`. */
@@ -62,8 +64,10 @@ export async function listen(options: HttpServerOptions, where: ListenOptions): 
     requestTimeout: receiveTimeoutMs,
     keepAliveTimeout: 120_000,
     noDelay: true,
+    shouldUpgradeCallback: maySwitch,
   })
   server.on('request', (request, response) => void serve(options, controllers, request, response))
+  server.on('upgrade', (request, socket, head: Buffer) => void upgrade(options, controllers, request, socket, head))
   try {
     server.listen(port, host)
     await once(server, 'listening')
@@ -105,10 +109,35 @@ async function serve(
   }
 }
 
+/** A request that asks for another protocol, and has the connection to itself from now on. */
+async function upgrade(
+  options: HttpServerOptions,
+  controllers: Set<AbortController>,
+  incoming: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+): Promise<void> {
+  const controller = new AbortController()
+  controllers.add(controller)
+  controller.signal.addEventListener('abort', () => socket.destroy())
+  socket.on('error', () => socket.destroy())
+  socket.on('close', () => {
+    controllers.delete(controller)
+    controller.abort()
+  })
+  try {
+    await sendSwitch(socket, head, await answerOf(options, incoming, controller.signal, true))
+  } catch (error) {
+    if (!controller.signal.aborted) options.onError(error)
+    socket.destroy()
+  }
+}
+
 async function answerOf(
   options: HttpServerOptions,
   incoming: IncomingMessage,
   signal: AbortSignal,
+  isUpgrade = false,
 ): Promise<ApiResponse> {
   const { promise: late, reject } = Promise.withResolvers<never>()
   const timer = setTimeout(
@@ -116,7 +145,7 @@ async function answerOf(
     answerTimeoutMs,
   )
   try {
-    return await Promise.race([options.handle(toRequest(options, incoming, signal)), late])
+    return await Promise.race([options.handle(toRequest(options, incoming, signal, isUpgrade)), late])
   } catch (error) {
     return renderError(error, options.onError)
   } finally {
@@ -124,7 +153,12 @@ async function answerOf(
   }
 }
 
-function toRequest(options: HttpServerOptions, incoming: IncomingMessage, signal: AbortSignal): ApiRequest {
+function toRequest(
+  options: HttpServerOptions,
+  incoming: IncomingMessage,
+  signal: AbortSignal,
+  isUpgrade: boolean,
+): ApiRequest {
   const headers = incoming.headers as Record<string, string | undefined>
   const identity = identify(options, incoming)
   const { path, query } = parseTarget(incoming.url ?? '/')
@@ -135,6 +169,7 @@ function toRequest(options: HttpServerOptions, incoming: IncomingMessage, signal
     headers,
     identity,
     signal,
+    isUpgrade,
     readBody: () => readBody(incoming),
   }
 }
@@ -193,6 +228,7 @@ async function send(incoming: IncomingMessage, outgoing: ServerResponse, answer:
   // The rest of a body that was refused is not read: the connection ends with the answer.
   if (!incoming.complete && answer.status >= 400) headers['connection'] = 'close'
   if ('pieces' in answer.body) return await sendPieces(incoming, outgoing, answer.status, headers, answer.body.pieces)
+  if ('switchTo' in answer.body) throw new TypeError('a plain request was answered with another protocol')
   outgoing.writeHead(answer.status, headers)
   outgoing.flushHeaders()
   await answer.body.stream(new HttpSink(incoming, outgoing))

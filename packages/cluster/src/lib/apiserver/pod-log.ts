@@ -2,28 +2,10 @@ import type { KubeObject } from '@fairlead/kube/types'
 import type { Pod } from '@fairlead/kube/types/core-v1'
 
 import type { ApiRequest, ApiResponse, Sink } from './exchange.ts'
+import type { Kubelet, KubeletRequest, KubeletResponse } from './kubelet.ts'
 import { badRequest, unavailable } from './status.ts'
 
-/** How the API server reaches the agent of a node. */
-export interface Kubelet {
-  fetch(request: KubeletRequest): Promise<KubeletResponse>
-}
-
-export interface KubeletRequest {
-  readonly method: string
-  /** Path with query, such as `/containerLogs/<namespace>/<pod>/<container>?follow=true`. */
-  readonly path: string
-  readonly headers?: Readonly<Record<string, string>> | undefined
-  readonly body?: Uint8Array | undefined
-  /** Aborts when the client went away. */
-  readonly signal: AbortSignal
-}
-
-export interface KubeletResponse {
-  readonly status: number
-  readonly headers: Readonly<Record<string, string>>
-  readonly body: AsyncIterable<Uint8Array>
-}
+export type { Kubelet } from './kubelet.ts'
 
 const parameters = [
   'follow',
@@ -62,24 +44,25 @@ export async function servePodLog(
   }
 }
 
-function chooseContainer(pod: KubeObject & Pod, asked: string): string {
+/** The container a request to a pod means; throws 400 as upstream when it has to be named. */
+export function chooseContainer(pod: KubeObject & Pod, asked: string): string {
   const all = [
     ...(pod.spec?.containers ?? []),
     ...(pod.spec?.initContainers ?? []),
     ...(pod.spec?.ephemeralContainers ?? []),
   ].map((container) => container.name)
   const { name = '' } = pod.metadata
-  const chosen = asked === '' ? (pod.metadata.annotations?.['kubectl.kubernetes.io/default-container'] ?? '') : asked
-  if (chosen !== '' && all.includes(chosen)) return chosen
-  if (chosen !== '') throw badRequest(`container ${chosen} is not valid for pod ${name}`)
-  const [only = '', ...others] = all
-  if (others.length === 0) return only
+  if (asked !== '' && all.includes(asked)) return asked
+  if (asked !== '') throw badRequest(`container ${asked} is not valid for pod ${name}`)
+  const main = (pod.spec?.containers ?? []).map((container) => container.name)
+  const [only, ...others] = main
+  if (only !== undefined && others.length === 0) return only
   const initial = (pod.spec?.initContainers ?? []).map((container) => container.name)
   const among = initial.length === 0 ? '' : ` or one of the init containers: [${initial.join(' ')}]`
-  const main = (pod.spec?.containers ?? []).map((container) => container.name)
   throw badRequest(`a container name must be specified for pod ${name}, choose one of: [${main.join(' ')}]${among}`)
 }
 
+/** Reaches a node; throws 503 when its agent cannot be found. */
 async function reach(
   nodeName: string,
   findKubelet: (nodeName: string) => Promise<Kubelet>,

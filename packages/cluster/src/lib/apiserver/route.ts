@@ -48,6 +48,9 @@ const special = new Set([
   'v1 pods/eviction',
   'v1 namespaces/finalize',
   'v1 serviceaccounts/token',
+  'v1 pods/exec',
+  'v1 pods/attach',
+  'v1 pods/portforward',
 ])
 
 interface Place {

@@ -540,6 +540,8 @@ describe('a pod', () => {
             signal.addEventListener('abort', () => leave())
             return Promise.resolve({ status: 200, headers: {}, body: endless(signal) })
           },
+          openContainer: () => Promise.reject(new Error('nothing runs')),
+          openPod: () => Promise.reject(new Error('nothing runs')),
         }),
     })
     await api.call('POST', pods, podNamed('x'))

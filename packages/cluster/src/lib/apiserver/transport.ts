@@ -1,3 +1,6 @@
+import { duplexPair } from 'node:stream'
+import type { Duplex } from 'node:stream'
+
 import type { Transport, TransportRequest, TransportResponse } from '@fairlead/kube'
 
 import type { ApiRequest, ApiResponse, Frame, Identity, Sink } from './exchange.ts'
@@ -37,6 +40,13 @@ async function send(
       release()
       return { status: answer.status, headers, body: toAsync(answer.body.pieces) }
     }
+    if ('switchTo' in answer.body) {
+      const [near, far] = duplexPair()
+      controller.signal.addEventListener('abort', () => far.destroy())
+      near.on('close', release)
+      void serveSwitched(answer.body, far)
+      return { status: answer.status, headers, body: toAsync([]), connection: near }
+    }
     return { status: answer.status, headers, body: readStream(answer.body, controller, release) }
   } catch (error) {
     release()
@@ -58,6 +68,7 @@ function toRequest(request: TransportRequest, identity: Identity, signal: AbortS
     headers,
     identity,
     signal,
+    isUpgrade: request.upgrade === true,
     readBody() {
       const bytes =
         typeof body === 'string' ? Buffer.from(body) : Buffer.from(body.buffer, body.byteOffset, body.byteLength)
@@ -97,6 +108,13 @@ async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T
   } finally {
     signal.removeEventListener('abort', abort)
   }
+}
+
+/** The other side learns of a fault by the end of the connection. */
+async function serveSwitched(body: { switchTo(connection: Duplex): Promise<void> }, far: Duplex): Promise<void> {
+  far.on('error', () => far.destroy())
+  await body.switchTo(far).catch(() => {})
+  far.destroy()
 }
 
 // oxlint-disable-next-line require-await -- an async generator is the shape of a body

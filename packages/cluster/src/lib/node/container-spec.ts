@@ -52,6 +52,9 @@ export async function createContainerSpec(parts: ContainerParts): Promise<Contai
     security: securityOf(pod, container),
     networkNamespace: pod.spec?.hostNetwork ? 'host' : parts.networkNamespace,
     cgroupPath: parts.cgroupPath,
+    stdin: container.stdin ?? false,
+    stdinOnce: container.stdinOnce ?? false,
+    tty: container.tty ?? false,
     sysctls: {
       ...ownSysctls,
       ...Object.fromEntries((pod.spec?.securityContext?.sysctls ?? []).map(({ name, value }) => [name, value])),

@@ -1,5 +1,9 @@
 import { access } from 'node:fs/promises'
 
+import type { ContainerRuntime } from '@fairlead/oci/runtime'
+
+import { createKubeletStreams } from './kubelet-streams.ts'
+import type { KubeletStreams } from './kubelet-streams.ts'
 import { readLog } from './log-reader.ts'
 import type { LogOptions } from './log-reader.ts'
 import type { PodWorker } from './pod-worker.ts'
@@ -20,7 +24,7 @@ export interface KubeletResponse {
 }
 
 /** The kubelet's own API, as far as the API server needs it. */
-export interface Kubelet {
+export interface Kubelet extends KubeletStreams {
   fetch(request: KubeletRequest): Promise<KubeletResponse>
 }
 
@@ -28,8 +32,10 @@ export interface Kubelet {
 export function createKubelet(
   findPod: (namespace: string, name: string) => PodWorker | undefined,
   pods: () => PodWorker[],
+  runtime: ContainerRuntime,
 ): Kubelet {
   return {
+    ...createKubeletStreams(findPod, runtime),
     async fetch({ method, path, signal }) {
       const url = new URL(path, 'http://node')
       if (method !== 'GET') return answer(405, 'method not allowed\n')

@@ -147,7 +147,7 @@ class Agent implements NodeAgent {
     this.done = this.#finished.promise
     const find = (namespace: string, name: string): PodWorker | undefined =>
       [...this.#workers.values()].find(({ pod }) => nameOf(pod) === `${namespace}/${name}`)
-    this.kubelet = createKubelet(find, () => [...this.#workers.values()])
+    this.kubelet = createKubelet(find, () => [...this.#workers.values()], parts.context.runtime)
   }
 
   static async open(options: NodeOptions): Promise<Agent> {

@@ -26,6 +26,7 @@ import type { PullSecretSources } from './pull-secrets.ts'
 import { hostnameOf, renderHosts, renderResolvConf } from './name-files.ts'
 import { containersOf, fingerprintOf, knownStatus, uidOf } from './pod.ts'
 import type { PodContainer } from './pod.ts'
+import type { PodPlaceOnNetwork } from './pod-ports.ts'
 import type { KeptPod, PodRecords } from './pod-records.ts'
 import { watchProbes } from './prober.ts'
 import { renderStatus } from './status.ts'
@@ -235,8 +236,17 @@ export class PodWorker {
     )
   }
 
-  exec(container: string, args: readonly string[], timeoutMs: number): ReturnType<ActionTarget['exec']> {
-    return this.#context.runtime.exec(this.#slots.get(container)?.id ?? '', { args, timeoutMs })
+  /** Id of a container that runs; undefined for others. */
+  runningId(container: string): string | undefined {
+    const phase = this.#slots.get(container)?.phase
+    return phase?.phase === 'running' || phase?.phase === 'stopping' ? phase.id : undefined
+  }
+
+  /** Where the pod is on the network; undefined while it has no place there. */
+  get place(): PodPlaceOnNetwork | undefined {
+    if (this.#attachment === undefined || this.#sandbox !== 'ready') return undefined
+    if (this.#pod.spec?.hostNetwork === true) return { ip: '127.0.0.1' }
+    return { ip: this.#attachment.ip, netnsPath: this.#attachment.netnsPath }
   }
 
   // ---- taking over

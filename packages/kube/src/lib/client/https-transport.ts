@@ -175,9 +175,18 @@ function sendOnce(request: TransportRequest, connection: Connection, canRetry = 
       body: readBody(response, signal, base),
     })
   })
-  sent.on('upgrade', (response: http.IncomingMessage, socket: Duplex) => {
-    // Nobody here speaks a switched protocol.
+  sent.on('upgrade', (response: http.IncomingMessage, socket: Duplex, head: Buffer) => {
     settle()
+    if (request.upgrade === true) {
+      if (head.length > 0) socket.unshift(head)
+      const status = response.statusCode ?? 101
+      return resolve({
+        status,
+        headers: joinHeaders(response),
+        body: readBody(response, undefined, base),
+        connection: socket,
+      })
+    }
     socket.destroy()
     reject(
       connectFailed(base.origin, `status ${response.statusCode}`, 'Use a client that speaks this protocol', undefined),

@@ -1,3 +1,5 @@
+import type { Duplex } from 'node:stream'
+
 import type { Status } from '../types/generated/meta-v1.ts'
 import { KubeError } from './kube-error.ts'
 
@@ -14,6 +16,8 @@ export interface TransportRequest {
    * transport was made with, and 0 for paths that ask for `watch=true` or `follow=true`.
    */
   readonly deadlineMs?: number | undefined
+  /** The headers ask to change the protocol: with status 101 the answer has the connection. Default false. */
+  readonly upgrade?: boolean | undefined
 }
 
 /** The head of an answer and its body as it arrives. Read the body to its end, or leave the iteration, to free the connection. */
@@ -22,6 +26,8 @@ export interface TransportResponse {
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>
   readonly body: AsyncIterable<Uint8Array>
+  /** After status 101 to an `upgrade`: the connection, which speaks the other protocol from its first byte on. */
+  readonly connection?: Duplex | undefined
 }
 
 /** How a client reaches an API server: over HTTPS, or by a function call inside one process. */

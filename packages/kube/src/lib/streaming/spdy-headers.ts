@@ -36,6 +36,9 @@ function sized(text: string): Buffer {
   return Buffer.concat([size, bytes])
 }
 
+/** An empty stored block: Go's reader hands on what it has when it meets one, and fails for want of more without. */
+const syncMarker = Buffer.from('000000ffff', 'hex')
+
 /**
  * Writes header blocks as one zlib stream of stored blocks: it names the dictionary and compresses nothing, which every
  * reader takes and needs no compressor. The first block carries the zlib header.
@@ -57,7 +60,7 @@ export class SpdyHeaderWriter {
     block.writeUInt16LE(text.length ^ 0xff_ff, 3)
     const head = this.#isFirst ? Buffer.from('78bbe3c6a7c2', 'hex') : Buffer.alloc(0)
     this.#isFirst = false
-    return Buffer.concat([head, block, text])
+    return Buffer.concat([head, block, text, syncMarker])
   }
 }
 

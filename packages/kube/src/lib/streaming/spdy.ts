@@ -63,6 +63,7 @@ const flagFin = 1
 const windowBytes = 256 << 10
 const maxFrameBytes = 1 << 20
 const maxDataBytes = 32 << 10
+const finishTimeoutMs = 2000
 const statusProtocolError = 1
 const statusRefused = 3
 const statusCancel = 5
@@ -128,6 +129,17 @@ export class SpdySession {
     this.#isLeaving = true
     this.#goAway(0)
     if (this.#streams.size === 0) this.#socket.end()
+  }
+
+  /** Ends the connection when everything written to its streams is on its way. */
+  async finish(): Promise<void> {
+    await Promise.all([...this.#streams.values()].map(whenWritten))
+    this.#isLeaving = true
+    this.#goAway(0)
+    this.#socket.end()
+    const timer = setTimeout(() => this.destroy(), finishTimeoutMs)
+    await this.#ended.promise
+    clearTimeout(timer)
   }
 
   /** Ends the connection and all streams at once. */
@@ -312,6 +324,14 @@ export class SpdySession {
     socket.on('drain', go)
     socket.on('close', go)
   }
+}
+
+async function whenWritten(stream: SpdyStream): Promise<void> {
+  if (!stream.writableEnded || stream.writableFinished || stream.destroyed) return
+  const { promise, resolve } = Promise.withResolvers<void>()
+  stream.once('finish', resolve)
+  stream.once('close', resolve)
+  await promise
 }
 
 function idOf(payload: Buffer): number {

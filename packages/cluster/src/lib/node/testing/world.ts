@@ -179,7 +179,8 @@ export function isReady(pod: Pod): boolean {
 /** Writes a layout with one image, `IMAGE`: busybox, a user database and a page for its web server. */
 export async function writeBusyboxImage(dir: string): Promise<void> {
   const layout = await openLayout(dir)
-  const applets = 'sh sleep cat echo id ls httpd touch rm mkdir true false head hostname env nslookup wget test tail'
+  const applets =
+    'sh stty tty tar sleep cat echo id ls httpd touch rm mkdir true false head hostname env nslookup wget test tail'
   const layer = await gather(
     createTar([
       { path: 'bin', type: 'directory' },
