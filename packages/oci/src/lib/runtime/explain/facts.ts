@@ -76,6 +76,7 @@ async function controlGroups(pid: number): Promise<ProcessFacts> {
   const root = '/sys/fs/cgroup'
   return {
     'control group': path,
+    ...(memory !== undefined && unified !== undefined ? { 'control group of version 2': unified } : {}),
     'memory limit': limit(
       await read(`${root}/memory${memory ?? ''}/memory.limit_in_bytes`, `${root}${unified ?? ''}/memory.max`),
     ),

@@ -149,12 +149,15 @@ function cgroupStep({ layout, cgroupPath, memoryBytes, pids }: StepSettings): St
     const enable = 'echo "+memory +pids" > /sys/fs/cgroup/cgroup.subtree_control 2>/dev/null || :'
     return { ...base, commands, script: [enable, ...commands, 'exec $NEXT'] }
   }
+  const unified = `/sys/fs/cgroup/unified${cgroupPath}`
   const dirs = { memory: `/sys/fs/cgroup/memory${cgroupPath}`, pids: `/sys/fs/cgroup/pids${cgroupPath}` }
   const commands = [
     `mkdir ${dirs.memory} ${dirs.pids}`,
     `echo ${memoryBytes} > ${dirs.memory}/memory.limit_in_bytes`,
     `echo ${pids} > ${dirs.pids}/pids.max`,
     `echo $$ | tee ${dirs.memory}/cgroup.procs > ${dirs.pids}/cgroup.procs`,
+    // Beside version 1 the tree of version 2 has no controllers for this; it says who belongs together.
+    ...(layout === 'hybrid' ? [`mkdir ${unified}`, `echo $$ > ${unified}/cgroup.procs`] : []),
   ]
   return { ...base, commands, script: [...commands, 'exec $NEXT'] }
 }
