@@ -7,6 +7,7 @@ import type { ImagePolicy } from '@fairlead/oci/sign'
 import { requireOciRuntime } from '@fairlead/oci/runtime'
 import { createApiServer } from './apiserver/server.ts'
 import type { ApiServer } from './apiserver/server.ts'
+import { createLegacySigner } from './apiserver/access/tokens/legacy-signer.ts'
 import { runControllers } from './controllers/run-controllers.ts'
 import { openPodNetwork } from './network/pod-network.ts'
 import type { NetworkPlan } from './network/plan.ts'
@@ -15,7 +16,7 @@ import { openServiceNetwork } from './network/service-network.ts'
 import { runNode } from './node/node.ts'
 import type { NodeAgent } from './node/node.ts'
 import type { OpenRegistryClient } from './node/registry-clients.ts'
-import { loadPki } from './pki.ts'
+import { loadPki, loadSigningKey } from './pki.ts'
 import type { ClusterPki } from './pki.ts'
 import { runScheduler } from './scheduler/run-scheduler.ts'
 import { openStore } from './storage/store.ts'
@@ -110,13 +111,15 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const opening = openNetwork(options, { onError: fault('network'), onPlan: planned.resolve })
   opening.catch(planned.reject)
   opened.defer(async () => (await opening.catch(() => undefined))?.close())
-  const [pki, plan] = await Promise.all([loadPki(dir), planned.promise])
+  const [pki, serviceAccountKey, plan] = await Promise.all([loadPki(dir), loadSigningKey(dir), planned.promise])
   signal?.throwIfAborted()
 
   const { promise: whenNode, resolve: nodeOpened } = Promise.withResolvers<NodeAgent>()
   const server = createApiServer({
     store,
     serviceCidr: plan.serviceCidr,
+    serviceAccounts: true,
+    serviceAccountKey,
     kubelet: async () => (await whenNode).kubelet,
     onError: fault('apiserver'),
   })
@@ -144,6 +147,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     client: clientOf(server, 'system:kube-controller-manager'),
     clientFor: (account) => clientOfAccount(server, account),
     caCertificate: pki.ca,
+    signToken: createLegacySigner(serviceAccountKey),
     signal: components.signal,
     onError: fault('controllers'),
   })

@@ -1,4 +1,4 @@
-import { createPrivateKey, randomBytes, webcrypto, X509Certificate } from 'node:crypto'
+import { createPrivateKey, generateKeyPairSync, randomBytes, webcrypto, X509Certificate } from 'node:crypto'
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
@@ -63,6 +63,26 @@ export async function loadPki(
     () => createLeaf(authority, { subject: 'CN=fairlead-admin, O=system:masters', usage: 'client', names: [], now }),
   )
   return { ca: authority.certificate, server, admin }
+}
+
+/** Loads the key that signs tokens of service accounts (PEM, PKCS #8, P-256), making it when it does not exist yet. */
+export async function loadSigningKey(dir: string): Promise<string> {
+  const file = join(dir, 'pki', 'service-account.key')
+  const found = await readOptional(file)
+  if (found !== undefined && isP256(found)) return found
+  await mkdir(join(dir, 'pki'), { recursive: true, mode: 0o700 })
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const pem = privateKey.export({ format: 'pem', type: 'pkcs8' }).toString()
+  await writeWhole(file, pem)
+  return pem
+}
+
+function isP256(pem: string): boolean {
+  try {
+    return createPrivateKey(pem).asymmetricKeyDetails?.namedCurve === 'prime256v1'
+  } catch {
+    return false
+  }
 }
 
 /** Loads a secret token, making it (256 random bits, hexadecimal, 0600) when it does not exist yet. */

@@ -4,6 +4,7 @@ import type { PriorityClass } from '@fairlead/kube/types/scheduling-v1'
 
 import type { Entry } from '../storage/collection.ts'
 import type { Store, Subscription } from '../storage/store.ts'
+import { admitAccount, nameAccount } from './access/pod-account.ts'
 import { knownResource, readObject } from './resource.ts'
 import type { Resource } from './resource.ts'
 import { ServiceAddresses } from './service-addresses.ts'
@@ -14,6 +15,8 @@ export interface AdmissionOptions {
   serviceCidr: string
   /** First and last node port, `30000-32767`. */
   nodePortRange: string
+  /** Whether a pod must be of a service account that is there, and gets its token. */
+  serviceAccounts: boolean
 }
 
 /**
@@ -23,6 +26,7 @@ export interface AdmissionOptions {
 export class Admission {
   readonly #store: Store
   readonly #addresses: ServiceAddresses
+  readonly #serviceAccounts: boolean
   readonly #namespaces: Resource = knownResource('', 'v1', 'namespaces')
   readonly #services: Resource = knownResource('', 'v1', 'services')
   readonly #terminating = new WeakMap<Entry, boolean>()
@@ -30,6 +34,7 @@ export class Admission {
 
   constructor(store: Store, options: AdmissionOptions) {
     this.#store = store
+    this.#serviceAccounts = options.serviceAccounts
     this.#addresses = new ServiceAddresses(options.serviceCidr, options.nodePortRange)
     for (const entry of store.list('services')) this.#addresses.take(readObject(this.#services, entry))
     this.#subscription = store.subscribe('services', undefined, ({ operation, entry, previous }) => {
@@ -96,8 +101,8 @@ export class Admission {
   #completePod(pod: Pod): void {
     const { spec } = pod
     if (spec === undefined) return
-    if ((spec.serviceAccountName ?? '') === '') spec.serviceAccountName = 'default'
-    spec.serviceAccount = spec.serviceAccountName
+    nameAccount(spec)
+    if (this.#serviceAccounts) admitAccount(this.#store, pod as KubeObject & Pod)
     const tolerations = spec.tolerations ?? []
     for (const key of ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable']) {
       const isTolerated = tolerations.some(

@@ -18,7 +18,7 @@ import { listen } from './http-server.ts'
 import type { Listener, ListenOptions } from './http-server.ts'
 import { Definitions } from './custom-resources/definitions.ts'
 import { createOpenApi } from './openapi/document.ts'
-import type { Kubelet } from './pod-log.ts'
+import type { Kubelet } from './kubelet.ts'
 import { Registry } from './registry.ts'
 import { knownResource } from './resource.ts'
 import { createTransport } from './transport.ts'
@@ -28,6 +28,11 @@ export interface ApiServerOptions {
   store: Store
   /** Bearer tokens that are believed, and who holds them. Default none. */
   tokens?: ReadonlyMap<string, Identity> | undefined
+  /**
+   * Whether a pod must be of a service account that is there, and gets a token of it. Default false: without the
+   * controller that makes them, no namespace would have one.
+   */
+  serviceAccounts?: boolean | undefined
   /** PEM (PKCS #8, P-256) of the key that signs tokens of service accounts. Default: a new one, which no token survives. */
   serviceAccountKey?: string | undefined
   /** Where cluster addresses of services come from. Default `10.96.0.0/16`. */
@@ -74,7 +79,11 @@ class Server implements ApiServer {
     const { store, serviceCidr = '10.96.0.0/16', nodePortRange = '30000-32767', now = Date.now } = options
     const onError = options.onError ?? (() => undefined)
     const catalogue = new Catalogue()
-    this.#admission = new Admission(store, { serviceCidr, nodePortRange })
+    this.#admission = new Admission(store, {
+      serviceCidr,
+      nodePortRange,
+      serviceAccounts: options.serviceAccounts ?? false,
+    })
     const access = new Access({
       store,
       tokens: options.tokens ?? new Map(),
@@ -88,6 +97,7 @@ class Server implements ApiServer {
       registry: new Registry({ store, admission: this.#admission, guard, now }),
       access,
       guard,
+      serviceAccounts: options.serviceAccounts ?? false,
       catalogue,
       openApi: createOpenApi(catalogue),
       findKubelet: options.kubelet ?? unreachable,

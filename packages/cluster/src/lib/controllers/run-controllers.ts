@@ -4,6 +4,7 @@ import type { Clock } from '@fairlead/kube/controller'
 
 import { actAs, createContext } from './context.ts'
 import type { ContextOptions, ControllerContext } from './context.ts'
+import { runClusterRoleAggregation } from './cluster-role-aggregation.ts'
 import { runDeploymentController } from './deployment.ts'
 import { runEndpointsController, runEndpointSliceController } from './endpoint.ts'
 import { runGarbageCollector } from './garbage-collector.ts'
@@ -11,6 +12,8 @@ import { runNamespaceController } from './namespace.ts'
 import { runReplicaSetController } from './replica-set.ts'
 import { runRootCertificateController } from './root-certificate.ts'
 import { runServiceAccountController } from './service-account.ts'
+import { runTokenSecretController } from './token-secret.ts'
+import type { TokenSecretOptions } from './token-secret.ts'
 
 export interface RunControllersOptions {
   /** Reads what all controllers look at, and writes for those that have no client of their own. */
@@ -19,6 +22,8 @@ export interface RunControllersOptions {
   readonly clientFor?: ((account: string) => KubeClient) | undefined
   /** PEM of the authority that signed the API server's certificate, published as `kube-root-ca.crt`. */
   readonly caCertificate: string
+  /** Signs tokens for Secrets of the type `kubernetes.io/service-account-token`. Default: these stay as they are. */
+  readonly signToken?: TokenSecretOptions['sign'] | undefined
   readonly signal: AbortSignal
   /** Told of failures that are being retried. Default: nobody. */
   readonly onError?: ContextOptions['onError'] | undefined
@@ -30,13 +35,17 @@ export interface RunControllersOptions {
  * the garbage collector, on one set of informers. Resolves when `signal` aborts and all of them have stopped.
  */
 export async function runControllers(options: RunControllersOptions): Promise<void> {
-  const { client, signal, onError = () => {}, clock = systemClock } = options
+  const { client, signal, onError = () => {}, clock = systemClock, signToken } = options
   const context = createContext({ client, signal, onError, clock })
   const as = (account: string): ControllerContext => actAs(context, options.clientFor?.(account) ?? client)
   await Promise.all([
     runNamespaceController(as('namespace-controller')),
     runServiceAccountController(as('service-account-controller')),
     runRootCertificateController(as('root-ca-cert-publisher'), options.caCertificate),
+    runClusterRoleAggregation(as('clusterrole-aggregation-controller')),
+    ...(signToken === undefined
+      ? []
+      : [runTokenSecretController(context, { caCertificate: options.caCertificate, sign: signToken })]),
     runDeploymentController(as('deployment-controller')),
     runReplicaSetController(as('replicaset-controller')),
     runEndpointSliceController(as('endpointslice-controller')),
