@@ -47,6 +47,8 @@ export type {
   WatchOptions,
   WriteOptions,
 } from './lib/client/resource.ts'
+export { attachToPod, execInPod, openPortForward } from './lib/client/pod-streams.ts'
+export type { PodStreamOptions, PortForwarder, TerminalSize } from './lib/client/pod-streams.ts'
 export type { ResourceLocation } from './lib/client/resource-client.ts'
 export { readBytes, readJson } from './lib/client/transport.ts'
 export type { Transport, TransportRequest, TransportResponse } from './lib/client/transport.ts'

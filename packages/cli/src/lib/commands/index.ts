@@ -185,6 +185,11 @@ export const commands: readonly LazyCommand[] = [
     load: async () => (await import('./logs.ts')).logs,
   },
   {
+    name: 'exec',
+    summary: 'run a program in a container of an app or a service',
+    load: async () => (await import('./exec.ts')).exec,
+  },
+  {
     name: 'cluster start',
     summary: 'start the embedded cluster in the background',
     load: async () => (await import('./cluster-start.ts')).clusterStart,

@@ -66,7 +66,8 @@ export async function followLogs(
 
 const ours = `${managedByLabel}=${managerName}`
 
-async function findPods(client: KubeClient, options: LogOptions): Promise<Pod[]> {
+/** The pods of an app or service, those that have ended too. */
+export async function findPods(client: KubeClient, options: LogOptions): Promise<Pod[]> {
   const { namespace, signal } = options
   const { items } = await client.resource('v1/Pod').list({ namespace, labelSelector: ours, signal })
   const belongs = await matcher(client, options)

@@ -59,3 +59,9 @@ export function watchSyntax(state: string, cause?: unknown): CodedError {
   const hint = 'Check for a proxy that alters the answers of the API server'
   return withCode(new SyntaxError(message), { code: 'FAIRLEAD_KUBE_WATCH', hint, cause })
 }
+
+/** A stream to a pod broke, or the pod refused it. */
+export function streamBroken(state: string, cause?: unknown): CodedError {
+  const hint = 'Check that the pod still runs, then try again'
+  return withCode(new Error(`Cannot stream to pod: ${state}`), { code: 'FAIRLEAD_KUBE_STREAM', hint, cause })
+}
