@@ -1,6 +1,6 @@
 // The command line as it is published: bundled, without sources beside it.
 import assert from 'node:assert/strict'
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -20,7 +20,7 @@ describe('npm run build', () => {
     for (const file of ['bin', 'dist', 'package.json']) {
       cpSync(join(repository, 'packages', 'cli', file), join(installed, file), { recursive: true })
     }
-    for (const dependency of ['rolldown', '@vercel', '@fairlead']) {
+    for (const dependency of ['rolldown', '@vercel']) {
       symlinkSync(join(repository, 'node_modules', dependency), join(scratch, 'node_modules', dependency))
     }
   })
@@ -42,6 +42,21 @@ describe('npm run build', () => {
     const status = JSON.parse((await fairlead('cluster', 'status', '--json')).stdout)
     assert.match(status.url, /^https:\/\/127\.0\.0\.1:\d+$/)
     assert.equal((await fairlead('cluster', 'stop')).code, 0)
+  })
+
+  it('reads a definition that imports defineApp, where no package of ours is installed', async () => {
+    const app = join(scratch, 'app')
+    mkdirSync(join(app, 'web'), { recursive: true })
+    const definition = `import { defineApp } from '@fairlead/delivery/app'
+export default defineApp({ name: 'alone', services: { web: {} } })`
+    writeFileSync(join(app, 'fairlead.config.ts'), definition)
+    writeFileSync(join(app, 'web', 'package.json'), '{"name":"web","type":"module","main":"main.js"}')
+    writeFileSync(join(app, 'web', 'main.js'), 'export default 1')
+    const checked = await fairlead('config', 'check', app)
+    assert.doesNotMatch(checked.stderr, /call stack|Cannot find/)
+    assert.match(`${checked.stdout}${checked.stderr}`, /web|configuration/)
+    const composed = await fairlead('eject', 'compose', app, '--output', join(scratch, 'composed'))
+    assert.doesNotMatch(composed.stderr, /call stack|FAIRLEAD_DELIVERY_APP/)
   })
 
   function fairlead(...args: string[]): Promise<Finished> {

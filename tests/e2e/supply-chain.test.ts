@@ -64,6 +64,18 @@ otherwise: refuse
     await home[Symbol.asyncDispose]()
   })
 
+  it('signs what a scan found, with what it could not check', async () => {
+    const key = ['--key', keyOf('release')]
+    await home.fairleadOk(['image', 'scan', reference, '--attest', ...key])
+    const verify = ['image', 'verify', reference, '--type', 'vuln', '--key', publicOf('release'), '--json']
+    const verified = await home.fairleadOk(verify)
+    const text = typeof verified === 'string' ? verified : JSON.stringify(verified)
+    assert.match(text, /attestation\/vuln\/v1/)
+    const folder = await home.fairlead(['image', 'scan', app, '--attest', ...key])
+    assert.equal(folder.code, 2)
+    assert.match(folder.stderr, /it is no image/)
+  })
+
   it('keeps private keys to their owner, and never replaces them', async () => {
     assert.equal(statSync(keyOf('release')).mode & 0o777, 0o600)
     assert.match(readFileSync(keyOf('release'), 'utf8'), /^-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----/)

@@ -12,6 +12,7 @@
  */
 export { defineApp } from './lib/app/definition.ts'
 export type {
+  AllowedFinding,
   App,
   AppDefinition,
   AppService,

@@ -6,8 +6,11 @@ export interface NodeLine {
   end: string
 }
 
-/** Where {@link NODE_LINES} is from, and the day it was written down: lines change rarely, ends sometimes. */
-export const NODE_LINES_SOURCE = 'https://github.com/nodejs/Release (schedule), 2026-11-21'
+/**
+ * Where {@link NODE_LINES} is from: `schedule.json` of that repository as last changed on that day (commit 143dd650cab0), compared entry by entry
+ * on 2026-11-21. Lines change rarely, ends sometimes.
+ */
+export const NODE_LINES_SOURCE = 'https://github.com/nodejs/Release schedule.json of 2026-06-01'
 
 /** Lines that images may still be of. */
 export const NODE_LINES: readonly NodeLine[] = [
@@ -19,4 +22,5 @@ export const NODE_LINES: readonly NodeLine[] = [
   { major: 24, lts: '2025-10-28', end: '2028-04-30' },
   { major: 25, end: '2026-06-01' },
   { major: 26, lts: '2026-10-28', end: '2029-04-30' },
+  { major: 27, end: '2030-04-30' },
 ]

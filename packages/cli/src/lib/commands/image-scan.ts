@@ -1,13 +1,17 @@
 import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import type { IgnoreList, ScanReport, VexStatement } from '@fairlead/build/scan'
+import type { IgnoreList, ScanReport, VexStatement, VulnerabilityPredicate } from '@fairlead/build/scan'
 import { type Command, defineCommand, jsonOption } from '../command.ts'
 import { usage } from '../errors.ts'
 import { prepareHomes } from '../homes.ts'
+import type { Homes } from '../homes.ts'
 import { platformOption } from '../image/local.ts'
+import { signingKeyOption } from '../image/signing.ts'
 import { parseChoice, parseInteger } from '../parse-command.ts'
+import type { ScanSubject } from '../scan/subjects.ts'
+import { readVersion } from './version.ts'
 
-const formats = ['table', 'json', 'sarif', 'openvex', 'cyclonedx'] as const
+const formats = ['table', 'json', 'sarif', 'openvex', 'cyclonedx', 'cosign-vuln'] as const
 
 /** `fairlead image scan` */
 export const imageScan: Command = defineCommand({
@@ -33,11 +37,20 @@ export const imageScan: Command = defineCommand({
     'max-age': { type: 'string', value: 'DAYS', help: 'older advisories count as not there; default 14' },
     platform: platformOption,
     db: { type: 'string', value: 'FILE', help: 'database of advisories; default: the one of db import' },
+    attest: {
+      type: 'boolean',
+      help: 'sign the result and attach it to the image, as "cosign attest --type vuln" does; needs --key',
+    },
+    key: signingKeyOption,
     json: jsonOption,
   },
   examples: [
     { command: 'fairlead image scan --fail-on high', text: 'the app in this folder, as a step of CI' },
     { command: 'fairlead image scan localhost/shop/web:latest', text: 'an image of this machine' },
+    {
+      command: 'fairlead image scan localhost/shop/web:latest --attest --key cosign.key',
+      text: 'for whoever runs the image: fairlead image verify --type vuln',
+    },
     { command: 'fairlead image scan localhost/shop/web --format sarif > scan.sarif', text: 'for code scanning' },
   ],
   async run({ options, args: [target = '.'], homes, cwd, env, terminal, signal }) {
@@ -52,6 +65,7 @@ export const imageScan: Command = defineCommand({
     const subjects = await findSubjects(target, { homes, cwd, platform: options.platform, signal })
     const database = options.db === undefined ? databasePath(homes) : resolve(cwd, options.db)
     const maxAgeMs = days === undefined ? undefined : days * 86_400_000
+    if (options.attest) checkAttestable(target, subjects, options.key)
     const reports: ScanReport[] = []
     for (const { subject, digest, inventory, notes } of subjects) {
       for (const note of notes) terminal.note(note)
@@ -68,8 +82,15 @@ export const imageScan: Command = defineCommand({
         sarif: scanning.renderSarif,
         openvex: scanning.renderOpenVex,
         cyclonedx: scanning.renderCycloneDxVex,
+        'cosign-vuln': (report: ScanReport) =>
+          JSON.stringify(scanning.renderCosignVuln(report, { version: readVersion() }), undefined, 2),
       }[format]
       terminal.print(render(single(reports, format)).trimEnd())
+    }
+    if (options.attest) {
+      const predicate = scanning.renderCosignVuln(single(reports, 'an attestation'), { version: readVersion() })
+      await attest(target, predicate, { key: options.key, homes, env, cwd, signal })
+      terminal.note(`attested: ${target}`)
     }
     if (failOn === undefined) return 0
     const failing = reports.flatMap((report) => scanning.findingsFrom(report, failOn))
@@ -81,6 +102,29 @@ export const imageScan: Command = defineCommand({
     return 1
   },
 })
+
+/** A statement is about an image with a digest, and about one platform. */
+function checkAttestable(target: string, subjects: readonly ScanSubject[], key: string | undefined): void {
+  if (subjects.some(({ digest }) => digest === undefined))
+    throw usage(
+      `Cannot attest the scan of "${target}": it is no image`,
+      'Name an image, such as localhost/APP/SERVICE:latest',
+    )
+  if (key === undefined)
+    throw usage('Cannot attest a scan without a key', 'Name one with --key; fairlead image keygen makes one')
+}
+
+async function attest(
+  reference: string,
+  predicate: VulnerabilityPredicate,
+  options: { key: string | undefined; homes: Homes; env: NodeJS.ProcessEnv; cwd: string; signal: AbortSignal },
+): Promise<void> {
+  const { openHome, openSigningKey } = await import('../image/signing.ts')
+  const { attestImage, predicateTypes } = await import('@fairlead/oci/sign')
+  const key = await openSigningKey('image scan', options.key, options)
+  const home = await openHome(reference, options)
+  await attestImage(home, { predicateType: predicateTypes.vulnerabilities, predicate, key })
+}
 
 function single(reports: readonly ScanReport[], format: string): ScanReport {
   const [report] = reports

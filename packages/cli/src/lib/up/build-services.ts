@@ -95,6 +95,7 @@ export async function buildServices(app: App, options: BuildServicesOptions): Pr
         cacheDir: options.homes.cache,
         platform: options.platform,
         packages: options.packages,
+        allowSecrets: service.allowSecrets,
         env: options.env,
         signal,
         onProgress(event: BuildEvent) {

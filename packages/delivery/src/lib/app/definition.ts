@@ -39,6 +39,22 @@ export interface ServiceDefinition {
   health?: HealthDefinition | undefined
   /** Time from SIGTERM to SIGKILL. Default: 30. */
   terminationGracePeriodSeconds?: number | undefined
+  /**
+   * What looks like a credential and may be in the image, each with its reason; beside those of the folder's
+   * `fairlead.secrets.yaml`.
+   */
+  allowSecrets?: readonly AllowedFinding[] | undefined
+}
+
+/** A finding of the check for credentials that `fairlead build` does not refuse. */
+export interface AllowedFinding {
+  /** As the refusal names it, such as `jwt`. */
+  readonly rule: string
+  /** Path of the file in the image below `/app`; may be a glob. */
+  readonly path: string
+  readonly reason: string
+  /** As the refusal names it. Default: every finding of the rule in that file. */
+  readonly fingerprint?: string | undefined
 }
 
 /** A value of an environment variable, or where the cluster finds it. */
@@ -95,6 +111,7 @@ export interface AppService {
   readonly resources: Resources
   readonly health: Health
   readonly terminationGracePeriodSeconds: number
+  readonly allowSecrets?: readonly AllowedFinding[]
 }
 
 /** Requests and limits with every default filled in. */

@@ -68,7 +68,13 @@ async function withDeadline<T>(file: string, loading: Promise<T>, { timeoutMs, s
   }
 }
 
-/** Lets a config file import `defineApp` from a folder in which this package is not installed. */
+/** What {@link defineApp} is, as a module of its own. */
+const OWN_MODULE = 'data:text/javascript,export%20const%20defineApp=(definition)=>definition'
+
+/**
+ * Lets a config file import `defineApp` from a folder in which this package is not installed. Where it is installed for us neither, as
+ * in the published command, which is one bundle, the function is given as text: it returns what it gets.
+ */
 function provideDefineApp(): { deregister(): void } {
   return registerHooks({
     resolve(specifier, context, nextResolve) {
@@ -76,7 +82,7 @@ function provideDefineApp(): { deregister(): void } {
         return nextResolve(specifier, context)
       } catch (error) {
         if (specifier !== '@fairlead/delivery/app') throw error
-        return nextResolve(import.meta.resolve('@fairlead/delivery/app'), context)
+        return { url: OWN_MODULE, format: 'module', shortCircuit: true }
       }
     },
   })

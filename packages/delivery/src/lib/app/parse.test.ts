@@ -122,6 +122,14 @@ describe('parseApp', () => {
     ])
   })
 
+  it('takes findings that may be in the image, each with its reason', () => {
+    const allowSecrets = [{ rule: 'jwt', path: 'public/demo.json', reason: 'expired in 2019, of the documentation' }]
+    assert.deepEqual(parse({ services: { web: { allowSecrets } } }).services[0]?.allowSecrets, allowSecrets)
+    assert.deepEqual(problemsOf({ services: { web: { allowSecrets: [{ rule: 'jwt', path: 'x', reason: ' ' }] } } }), [
+      `${file}: services.web.allowSecrets.0.reason is " ", expected a text that is not empty`,
+    ])
+  })
+
   it('tells the line of a problem', () => {
     const text = 'export default {\n  services: {\n    web: {\n      replicaz: 2,\n    },\n  },\n}\n'
     assert.deepEqual(problemsOf({ services: { web: { replicaz: 2 } } }, text), [

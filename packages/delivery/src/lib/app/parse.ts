@@ -83,6 +83,7 @@ function completeService(
     resources: completeResources(service.resources),
     health: completeHealth(service.health ?? (facts.usesServiceKit ? 'http' : 'tcp')),
     terminationGracePeriodSeconds: service.terminationGracePeriodSeconds ?? 30,
+    ...(service.allowSecrets === undefined ? {} : { allowSecrets: service.allowSecrets }),
   }
 }
 

@@ -59,6 +59,7 @@ const health = z.union(
   [z.enum(['http', 'tcp', 'none']), z.strictObject({ live: urlPath, ready: urlPath })],
   '"http", "tcp", "none" or { live, ready } with paths',
 )
+const filled = text('a text that is not empty', /\S/)
 
 const service = z.strictObject({
   dir: text('a folder', /./).optional(),
@@ -71,6 +72,9 @@ const service = z.strictObject({
   resources: z.strictObject({ requests: amounts.optional(), limits: amounts.optional() }).optional(),
   health: health.optional(),
   terminationGracePeriodSeconds: integer('seconds between 0 and 3600', 0, 3600).optional(),
+  allowSecrets: z
+    .array(z.strictObject({ rule: filled, path: filled, reason: filled, fingerprint: filled.optional() }))
+    .optional(),
 }) satisfies z.ZodType<ServiceDefinition>
 
 const services = z.record(dnsLabel, service).refine((value) => Object.keys(value).length > 0, 'at least one service')
