@@ -8,6 +8,7 @@ import { requireOciRuntime } from '@fairlead/oci/runtime'
 import { createApiServer } from './apiserver/server.ts'
 import type { ApiServer } from './apiserver/server.ts'
 import { createLegacySigner } from './apiserver/access/tokens/legacy-signer.ts'
+import { createCertificateSigner } from './certificate-signer.ts'
 import { runControllers } from './controllers/run-controllers.ts'
 import { openPodNetwork } from './network/pod-network.ts'
 import type { NetworkPlan } from './network/plan.ts'
@@ -147,6 +148,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     client: clientOf(server, 'system:kube-controller-manager'),
     clientFor: (account) => clientOfAccount(server, account),
     caCertificate: pki.ca,
+    signCertificate: createCertificateSigner(pki.authority),
     signToken: createLegacySigner(serviceAccountKey),
     signal: components.signal,
     onError: fault('controllers'),

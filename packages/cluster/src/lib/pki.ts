@@ -12,6 +12,8 @@ export interface Credential {
 export interface ClusterPki {
   /** Certificate of the cluster's own authority; clients verify the API server against it. */
   ca: string
+  /** The authority with its key: it signs what is approved. */
+  authority: Credential
   /** The API server's certificate, signed by the authority. */
   server: Credential
   /** Client certificate of the administrator (`CN=fairlead-admin`, `O=system:masters`). */
@@ -62,7 +64,7 @@ export async function loadPki(
     (found) => isFresh(found, now) && isIssuedBy(found, authority),
     () => createLeaf(authority, { subject: 'CN=fairlead-admin, O=system:masters', usage: 'client', names: [], now }),
   )
-  return { ca: authority.certificate, server, admin }
+  return { ca: authority.certificate, authority, server, admin }
 }
 
 /** Loads the key that signs tokens of service accounts (PEM, PKCS #8, P-256), making it when it does not exist yet. */

@@ -173,6 +173,7 @@ async function serveSubresource(
   }
   if (verb !== 'update' && verb !== 'patch') throw methodNotAllowed()
   if (subresource === 'status') return await serveWrite(context, resource, route, request, 'status')
+  if (subresource === 'approval') return await serveWrite(context, resource, route, request, 'approval')
   if (subresource === 'finalize') return await serveWrite(context, resource, route, request, 'finalize')
   throw methodNotAllowed()
 }

@@ -34,7 +34,7 @@ export interface WriteOptions {
 export interface UpdateOptions extends WriteOptions {
   name: string
   /** Which part of the object the write may change: the object itself, or a subresource. */
-  part: 'object' | 'status' | 'finalize' | 'binding'
+  part: 'object' | 'status' | 'finalize' | 'binding' | 'approval'
 }
 
 /** What a write left behind: the object as stored (or as it would be), and whether it is gone now. */
@@ -264,6 +264,10 @@ function replacePart(stored: Resource, part: UpdateOptions['part'], object: Kube
     if (asked['status'] === undefined) delete object['status']
     else object['status'] = asked['status']
     stored.strategy.updateStatus?.(object, current)
+  }
+  if (part === 'approval') {
+    const { conditions } = (asked['status'] ?? {}) as { conditions?: unknown }
+    object['status'] = { ...(current['status'] as object | undefined), conditions }
   }
   if (part === 'finalize') {
     const namespace = object as KubeObject & Namespace

@@ -48,6 +48,7 @@ const special = new Set([
   'v1 pods/eviction',
   'v1 namespaces/finalize',
   'v1 serviceaccounts/token',
+  'certificates.k8s.io/v1 certificatesigningrequests/approval',
   'v1 pods/exec',
   'v1 pods/attach',
   'v1 pods/portforward',

@@ -46,7 +46,8 @@ export function aggregateRules(role: ClusterRole, all: readonly ClusterRole[]): 
       ({ metadata }) => metadata?.name !== role.metadata?.name && matchesSelector(selector, metadata?.labels ?? {}),
     )
     for (const source of selected.toSorted((a, b) => ((a.metadata?.name ?? '') < (b.metadata?.name ?? '') ? -1 : 1))) {
-      for (const rule of source.rules ?? []) if (!rules.some((known) => isDeepStrictEqual(known, rule))) rules.push(rule)
+      for (const rule of source.rules ?? [])
+        if (!rules.some((known) => isDeepStrictEqual(known, rule))) rules.push(rule)
     }
   }
   return rules

@@ -4,6 +4,8 @@ import type { Clock } from '@fairlead/kube/controller'
 
 import { actAs, createContext } from './context.ts'
 import type { ContextOptions, ControllerContext } from './context.ts'
+import { runCertificateSigning } from './certificate-signing.ts'
+import type { SignCertificate } from './certificate-signing.ts'
 import { runClusterRoleAggregation } from './cluster-role-aggregation.ts'
 import { runDeploymentController } from './deployment.ts'
 import { runEndpointsController, runEndpointSliceController } from './endpoint.ts'
@@ -22,6 +24,8 @@ export interface RunControllersOptions {
   readonly clientFor?: ((account: string) => KubeClient) | undefined
   /** PEM of the authority that signed the API server's certificate, published as `kube-root-ca.crt`. */
   readonly caCertificate: string
+  /** Signs what is asked for by CertificateSigningRequests. Default: nothing is signed. */
+  readonly signCertificate?: SignCertificate | undefined
   /** Signs tokens for Secrets of the type `kubernetes.io/service-account-token`. Default: these stay as they are. */
   readonly signToken?: TokenSecretOptions['sign'] | undefined
   readonly signal: AbortSignal
@@ -35,7 +39,7 @@ export interface RunControllersOptions {
  * the garbage collector, on one set of informers. Resolves when `signal` aborts and all of them have stopped.
  */
 export async function runControllers(options: RunControllersOptions): Promise<void> {
-  const { client, signal, onError = () => {}, clock = systemClock, signToken } = options
+  const { client, signal, onError = () => {}, clock = systemClock, signToken, signCertificate } = options
   const context = createContext({ client, signal, onError, clock })
   const as = (account: string): ControllerContext => actAs(context, options.clientFor?.(account) ?? client)
   await Promise.all([
@@ -46,6 +50,7 @@ export async function runControllers(options: RunControllersOptions): Promise<vo
     ...(signToken === undefined
       ? []
       : [runTokenSecretController(context, { caCertificate: options.caCertificate, sign: signToken })]),
+    ...(signCertificate === undefined ? [] : [runCertificateSigning(as('certificate-controller'), signCertificate)]),
     runDeploymentController(as('deployment-controller')),
     runReplicaSetController(as('replicaset-controller')),
     runEndpointSliceController(as('endpointslice-controller')),

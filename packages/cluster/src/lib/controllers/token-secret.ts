@@ -38,7 +38,12 @@ export function runTokenSecretController(context: ControllerContext, options: To
     name: 'token-secret',
     sources: [
       fromInformer(secrets, (secret, event) => (event === 'delete' ? [] : [keyOf(secret)])),
-      fromInformer(accounts, (account) => secrets.list(account.metadata?.namespace).filter(namesAccount(account)).map((secret) => keyOf(secret))),
+      fromInformer(accounts, (account) =>
+        secrets
+          .list(account.metadata?.namespace)
+          .filter(namesAccount(account))
+          .map((secret) => keyOf(secret)),
+      ),
     ],
     async reconcile(key) {
       const { namespace = '', name } = parseKey(key)

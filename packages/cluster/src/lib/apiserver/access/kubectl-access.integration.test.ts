@@ -10,6 +10,7 @@ import { promisify } from 'node:util'
 
 import { createKubeClient, createKubeconfig, renderKubeconfig } from '@fairlead/kube'
 
+import { createCertificateSigner } from '../../certificate-signer.ts'
 import { runControllers } from '../../controllers/run-controllers.ts'
 import { loadPki, loadSigningKey } from '../../pki.ts'
 import { startTestServer } from '../test-server.ts'
@@ -46,6 +47,7 @@ describe('access with kubectl', { skip: isSkipped, timeout: 120_000 }, () => {
         return createKubeClient({ transport: api.server.transport({ user, groups }) })
       },
       caCertificate: pki.ca,
+      signCertificate: createCertificateSigner(pki.authority),
       signToken: createLegacySigner(serviceAccountKey),
       signal: stop.signal,
     })
@@ -162,6 +164,51 @@ describe('access with kubectl', { skip: isSkipped, timeout: 120_000 }, () => {
     assert.match(await kubectl('auth', 'reconcile', '-f', manifest), /widgets reconciled/)
     const path = '--for=jsonpath={.rules[?(@.apiGroups[0]=="example.com")].verbs[0]}=get'
     for (const name of ['view', 'edit', 'admin']) await kubectl('wait', path, `clusterrole/${name}`, '--timeout=10s')
+  })
+
+  async function request509(name: string, subject: string): Promise<string> {
+    const files = ['-keyout', join(dir, `${name}.key`), '-out', join(dir, `${name}.csr`)]
+    const options = ['req', '-new', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
+    execFileSync('openssl', [...options, '-subj', subject, ...files], { stdio: 'ignore' })
+    const pem = readFileSync(join(dir, `${name}.csr`)).toString('base64')
+    const spec = { request: pem, signerName: 'kubernetes.io/kube-apiserver-client', usages: ['client auth'] }
+    const object = { apiVersion: 'certificates.k8s.io/v1', kind: 'CertificateSigningRequest', metadata: { name }, spec }
+    const file = join(dir, `${name}.json`)
+    writeFileSync(file, JSON.stringify(object))
+    return file
+  }
+
+  it('signs a certificate that somebody approved, and only then', async () => {
+    await kubectl('create', 'clusterrole', 'asker', '--verb=create', '--resource=certificatesigningrequests')
+    await kubectl('create', 'clusterrolebinding', 'asker', '--clusterrole=asker', '--user=eve')
+    await kubectl('create', '-f', await request509('eve', '/O=crew/CN=eve'), '--as=eve')
+    assert.match(await kubectl('get', 'csr', 'eve'), /kube-apiserver-client\s+eve\s+<none>\s+Pending/)
+    const updater = '--verb=get,list,update'
+    await kubectl(
+      'create',
+      'clusterrole',
+      'half',
+      updater,
+      '--resource=certificatesigningrequests,certificatesigningrequests/approval',
+    )
+    await kubectl('create', 'clusterrolebinding', 'half', '--clusterrole=half', '--user=mallory')
+    assert.match(
+      await refused('certificate', 'approve', 'eve', '--as=mallory'),
+      /user not permitted to approve requests with signerName "kubernetes.io\/kube-apiserver-client"/,
+    )
+    await kubectl('certificate', 'approve', 'eve')
+    await kubectl('wait', '--for=jsonpath={.status.certificate}', 'csr/eve', '--timeout=10s')
+    const encoded = await kubectl('get', 'csr', 'eve', '-o', 'jsonpath={.status.certificate}')
+    const own = { cert: Buffer.from(encoded, 'base64'), key: readFileSync(join(dir, 'eve.key')) }
+    const answer = await raw('/api/v1/nodes', own)
+    assert.match(answer.text, /User \\"eve\\" cannot list resource/)
+    await kubectl('create', '-f', await request509('no', '/CN=no'))
+    await kubectl('certificate', 'deny', 'no')
+    assert.match(await kubectl('get', 'csr', 'no'), /Denied$/m)
+    assert.match(
+      await refused('create', '-f', await request509('root', '/O=system:masters/CN=root')),
+      /signer with system:masters group is not allowed/,
+    )
   })
 
   const bearer = (token: string): RequestOptions => ({ headers: { authorization: `Bearer ${token}` } })

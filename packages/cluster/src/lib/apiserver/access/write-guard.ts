@@ -1,5 +1,6 @@
 import type { Store } from '../../storage/store.ts'
 import type { Authorizer } from './authorizer.ts'
+import { admitCertificate } from './certificates.ts'
 import { restrictNode } from './node/node-restriction.ts'
 import type { Write } from './node/node-restriction.ts'
 import { checkEscalation } from './rbac/escalation.ts'
@@ -20,6 +21,7 @@ export class WriteGuard {
   check(write: Write): void {
     restrictNode(this.#store, write)
     const { operation, subresource, identity, resource, object, old } = write
+    if (resource.info.kind === 'CertificateSigningRequest') admitCertificate(this.#authorizer, write)
     if (operation !== 'delete' && subresource === '') {
       checkEscalation(this.#authorizer, identity, resource, object, old)
     }

@@ -1,6 +1,7 @@
 import type { KindInfo, KubeObject } from '@fairlead/kube/types'
 
 import { clusterRole, clusterRoleBinding, role, roleBinding } from './access.ts'
+import { certificateSigningRequest } from './certificates.ts'
 import { event, eventsEvent, lease, limitRange, namespace, node, resourceQuota } from './cluster.ts'
 import { endpoints, endpointSlice } from './endpoints.ts'
 import { customResourceDefinition } from '../custom-resources/definition-strategy.ts'
@@ -44,6 +45,7 @@ const strategies: ReadonlyMap<string, KindStrategy> = new Map([
   ['batch/v1 CronJob', cronJob],
   ['autoscaling/v1 HorizontalPodAutoscaler', horizontalPodAutoscalerV1],
   ['autoscaling/v2 HorizontalPodAutoscaler', horizontalPodAutoscaler],
+  ['certificates.k8s.io/v1 CertificateSigningRequest', certificateSigningRequest],
   ['policy/v1 PodDisruptionBudget', podDisruptionBudget],
   ['coordination.k8s.io/v1 Lease', lease],
   ['discovery.k8s.io/v1 EndpointSlice', endpointSlice],
