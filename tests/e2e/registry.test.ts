@@ -1,10 +1,20 @@
 // The registry of the embedded cluster: what programs we did not write push to it runs, and what is built is pulled from it.
 import assert from 'node:assert/strict'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { createKubectl, eventually, freePort, Home, type Kubectl, missing, run } from './support/machine.ts'
+import { serveRegistry } from '@fairlead/oci/server'
+import {
+  createKubectl,
+  eventually,
+  type Finished,
+  freePort,
+  Home,
+  type Kubectl,
+  missing,
+  run,
+} from './support/machine.ts'
 
 const built = 'localhost/hello/hello:latest'
 
@@ -97,6 +107,74 @@ describe(
         `docker://${address}/team/oci:1`,
       )
       await runPod('from-layout', `${address}/team/oci:1`)
+    })
+
+    it('takes no push of another user of this machine, who may pull, and one with the password of the owner', async () => {
+      const stranger = 54_321
+      const env = { PATH: process.env['PATH'], HOME: '/nonexistent', XDG_RUNTIME_DIR: '/nonexistent' }
+      const archive = join(builder.dir, 'hello.tar')
+      chmodSync(builder.dir, 0o755)
+      chmodSync(archive, 0o644)
+      const copy = (...more: string[]): Promise<Finished> =>
+        run(
+          'skopeo',
+          [
+            ...['copy', '--insecure-policy', '--quiet', '--dest-tls-verify=false', ...more],
+            ...[`docker-archive:${archive}`, `docker://${address}/team/app:1`],
+          ],
+          { env, uid: stranger },
+        )
+      const before = (await skopeo('inspect', '--tls-verify=false', `docker://${address}/team/app:1`)).trim()
+      const refused = await copy()
+      assert.notEqual(refused.code, 0)
+      assert.match(refused.stderr, /authentication required|unauthorized|denied/i)
+      const seen = await run('skopeo', ['inspect', '--tls-verify=false', `docker://${address}/team/app:1`], {
+        env,
+        uid: stranger,
+      })
+      assert.equal(seen.stdout.trim(), before)
+      const file = join(home.dir, 'home', 'clusters', 'default', 'registry-password')
+      assert.equal(statSync(file).mode & 0o777, 0o600)
+      const allowed = await copy('--dest-creds', `fairlead:${readFileSync(file, 'utf8')}`)
+      assert.equal(allowed.code, 0, allowed.stderr)
+    })
+
+    it("pulls with the pod's imagePullSecrets, and with those of its service account", async () => {
+      // Of "ada" with the password "pw".
+      const htpasswd = join(home.dir, 'htpasswd')
+      writeFileSync(htpasswd, 'ada:$2y$04$w..fBArtt5f5mXfJlkwhv.WkIX/GZJUa6YmTgFtHUpYVnTn1f9xvO\n')
+      const dir = join(home.dir, 'private')
+      await using registry = await serveRegistry({ dir, htpasswd, collect: { everyMs: 0 } })
+      const image = `${registry.address}/private/app:1`
+      const archive = `docker-archive:${join(builder.dir, 'hello.tar')}`
+      await skopeo('copy', '--quiet', '--dest-tls-verify=false', '--dest-creds', 'ada:pw', archive, `docker://${image}`)
+      const pod = (name: string, spec: object): Promise<string> => {
+        const containers = [{ name: 'main', image, imagePullPolicy: 'Always' }]
+        const whole = { terminationGracePeriodSeconds: 1, containers, ...spec }
+        return kubectl('apply -f -', JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata: { name }, spec: whole }))
+      }
+      await pod('unknown', {})
+      const message = await eventually('the reason', () =>
+        kubectl('get pod unknown -o jsonpath={.status.containerStatuses[0].state.waiting.message}'),
+      )
+      assert.match(message, /answered 401/)
+      await kubectl(
+        `create secret docker-registry key --docker-server=${registry.address} --docker-username=ada --docker-password=pw`,
+      )
+      await pod('known', { imagePullSecrets: [{ name: 'key' }] })
+      await kubectl('wait --for=condition=Ready --timeout=60s pod/known')
+      await kubectl(
+        'apply -f -',
+        JSON.stringify({
+          apiVersion: 'v1',
+          kind: 'ServiceAccount',
+          metadata: { name: 'puller' },
+          imagePullSecrets: [{ name: 'key' }],
+        }),
+      )
+      await pod('by-account', { serviceAccountName: 'puller' })
+      await kubectl('wait --for=condition=Ready --timeout=60s pod/by-account')
+      await kubectl('delete pod unknown known by-account')
     })
 
     it('says what is missing without asking anybody for it', async () => {
