@@ -52,6 +52,7 @@ const special = new Set([
   'v1 pods/exec',
   'v1 pods/attach',
   'v1 pods/portforward',
+  'v1 pods/ephemeralcontainers',
 ])
 
 interface Place {

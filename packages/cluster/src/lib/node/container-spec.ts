@@ -28,6 +28,8 @@ export interface ContainerParts {
   readonly logPath: string
   readonly networkNamespace?: string | undefined
   readonly cgroupPath: string
+  /** Process namespace to join: that of the container it was added to look into. */
+  readonly pidNamespace?: string | undefined
 }
 
 /** Turns a container of a pod into what a runtime makes. Throws `FAIRLEAD_CLUSTER_POD_CONFIG`. */
@@ -52,6 +54,7 @@ export async function createContainerSpec(parts: ContainerParts): Promise<Contai
     security: securityOf(pod, container),
     networkNamespace: pod.spec?.hostNetwork ? 'host' : parts.networkNamespace,
     cgroupPath: parts.cgroupPath,
+    pidNamespace: parts.pidNamespace,
     stdin: container.stdin ?? false,
     stdinOnce: container.stdinOnce ?? false,
     tty: container.tty ?? false,

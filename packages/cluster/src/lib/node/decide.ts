@@ -137,10 +137,10 @@ function replaceOutdated({ containers }: PodView): Step[] {
   )
 }
 
-/** Starts init containers one after another, then all main containers at once. */
+/** Starts init containers one after another, then all main containers at once; those added later wait for nobody. */
 function startDue({ containers }: PodView, now: number): Step[] {
-  const steps: Step[] = []
-  for (const view of containers.filter(({ role }) => role !== 'main')) {
+  const steps = containers.filter(({ role }) => role === 'ephemeral').flatMap((view) => startOne(view, now))
+  for (const view of containers.filter(({ role }) => role === 'init' || role === 'sidecar')) {
     steps.push(...startOne(view, now))
     const isPassed = view.role === 'init' ? hasSucceeded(view) : view.state.phase === 'running' && view.state.started
     // A sidecar that crashes later does not hold up what already runs, but nothing new starts past it.

@@ -8,7 +8,7 @@ import type { ContainerRuntime } from '@fairlead/oci/runtime'
 import { isConflict, isNotFound } from '@fairlead/kube'
 import type { ResourceClient } from '@fairlead/kube'
 import type { Clock, EventRecorder } from '@fairlead/kube/controller'
-import type { Container, Pod, PodCondition, Probe } from '@fairlead/kube/types/core-v1'
+import type { Container, EphemeralContainer, Pod, PodCondition, Probe } from '@fairlead/kube/types/core-v1'
 
 import { codeOf, hookFailed } from '../errors.ts'
 import type { PodAttachment, PodNetwork } from '../network/pod-network.ts'
@@ -120,18 +120,13 @@ export class PodWorker {
     this.#context = context
     this.#startTime = context.clock.now()
     this.#writer = createStatusWriter(context.pods, { clock: context.clock, onError: context.onError })
-    for (const def of containersOf(pod)) {
-      this.#slots.set(def.container.name, {
-        def,
-        phase: { phase: 'waiting' },
-        restarts: 0,
-        crashes: 0,
-        isAgain: false,
-        failures: 0,
-        image: def.container.image ?? '',
-        fingerprint: '',
-        ended: Promise.withResolvers(),
-      })
+    this.#addSlots()
+  }
+
+  /** Ephemeral containers come later than the pod. */
+  #addSlots(): void {
+    for (const def of containersOf(this.#pod)) {
+      if (!this.#slots.has(def.container.name)) this.#slots.set(def.container.name, emptySlot(def))
     }
   }
 
@@ -160,6 +155,7 @@ export class PodWorker {
 
   update(pod: Pod): void {
     this.#pod = pod
+    this.#addSlots()
     for (const slot of this.#slots.values()) this.#checkFingerprint(slot)
     this.#noteDeletion()
     this.#tick()
@@ -613,7 +609,16 @@ export class PodWorker {
       files: new Map(files),
       networkNamespace: this.#attachment?.netnsPath,
       cgroupPath: `${this.#cgroup()}/${id}`,
+      pidNamespace: await this.#pidNamespaceOf(container),
     })
+  }
+
+  /** An ephemeral container may share the processes of the one it was added to look into. */
+  async #pidNamespaceOf(container: EphemeralContainer): Promise<string | undefined> {
+    const { targetContainerName: target = '' } = container
+    const id = target === '' ? undefined : this.runningId(target)
+    const pid = id === undefined ? undefined : (await this.#context.runtime.state(id))?.pid
+    return pid === undefined ? undefined : `/proc/${pid}/ns/pid`
   }
 
   #fail(
@@ -891,6 +896,20 @@ export class PodWorker {
     const fieldPath = container ? `spec.containers{${container.name}}` : undefined
     const about = { apiVersion: 'v1', kind: 'Pod', metadata: this.#pod.metadata }
     if (!this.#isForgotten && !this.#leaving) this.#context.events.record(about, { type, reason, message, fieldPath })
+  }
+}
+
+function emptySlot(def: PodContainer): Slot {
+  return {
+    def,
+    phase: { phase: 'waiting' },
+    restarts: 0,
+    crashes: 0,
+    isAgain: false,
+    failures: 0,
+    image: def.container.image ?? '',
+    fingerprint: '',
+    ended: Promise.withResolvers(),
   }
 }
 

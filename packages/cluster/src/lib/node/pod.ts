@@ -3,9 +3,9 @@ import type { Container, ContainerStatus, Pod, Volume } from '@fairlead/kube/typ
 
 /**
  * What a container is to its pod: `init` runs to its end before the next starts, `sidecar` is an init container that
- * stays (restartPolicy Always), `main` is what the pod is for.
+ * stays (restartPolicy Always), `main` is what the pod is for, `ephemeral` was added to look into a pod that runs.
  */
-export type ContainerRole = 'init' | 'sidecar' | 'main'
+export type ContainerRole = 'init' | 'sidecar' | 'main' | 'ephemeral'
 
 export type RestartPolicy = 'Always' | 'OnFailure' | 'Never'
 
@@ -29,7 +29,12 @@ export function containersOf(pod: Pod): readonly PodContainer[] {
     role: 'main',
     restartPolicy: policy,
   }))
-  return [...first, ...main]
+  const added = (pod.spec?.ephemeralContainers ?? []).map((container): PodContainer => ({
+    container: container as Container,
+    role: 'ephemeral',
+    restartPolicy: 'Never',
+  }))
+  return [...first, ...main, ...added]
 }
 
 function restartPolicyOf(pod: Pod): RestartPolicy {
@@ -56,7 +61,8 @@ export function fingerprintOf(container: Container): string {
 
 /** The quality of service class by requests and limits of all containers (Kubernetes, "Pod Quality of Service Classes"). */
 export function qosClassOf(pod: Pod): 'Guaranteed' | 'Burstable' | 'BestEffort' {
-  const all = containersOf(pod).map(({ container }) => container.resources ?? {})
+  const own = containersOf(pod).filter(({ role }) => role !== 'ephemeral')
+  const all = own.map(({ container }) => container.resources ?? {})
   const isBare = all.every(({ requests, limits }) => !has(requests, 'cpu', 'memory') && !has(limits, 'cpu', 'memory'))
   if (isBare) return 'BestEffort'
   const isGuaranteed = all.every(({ requests, limits }) =>
@@ -94,6 +100,8 @@ export function sourcesOf(pod: Pod): {
 
 /** The status the API holds for a container, if any. */
 export function knownStatus(pod: Pod, name: string): ContainerStatus | undefined {
-  const { containerStatuses = [], initContainerStatuses = [] } = pod.status ?? {}
-  return [...containerStatuses, ...initContainerStatuses].find((status) => status.name === name)
+  const { containerStatuses = [], initContainerStatuses = [], ephemeralContainerStatuses = [] } = pod.status ?? {}
+  return [...containerStatuses, ...initContainerStatuses, ...ephemeralContainerStatuses].find(
+    (status) => status.name === name,
+  )
 }

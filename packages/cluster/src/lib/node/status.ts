@@ -4,6 +4,7 @@ import type { ContainerState, ContainerStatus, Pod, PodCondition, PodStatus } fr
 import { crashBackoffMs, restartAt } from './decide.ts'
 import type { ContainerView, Ending, PodView } from './decide.ts'
 import { qosClassOf, uidOf } from './pod.ts'
+import type { ContainerRole } from './pod.ts'
 
 /** What the agent knows of a container besides its phase. */
 export interface ContainerFacts {
@@ -38,10 +39,11 @@ type OwnedCondition = 'PodReadyToStartContainers' | 'Initialized' | 'ContainersR
 /** The status of a pod as the API shows it (core/v1 PodStatus). Pure. */
 export function renderStatus(view: PodView, facts: PodFacts, now: number): PodStatus {
   const statuses = new Map(view.containers.map((one) => [one.name, renderContainer(one, view, facts)]))
-  const pick = (isMain: boolean): ContainerStatus[] =>
-    view.containers.filter(({ role }) => (role === 'main') === isMain).flatMap(({ name }) => statuses.get(name) ?? [])
+  const pick = (...roles: readonly ContainerRole[]): ContainerStatus[] =>
+    view.containers.filter(({ role }) => roles.includes(role)).flatMap(({ name }) => statuses.get(name) ?? [])
   const phase = phaseOf(view)
-  const initial = pick(false)
+  const initial = pick('init', 'sidecar')
+  const ephemeral = pick('ephemeral')
   return {
     phase,
     conditions: renderConditions(view, facts, phase, statuses, now),
@@ -50,8 +52,9 @@ export function renderStatus(view: PodView, facts: PodFacts, now: number): PodSt
     ...(facts.podIp ? { podIP: facts.podIp, podIPs: [{ ip: facts.podIp }] } : {}),
     startTime: renderTime(facts.startTime),
     qosClass: qosClassOf(facts.pod),
-    containerStatuses: pick(true),
+    containerStatuses: pick('main'),
     ...(initial.length > 0 ? { initContainerStatuses: initial } : {}),
+    ...(ephemeral.length > 0 ? { ephemeralContainerStatuses: ephemeral } : {}),
     ...(facts.reason ? { reason: facts.reason } : {}),
     ...(facts.message ? { message: facts.message } : {}),
     ...(facts.pod.metadata?.generation === undefined ? {} : { observedGeneration: facts.pod.metadata.generation }),
@@ -125,7 +128,7 @@ function renderEnding(ending: Ending, runtime: string): ContainerState {
 function isInitialized({ containers }: PodView): boolean {
   return containers.every(({ role, state }) => {
     if (role === 'init') return state.phase === 'exited' && state.ending.exitCode === 0
-    return role === 'main' || (state.phase === 'running' && state.started)
+    return role === 'main' || role === 'ephemeral' || (state.phase === 'running' && state.started)
   })
 }
 
@@ -136,7 +139,7 @@ function renderConditions(
   statuses: ReadonlyMap<string, ContainerStatus>,
   now: number,
 ): PodCondition[] {
-  const relevant = view.containers.filter(({ role }) => role !== 'init')
+  const relevant = view.containers.filter(({ role }) => role === 'main' || role === 'sidecar')
   const unready = relevant.filter(({ name }) => statuses.get(name)?.ready !== true).map(({ name }) => name)
   const gates = facts.pod.spec?.readinessGates ?? []
   const openGates = gates.filter(({ conditionType }) => conditionOf(facts.pod, conditionType)?.status !== 'True')

@@ -7,7 +7,7 @@ import { after, before, describe, it } from 'node:test'
 
 import { openKubectl, run } from './testing/kubectl.ts'
 import type { Kubectl, Ran, RunOptions } from './testing/kubectl.ts'
-import { isReady, openWorld, skipReason, until } from './testing/world.ts'
+import { IMAGE, isReady, openWorld, skipReason, until } from './testing/world.ts'
 import type { World } from './testing/world.ts'
 
 const skip = skipReason()
@@ -17,11 +17,11 @@ function digest(bytes: Buffer): string {
   return createHash('sha256').update(bytes).digest('hex')
 }
 
-for (const [name, env] of [
+for (const [protocol, env] of [
   ['WebSocket', {}],
   ['SPDY', { KUBECTL_REMOTE_COMMAND_WEBSOCKETS: 'false', KUBECTL_PORT_FORWARD_WEBSOCKETS: 'false' }],
 ] as const) {
-  describe(`kubectl by ${name}`, { skip, timeout: 120_000 }, () => {
+  describe(`kubectl by ${protocol}`, { skip, timeout: 120_000 }, () => {
     let world: World
     let kubectl: Kubectl
 
@@ -31,7 +31,11 @@ for (const [name, env] of [
       kubectl = await openKubectl(world)
       await world.createPod('web', { args: [server] })
       await world.createPod('shell', { args: ['exec sh'], stdin: true, tty: true })
-      await world.createPod('reader', { args: ['cat; echo done >&2; exec sleep 1000'], stdin: true, stdinOnce: true })
+      await world.createPod(
+        'reader',
+        { args: ['cat; echo done >&2; exit 0'], stdin: true, stdinOnce: true },
+        { restartPolicy: 'Never' },
+      )
       for (const pod of ['web', 'shell', 'reader']) await world.pod(pod, isReady, 'is ready')
     })
     after(() => world[Symbol.asyncDispose]())
@@ -111,7 +115,7 @@ for (const [name, env] of [
     })
 
     it('copies files both ways', async () => {
-      const folder = join(world.dir, `copy-${name}`)
+      const folder = join(world.dir, `copy-${protocol}`)
       await mkdir(folder)
       const bytes = randomBytes(300_000)
       await writeFile(join(folder, 'up'), bytes)
@@ -122,15 +126,39 @@ for (const [name, env] of [
       assert.equal(digest(await readFile(join(folder, 'down'))), digest(bytes))
     })
 
+    it('runs a pod at a terminal and removes it with the end', async () => {
+      const name = `once-${protocol.toLowerCase()}`
+      const overrides = JSON.stringify({ spec: { nodeName: 'here' } })
+      const line = `kubectl run ${name} -it --rm --restart=Never --image=${IMAGE} --overrides='${overrides}' --command -- sh`
+      const { stdout } = await run('script', ['-qec', line, '/dev/null'], {
+        input: 'echo from $HOSTNAME\nexit 0\n',
+        env: { ...kubectl.env, ...env, SHELL: '/bin/sh' },
+      })
+      assert.match(stdout.toString(), new RegExp(`from ${name}`))
+      await world.gone(name)
+    })
+
+    it('adds a container that sees the processes of another', async () => {
+      const debug = ['debug', 'web', '--image', IMAGE, '--target', 'main', '-c', `eyes-${protocol.toLowerCase()}`]
+      const { code, stderr } = await call([...debug, '--', 'sh', '-c', 'cat /proc/1/cmdline; exec sleep 1000'])
+      assert.equal(code, 0, stderr)
+      const path = `/api/v1/namespaces/default/pods/web/log?container=eyes-${protocol.toLowerCase()}`
+      const text = await until(async () => {
+        const { stdout } = await call(['get', '--raw', path])
+        return stdout.length > 0 ? stdout.toString() : undefined
+      }, 'it tells what it sees')
+      assert.match(text, /^sleep\0+1000/)
+    })
+
     it('refuses a container that does not run, and one that is not there', async () => {
       const missing = await call(['exec', 'web', '-c', 'other', '--', 'true'])
       assert.match(
         missing.stderr,
         /container other is not valid for pod web|container not found in pod|container "other" not found|container other not found in pod web/,
       )
-      await world.createPod(`gone-${name.toLowerCase()}`, { args: ['exit 0'] }, { restartPolicy: 'Never' })
-      await world.pod(`gone-${name.toLowerCase()}`, (pod) => pod.status?.phase === 'Succeeded', 'has ended')
-      const ended = await call(['exec', `gone-${name.toLowerCase()}`, '--', 'true'])
+      await world.createPod(`gone-${protocol.toLowerCase()}`, { args: ['exit 0'] }, { restartPolicy: 'Never' })
+      await world.pod(`gone-${protocol.toLowerCase()}`, (pod) => pod.status?.phase === 'Succeeded', 'has ended')
+      const ended = await call(['exec', `gone-${protocol.toLowerCase()}`, '--', 'true'])
       assert.match(ended.stderr, /cannot exec into a container in a completed pod/)
     })
   })

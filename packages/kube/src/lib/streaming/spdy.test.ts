@@ -34,7 +34,7 @@ function control(type: number, payload: Buffer, flags = 0): Buffer {
 describe('SpdySession', () => {
   it('carries streams both ways, each end by itself', async () => {
     const [near, far] = duplexPair()
-    new SpdySession(far, { role: 'server', onStream: (stream) => stream.pipe(stream) })
+    const server = new SpdySession(far, { role: 'server', onStream: (stream) => stream.pipe(stream) })
     const client = new SpdySession(near, { role: 'client' })
     const bytes = Buffer.alloc(2_000_000, 'spdy')
     const answers = await Promise.all(
@@ -46,7 +46,7 @@ describe('SpdySession', () => {
     )
     assert.deepEqual(answers, [true, true, true])
     client.close()
-    await client.ended
+    await Promise.all([client.ended, server.ended])
   })
 
   it('stops reading when a stream is not read', async () => {
