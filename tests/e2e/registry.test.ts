@@ -115,12 +115,18 @@ describe(
       const archive = join(builder.dir, 'hello.tar')
       chmodSync(builder.dir, 0o755)
       chmodSync(archive, 0o644)
+      const target = `docker://${address}/team/app:1`
       const copy = (...more: string[]): Promise<Finished> =>
         run(
           'skopeo',
           [
-            ...['copy', '--insecure-policy', '--quiet', '--dest-tls-verify=false', ...more],
-            ...[`docker-archive:${archive}`, `docker://${address}/team/app:1`],
+            'copy',
+            '--insecure-policy',
+            '--quiet',
+            '--dest-tls-verify=false',
+            ...more,
+            `docker-archive:${archive}`,
+            target,
           ],
           { env, uid: stranger },
         )
