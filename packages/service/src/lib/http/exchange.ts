@@ -6,7 +6,6 @@ import { joinTrace } from '../trace/traceparent.ts'
 import type { TraceContext } from '../trace/traceparent.ts'
 import type { HostedApp } from './hosted.ts'
 import { requestIdOf } from './request-id.ts'
-import { sentBytes } from './send.ts'
 
 /**
  * One request when it is over: what metrics, access logs and spans are made of. Members are computed when they are read, from
@@ -56,6 +55,8 @@ export class Exchange implements RequestScope, ServedRequest {
   span: unknown = undefined
   error: unknown = undefined
   grpcStatus: number | undefined = undefined
+  /** Of the answer, where this package has written it. */
+  bodyBytes: number | undefined = undefined
   /** Who knows the route, when it is not this package's router. */
   app: Pick<HostedApp, 'routeOf'> | undefined = undefined
   /** When `finish` was called. */
@@ -138,11 +139,9 @@ export class Exchange implements RequestScope, ServedRequest {
   }
 
   get responseBytes(): number | undefined {
-    const { response } = this
     if (this.method === 'HEAD') return 0
-    const sent = sentBytes(response)
-    if (sent !== undefined) return sent
-    const length = response.getHeader('content-length')
+    if (this.bodyBytes !== undefined) return this.bodyBytes
+    const length = this.response.getHeader('content-length')
     return length === undefined ? undefined : Number(length)
   }
 

@@ -13,7 +13,7 @@ import { reply } from './reply.ts'
 import { createRequest } from './request.ts'
 import type { Route, RouteMatch } from './router.ts'
 import { checkAnswer, InputCheck } from './schema.ts'
-import { send } from './send.ts'
+import { sendTo } from './send.ts'
 
 export type { ServedRequest } from './exchange.ts'
 
@@ -99,13 +99,11 @@ function serve(context: Context, exchange: Exchange, host: Host): void {
     if (answer === handedOver) return
     if (answer instanceof Promise) {
       answer
-        .then((value) => send(exchange.response, value, exchange.requestId))
+        .then((value) => sendTo(exchange, value))
         .catch((error: unknown) => void serveError(error, context, exchange, host))
       return
     }
-    send(exchange.response, answer, exchange.requestId)?.catch(
-      (error: unknown) => void serveError(error, context, exchange, host),
-    )
+    sendTo(exchange, answer)?.catch((error: unknown) => void serveError(error, context, exchange, host))
   } catch (error) {
     void serveError(error, context, exchange, host)
   }
@@ -123,7 +121,7 @@ async function serveError(error: unknown, context: Context, exchange: Exchange, 
   }
   try {
     const answer = (await ownAnswer(error, context, exchange, host)) ?? problemReply(error, exchange.requestId)
-    await send(response, answer, exchange.requestId)
+    await sendTo(exchange, answer)
   } catch (second) {
     exchange.error = new AggregateError([error, second], 'The answer to an error failed as well')
     response.destroy()

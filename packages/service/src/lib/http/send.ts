@@ -14,7 +14,12 @@ const noHeaders: Reply['headers'] = Object.freeze({})
  * for a stream is at its end.
  */
 export function send(response: ServerResponse, result: unknown, requestId?: string): void | Promise<void> {
-  const target = { response, requestId }
+  return sendTo({ response, requestId, bodyBytes: undefined }, result)
+}
+
+/** As {@link send}. */
+export function sendTo(target: SendTarget, result: unknown): void | Promise<void> {
+  const { response } = target
   if (response.headersSent || response.destroyed) return
   // Not before: with the first look at Response, Node loads its whole fetch.
   if (isPlain(result)) return sendBytes(target, 200, noHeaders, jsonType, JSON.stringify(result) ?? 'null')
@@ -30,23 +35,15 @@ function isPlain(value: unknown): boolean {
   return prototype === Object.prototype || prototype === Array.prototype
 }
 
-/** How long the body is that `send` has handed over. */
-export function sentBytes(response: ServerResponse & Sized): number | undefined {
-  return response[sizeKey]
-}
-
-const sizeKey: unique symbol = Symbol('size')
-
-interface Sized {
-  [sizeKey]?: number
-}
-
-interface Target {
-  readonly response: ServerResponse & Sized
+/** Whom an answer is for; an exchange is one. */
+export interface SendTarget {
+  readonly response: ServerResponse
   readonly requestId: string | undefined
+  /** How long the body is that has been handed over. */
+  bodyBytes: number | undefined
 }
 
-function sendBody(target: Target, status: number, headers: Reply['headers'], body: unknown): void | Promise<void> {
+function sendBody(target: SendTarget, status: number, headers: Reply['headers'], body: unknown): void | Promise<void> {
   if (body === undefined) return sendBytes(target, status, headers, undefined, undefined)
   if (typeof body === 'string') return sendBytes(target, status, headers, textType, body)
   if (isPlain(body)) return sendBytes(target, status, headers, jsonType, JSON.stringify(body) ?? 'null')
@@ -60,7 +57,7 @@ function sendBody(target: Target, status: number, headers: Reply['headers'], bod
 }
 
 function sendBytes(
-  target: Target,
+  target: SendTarget,
   status: number,
   headers: Reply['headers'],
   type: string | undefined,
@@ -69,7 +66,7 @@ function sendBytes(
   const { response } = target
   const list: (string | string[])[] = []
   const size = body === undefined ? 0 : Buffer.byteLength(body)
-  response[sizeKey] = size
+  target.bodyBytes = size
   if (headers === noHeaders) {
     if (type !== undefined) list.push('content-type', type)
     if (body !== undefined) list.push('content-length', String(size))
@@ -86,7 +83,7 @@ function sendBytes(
 }
 
 /** A list instead of an object: node hands it on as it is, when nobody has set a header before. */
-function writeHead({ response, requestId }: Target, status: number, list: (string | string[])[]): void {
+function writeHead({ response, requestId }: SendTarget, status: number, list: (string | string[])[]): void {
   if (requestId !== undefined && !response.hasHeader('x-request-id')) list.push('x-request-id', requestId)
   // Its type has no room for several values of one name in a flat list; what it does has.
   response.writeHead(status, list as string[])
@@ -103,7 +100,7 @@ function addHeaders(list: (string | string[])[], headers: Reply['headers']): Set
   return names
 }
 
-function sendResponse(target: Target, result: Response): void | Promise<void> {
+function sendResponse(target: SendTarget, result: Response): void | Promise<void> {
   const headers: Record<string, string | string[]> = {}
   for (const [name, value] of result.headers) if (name !== 'set-cookie') headers[name] = value
   const cookies = result.headers.getSetCookie()
@@ -113,7 +110,7 @@ function sendResponse(target: Target, result: Response): void | Promise<void> {
 }
 
 async function sendStream(
-  target: Target,
+  target: SendTarget,
   status: number,
   headers: Reply['headers'],
   body: ReadableStream<Uint8Array>,
@@ -133,7 +130,7 @@ async function sendStream(
   try {
     for (let part = await reader.read(); !part.done; part = await reader.read()) {
       if (response.destroyed) return
-      response[sizeKey] = (response[sizeKey] ?? 0) + part.value.length
+      target.bodyBytes = (target.bodyBytes ?? 0) + part.value.length
       if (!response.write(part.value)) await Promise.race([once(response, 'drain'), once(response, 'close')])
     }
     response.end()
