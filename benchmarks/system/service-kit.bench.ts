@@ -2,7 +2,7 @@
 // against Fastify with OpenTelemetry, a Prometheus histogram and pino put together by hand. Each contender is checked to do
 // the work before it is measured. Rounds are interleaved and the least of each counts, as on a shared machine everything
 // else only adds; the kit is bundled, as services are, and started by its launcher, as `fairlead build --launcher` does. What the
-// launcher decides for memory costs the others nothing either: they are measured with Node's own flags and with the same one.
+// launcher decides for memory others could have as well: they are measured with Node's own flags and with the same one.
 //   npm run bench -- service-kit [--json] [--save]
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
