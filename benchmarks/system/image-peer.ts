@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path'
 
 export interface Peer {
   /** Seconds of `buildah build`, with its cache as the build before left it. */
-  build(): number
+  build(...args: string[]): number
   /** Compressed bytes of the layers that this build made and the one before did not have. */
   newBytes(): number
   close(): void
@@ -39,7 +39,7 @@ export function openPeer(dir: string, project: string, layers: readonly string[]
   const seen = new Set<string>()
   let fresh = 0
   return {
-    build() {
+    build(...args) {
       const startedAt = performance.now()
       buildah(
         'build',
@@ -56,6 +56,7 @@ export function openPeer(dir: string, project: string, layers: readonly string[]
         `id=npmrc,src=${join(dir, 'npmrc')}`,
         '--volume',
         `${npmConfig('cache')}:/npm-cache`,
+        ...args,
         project,
       )
       const seconds = (performance.now() - startedAt) / 1000

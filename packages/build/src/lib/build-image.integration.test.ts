@@ -148,6 +148,19 @@ describe('buildImage', { skip, timeout: 240_000 }, () => {
     assert.equal(new Set(built.map(({ layers }) => layers.at(-1)?.digest)).size, 1)
   })
 
+  it('installs once when several builds of the project begin at once with nothing installed', async () => {
+    await rm(join(work, 'legacy/node_modules'), { recursive: true })
+    const installed: string[] = []
+    const onProgress = ({ step, state, message }: BuildEvent): void => {
+      if (step === 'install' && state === 'done') installed.push(message)
+    }
+    const names = ['d', 'e', 'f']
+    const dir = join(work, 'legacy')
+    const built = await Promise.all(names.map((name) => build({ dir, name: `test/${name}`, onProgress })))
+    assert.equal(installed.length, 1)
+    for (const { layers } of built) assert.deepEqual(layers, first.layers)
+  })
+
   it('stands on an image of a registry, remembers what its tag meant, and then needs the registry no more', async () => {
     const registry = await startRegistry(join(work, 'layout'), first.digest)
     const options = { dir: SHOP_WEB, name: 'test/on-registry', base: `${registry.host}/base:1` }

@@ -17,7 +17,7 @@ import { openLayout } from '@fairlead/oci/layout'
 import { buildImage } from './build-image.ts'
 import { writeLayer } from './layers/layer.ts'
 import { architectureOf } from './native/elf.ts'
-import type { BuildImageOptions, BuildResult } from './options.ts'
+import type { BuildEvent, BuildImageOptions, BuildResult } from './options.ts'
 import { createFixture } from './source/project-fixture.ts'
 
 const HOST = hostPlatform().architecture
@@ -323,6 +323,18 @@ describe('buildImage for a target', { skip: reason, timeout: 280_000 }, () => {
     })
     await fixture.write({ 'package.json': JSON.stringify({ name: 'x', main: 'main.js', files: ['data'] }) })
     await build({ dir: fixture.dir, smokeTest: true })
+  })
+
+  it('warns when package.json asks for another Node.js than the image has', async () => {
+    await using fixture = await createFixture({
+      'package.json': JSON.stringify({ name: 'x', main: 'main.js', engines: { node: '>=20 <22' } }),
+      'package-lock.json': '{"lockfileVersion":3,"packages":{"":{}}}',
+      'main.js': `console.log(1)`,
+    })
+    const warnings: string[] = []
+    const onProgress = ({ step, message }: BuildEvent): void => void (step === 'warning' && warnings.push(message))
+    const { nodeVersion } = await build({ dir: fixture.dir, onProgress })
+    assert.deepEqual(warnings, [`package.json asks for Node.js >=20 <22 ("engines"), the image has ${nodeVersion}`])
   })
 
   it('is the same image whoever builds it, where git would refuse another user, and with whatever Node.js', async () => {

@@ -20,7 +20,7 @@ export interface NodeLayerOptions {
   architecture: 'amd64' | 'arm64'
   /** Whether symbol tables stay in the program; they are cut off otherwise. */
   hasSymbols: boolean
-  /** Settles when there is memory for compressing the program, which runs on all processors. */
+  /** Settles when there is memory for the program: what it passes through is only collected when it is much. */
   isRoomy?: Promise<unknown> | undefined
   env: NodeJS.ProcessEnv
   signal?: AbortSignal | undefined
@@ -124,8 +124,6 @@ function makeLayer(options: NodeLayerOptions): Promise<NodeLayer> {
   return options.cache.scratch(async (dir) => {
     const spec = `${PACKAGES[options.architecture]}@${options.version}`
     const { path, integrity } = await download(spec, dir, options)
-    await options.isRoomy?.catch(() => {})
-    options.signal?.throwIfAborted()
     const { license } = await extract(spec, path, { ...options, node: join(dir, 'node') })
     const entries: TarEntry[] = [
       { path: 'nodejs/bin/node', type: 'file', mode: 0o755, content: await programContent(join(dir, 'node'), options) },
@@ -149,6 +147,8 @@ async function download(
     if (dist === undefined || !expected?.startsWith('sha512-')) {
       throw nodeUnavailable(version, `"${spec}" has no SHA-512 in the registry, or does not exist there`)
     }
+    await options.isRoomy?.catch(() => {})
+    options.signal?.throwIfAborted()
     const found = await downloadPackage(spec, dist, { ...options, dir })
     if (found.integrity === expected) return found
     throw nodeUnavailable(version, `the SHA-512 of "${spec}" is ${found.integrity}, expected ${expected}`)

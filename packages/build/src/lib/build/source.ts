@@ -10,6 +10,7 @@ import { dependencyClosure } from '../source/lockfile.ts'
 import { loadProject } from '../source/project.ts'
 import type { Project } from '../source/project.ts'
 import type { Revision } from '../source/revision.ts'
+import { preloadTracer } from '../trace/externals.ts'
 import type { BuildContext } from './context.ts'
 
 /** The program and what is known of it: the same for every processor. */
@@ -45,6 +46,8 @@ export async function bundleSource(context: BuildContext, source: Omit<Source, '
     FAIRLEAD_COMMIT: revision?.commit ?? '',
     FAIRLEAD_CREATED: created.toISOString(),
   }
+  // Without a plan there is most likely no layer of externals yet.
+  if (!plan) preloadTracer()
   const kind = sourceMaps === undefined ? undefined : sourceMaps === 'image' ? 'linked' : 'hidden'
   const bundle = await bundleProject(project, { constants, signal: context.signal, plan, sourceMaps: kind })
   await keepPlan(context, project, bundle, plan)

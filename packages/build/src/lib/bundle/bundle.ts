@@ -80,9 +80,8 @@ export async function bundleProject(project: Project, options: BundleOptions): P
     for (const [path, reason] of undiscoverable(project, bundle.imported)) bundle.discovered.set(path, reason)
     let isStable = true
     for (const [path, reason] of bundle.discovered) if (externals.add(path, reason)) isStable = false
-    if (isStable || ![...bundled].some((path) => externals.has(path))) {
-      if (isStable) return bundle
-    }
+    // A package that was found to be outside, and was not bundled either, changes nothing about the bundle.
+    if (isStable || ![...bundled].some((path) => externals.has(path))) return bundle
   }
   throw bundleFailed(project.dir, 'its packages could not be divided', 'Report this with the package-lock.json')
 }
@@ -102,7 +101,7 @@ function undiscoverable(project: Project, imported: readonly string[]): [string,
 interface Pass extends Bundle {
   /** Packages found in this pass that must become externals. */
   discovered: Map<string, string>
-  /** Packages that got into the bundle. */
+  /** Packages that the bundler was let into. */
   packages: ReadonlySet<string>
 }
 
@@ -113,6 +112,7 @@ async function runPass(project: Project, externals: Externals, options: BundleOp
     notes: [],
     discovered: new Map(),
     imported: new Set(),
+    entered: new Set(),
     wishes: [],
     unresolved: [],
   }
@@ -160,7 +160,7 @@ async function runPass(project: Project, externals: Externals, options: BundleOp
       modules: bundledModules(chunks),
       imported: [...seen.imported].toSorted(),
       discovered: seen.discovered,
-      packages: bundledPackages(project, chunks),
+      packages: seen.entered,
     }
   } catch (error) {
     throw failure(project, error)
@@ -174,6 +174,7 @@ interface Seen {
   notes: string[]
   discovered: Map<string, string>
   imported: Set<string>
+  entered: Set<string>
   wishes: Wish[]
   unresolved: { id: string; message: string }[]
 }
@@ -192,7 +193,10 @@ function externalsPlugin(project: Project, externals: Externals, seen: Seen): Pl
         const path = externals.resolve(name, from ?? workspaceOf(project, importer))
         if (path === undefined) return null
         if (!externals.has(path)) {
-          if (!externals.isNative(path)) return null
+          if (!externals.isNative(path)) {
+            seen.entered.add(path)
+            return null
+          }
           seen.discovered.set(path, 'native addon')
         }
         const home = from ?? workspaceOf(project, importer)
@@ -292,11 +296,6 @@ function vendorFiles(project: Project, chunks: readonly OutputChunk[]): Set<stri
     !chunk.isEntry && chunk.moduleIds.every((id) => id.startsWith('\0') || packageOf(project, id) !== undefined)
   const names = chunks.filter(isVendor).map((chunk) => chunk.fileName)
   return new Set(names.flatMap((name) => [name, `${name}.map`]))
-}
-
-function bundledPackages(project: Project, chunks: readonly OutputChunk[]): Set<string> {
-  const paths = chunks.flatMap((chunk) => Object.keys(chunk.modules)).map((id) => packageOf(project, id))
-  return new Set(paths.filter((path) => path !== undefined))
 }
 
 function bundledModules(chunks: readonly OutputChunk[]): BundledModule[] {

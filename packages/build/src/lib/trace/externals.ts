@@ -66,6 +66,11 @@ export async function traceExternals(
   return [...entries.values(), ...fetched, ...linkEntries(project, bundle, paths)]
 }
 
+/** Begins to load what tracing needs, while the bundler keeps this thread waiting. */
+export function preloadTracer(): void {
+  import('@vercel/nft').catch(() => {})
+}
+
 /** What to trace from, with the folder it is found from: imports left in the bundle, packages loaded by a computed name. */
 function entrySpecifiers(project: Project, bundle: Bundle): [string, string][] {
   const own = `${project.lock.workspace === '' ? '' : `${project.lock.workspace}/`}node_modules/`
