@@ -44,12 +44,13 @@ export function createPeerUid(read: (path: string) => Promise<string> = readTabl
  * process has closed is shown with uid 0, whoever it was, and is not root's.
  */
 export function findUid(table: string, from: SocketAddress, to: SocketAddress): number | undefined {
-  const ends = keysOf(from).flatMap((local) => keysOf(to).map((remote) => `${local} ${remote}`))
-  for (const line of table.split('\n')) {
-    const [, local, remote, state, , , , uid, , inode] = line.trim().split(/\s+/)
-    if (state !== ESTABLISHED || !ends.includes(`${local} ${remote}`)) continue
-    if (inode === undefined || inode === '0' || uid === undefined) continue
-    return Number(uid)
+  const ends = keysOf(from).flatMap((local) => keysOf(to).map((remote) => `${local} ${remote} ${ESTABLISHED} `))
+  for (const end of ends) {
+    // The table of a busy machine has thousands of lines: only the one that is meant is taken apart.
+    const at = table.indexOf(end)
+    if (at === -1) continue
+    const [, , , uid, , inode] = table.slice(at + end.length, table.indexOf('\n', at)).split(/\s+/)
+    if (inode !== undefined && inode !== '0' && uid !== undefined) return Number(uid)
   }
   return undefined
 }
