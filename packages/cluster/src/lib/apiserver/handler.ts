@@ -1,5 +1,4 @@
 import type { KubeObject } from '@fairlead/kube/types'
-import type { Scale } from '@fairlead/kube/types/autoscaling-v1'
 import type { Pod } from '@fairlead/kube/types/core-v1'
 
 import { codeOf } from '../errors.ts'
@@ -13,13 +12,16 @@ import { serveIssuer } from './access/tokens/discovery.ts'
 import { bodyKindOf, checkPatched, readObjectBody, readOptions } from './body.ts'
 import type { Catalogue } from './catalogue.ts'
 import { parseDeletion } from './deletion.ts'
+import { writerOf } from './field-managers/manager-name.ts'
+import { changeScale } from './field-managers/scale.ts'
+import { applyObject } from './field-managers/apply-object.ts'
 import { serveDiscovery } from './discovery.ts'
 import type { ApiRequest, ApiResponse } from './exchange.ts'
 import { serveList, parseRevision, reachRevision, selectAll } from './list.ts'
 import { negotiate } from './negotiate.ts'
 import { serveOpenApi } from './openapi.ts'
 import type { OpenApi } from './openapi/document.ts'
-import { readPatch } from './patch.ts'
+import { isApplyPatch, readPatch } from './patch.ts'
 import { servePodLog } from './pod-log.ts'
 import type { Kubelet } from './kubelet.ts'
 import { bindPod, evictPod } from './pods.ts'
@@ -29,8 +31,9 @@ import { readObject } from './resource.ts'
 import type { Resource } from './resource.ts'
 import { parseRoute } from './route.ts'
 import type { ResourceRoute } from './route.ts'
-import { applyScale, toScale } from './scale.ts'
+import { toScale } from './scale.ts'
 import { parseSelection } from './selection.ts'
+import { checkName, isDryRun } from './request-checks.ts'
 import { badRequest, internalError, methodNotAllowed, pathNotFound, StatusError, success } from './status.ts'
 import { serveCommand, servePortForward } from './streaming/serve.ts'
 import { versionInfo } from './version.ts'
@@ -203,7 +206,8 @@ async function serveCreate(
   if ((object.metadata.resourceVersion ?? '') !== '') {
     throw badRequest('resourceVersion should not be set on objects to be created')
   }
-  const options = { namespace, identity: request.identity, isDryRun: isDryRun(request.query) }
+  const ownership = { writer: writerOf(request, resource) }
+  const options = { namespace, identity: request.identity, ownership, isDryRun: isDryRun(request.query) }
   if (context.serviceAccounts && resource.collection === 'pods') {
     const { serviceAccountName } = (object as KubeObject & Pod).spec ?? {}
     await waitForAccount(context.store, `${namespace}/${serviceAccountName || 'default'}`)
@@ -221,7 +225,15 @@ async function serveWrite(
   part: UpdateOptions['part'],
 ): Promise<ApiResponse> {
   const { namespace, name } = route
-  const options = { namespace, name, part, identity: request.identity, isDryRun: isDryRun(request.query) }
+  if (isApplyPatch(request)) {
+    const authorise = (verb: string): void => {
+      context.access.authorizer.check(request.identity, { ...routeAttributes(route, request.query), verb })
+    }
+    const applied = await applyObject(context.registry, route, request, part, authorise)
+    return respondWritten(applied.isNew ? 201 : 200, resource, applied.written, request, applied.warnings)
+  }
+  const ownership = { writer: writerOf(request, resource, route.subresource) }
+  const options = { namespace, name, part, identity: request.identity, ownership, isDryRun: isDryRun(request.query) }
   const warnings: string[] = []
   if (route.verb === 'update') {
     const decoded = await readObjectBody(request, bodyKindOf(resource))
@@ -251,23 +263,8 @@ async function serveScale(
   if (verb === 'get')
     return respond(200, scaleOf(readObject(resource, context.registry.read(resource, namespace, name))), format)
   if (verb !== 'update' && verb !== 'patch') throw methodNotAllowed()
-  const expected = { apiVersion: 'autoscaling/v1', kind: 'Scale' }
-  const change = verb === 'update' ? await readScale(request, expected) : await readPatch(request, expected)
-  const { identity } = request
-  const options = { namespace, name, part: 'object', identity, isDryRun: isDryRun(request.query) } as const
-  const written = await context.registry.update(resource, options, (current) => {
-    const { object } = checkPatched(change(scaleOf(current)), expected, request.query)
-    return (resource.custom?.applyScale ?? applyScale)(current, object as KubeObject & Scale)
-  })
+  const written = await changeScale(context.registry, route, request)
   return respond(200, scaleOf(resource.form.read(written.bytes)), format)
-}
-
-async function readScale(
-  request: ApiRequest,
-  expected: { apiVersion: string; kind: string },
-): Promise<(object: KubeObject) => KubeObject> {
-  const { object } = await readObjectBody(request, expected)
-  return () => object
 }
 
 async function serveDelete(
@@ -389,23 +386,6 @@ function namespaceOf(resource: Resource, route: ResourceRoute, object: KubeObjec
     throw badRequest('the namespace of the provided object does not match the namespace sent on the request')
   }
   return route.namespace
-}
-
-function checkName(resource: Resource, route: ResourceRoute, object: KubeObject): void {
-  const { name = '', namespace = '' } = object.metadata
-  if (name !== '' && name !== route.name) {
-    throw badRequest(`the name of the object (${name}) does not match the name on the URL (${route.name})`)
-  }
-  if (resource.info.namespaced && namespace !== '' && namespace !== route.namespace) {
-    throw badRequest('the namespace of the provided object does not match the namespace sent on the request')
-  }
-}
-
-function isDryRun(query: URLSearchParams): boolean {
-  const asked = query.getAll('dryRun').filter((value) => value !== '')
-  const unknown = asked.find((value) => value !== 'All')
-  if (unknown !== undefined) throw badRequest(`dryRun: Unsupported value: "${unknown}": supported values: "All"`)
-  return asked.length > 0
 }
 
 async function ignoreMissing(deletion: Promise<unknown>): Promise<void> {

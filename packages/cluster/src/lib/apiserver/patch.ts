@@ -1,3 +1,4 @@
+import { findDuplicateKeys, parseYaml } from '@fairlead/kube/codec'
 import { applyJsonPatch, applyMergePatch, applyStrategicMergePatch } from '@fairlead/kube/patch'
 import { findDefinition } from '@fairlead/kube/types'
 import type { KindInfo, KubeObject } from '@fairlead/kube/types'
@@ -10,14 +11,52 @@ const accepted = [
   'application/json-patch+json',
   'application/merge-patch+json',
   'application/strategic-merge-patch+json',
+  'application/apply-patch+yaml',
 ]
+
+/** Only the table tells how lists of built-in kinds merge. */
+const acceptedByCustom = accepted.filter((type) => !type.includes('strategic'))
+
+/** Whether a request applies a configuration: what it does is decided by who owns what. */
+export function isApplyPatch(request: ApiRequest): boolean {
+  return request.method === 'PATCH' && typeOf(request) === 'application/apply-patch+yaml'
+}
+
+function typeOf({ headers }: ApiRequest): string {
+  return parseMediaType(headers['content-type'] ?? '').type
+}
+
+/** The configuration in the body of an apply: YAML, which JSON is too. A key given twice is told of, or refused. */
+export async function readConfiguration(request: ApiRequest): Promise<{ config: unknown; warnings: string[] }> {
+  const text = (await request.readBody()).toString('utf8')
+  const config = parseConfiguration(text)
+  const strictness = request.query.get('fieldValidation') ?? ''
+  if (strictness === 'Ignore' || !/^\s*\{/.test(text)) return { config, warnings: [] }
+  const findings = findDuplicateKeys(text).map((path) => `key "${path}" already set in map`)
+  if (findings.length === 0) return { config, warnings: [] }
+  if (strictness === 'Strict') throw badRequest(`error strict decoding YAML: ${findings.join(', ')}`)
+  return { config, warnings: findings }
+}
+
+function parseConfiguration(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown
+  } catch {
+    // Not JSON, then.
+  }
+  try {
+    return parseYaml(text)
+  } catch (error) {
+    throw badRequest(`error decoding YAML: ${error instanceof Error ? error.message : String(error)}`)
+  }
+}
 
 /** Reads the patch in the body of a request; the function it becomes is pure. */
 export async function readPatch(
   request: ApiRequest,
   expected: Pick<KindInfo, 'apiVersion' | 'kind'>,
 ): Promise<(object: KubeObject) => KubeObject> {
-  const { type } = parseMediaType(request.headers['content-type'] ?? '')
+  const type = typeOf(request)
   if (!accepted.includes(type)) throw unsupportedMediaType(type, accepted)
   const body = parse(await request.readBody())
   return (object) => {
@@ -37,9 +76,24 @@ function applyPatch(
   expected: Pick<KindInfo, 'apiVersion' | 'kind'>,
 ): unknown {
   if (type === 'application/json-patch+json') return applyJsonPatch(object, body)
+  // Nobody patches a part of it; what is not copied need not be compared.
+  const { managedFields, ...metadata } = object.metadata
+  const patched = applyMerging(type, { ...object, metadata }, body, expected)
+  if (managedFields !== undefined && isRecord(patched) && isRecord(patched['metadata'])) {
+    patched['metadata']['managedFields'] ??= managedFields
+  }
+  return patched
+}
+
+function applyMerging(
+  type: string,
+  object: KubeObject,
+  body: unknown,
+  expected: Pick<KindInfo, 'apiVersion' | 'kind'>,
+): unknown {
   if (type === 'application/merge-patch+json') return applyMergePatch(object, body)
   const definition = findDefinition(expected.apiVersion, expected.kind)
-  if (definition === undefined) throw unsupportedMediaType(type, accepted.slice(0, 2))
+  if (definition === undefined) throw unsupportedMediaType(type, acceptedByCustom)
   return applyStrategicMergePatch(object, body, definition)
 }
 
@@ -67,4 +121,8 @@ function asObject(value: unknown): KubeObject {
   const object = value as KubeObject
   object.metadata ??= {}
   return object
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -8,6 +8,8 @@ import type { Admission, Reservation } from './admission.ts'
 import { planDeletion } from './deletion.ts'
 import type { Deletion } from './deletion.ts'
 import type { Identity } from './exchange.ts'
+import { isSameOwnership, ownWrite } from './field-managers/ownership.ts'
+import type { Ownership } from './field-managers/ownership.ts'
 import { desiresChange, generateNameFrom, isEqual, keepIdentity, stampNew, validateMetadata } from './metadata.ts'
 import { idOf, readObject, selectAttributes, serialise } from './resource.ts'
 import type { Resource } from './resource.ts'
@@ -27,6 +29,8 @@ export interface WriteOptions {
   namespace: string
   /** Who writes; the server itself without. */
   identity?: Identity | undefined
+  /** Whose the fields become that the write sets; without, nobody's: the server itself writes. */
+  ownership?: Ownership | undefined
   /** Decide everything, store nothing. */
   isDryRun: boolean
 }
@@ -71,7 +75,9 @@ export class Registry {
     if (resource.custom?.isTerminating === true) throw terminating(resource.info)
     convert(object, stored.info)
     const isNamed = (object.metadata.name ?? '') !== ''
+    const { managedFields } = object.metadata
     stampNew(stored, object, options.namespace, this.#now())
+    if (managedFields !== undefined) object.metadata.managedFields = managedFields
     const { generateName } = object.metadata
     // Only a name the server made up may be replaced by another one.
     if (isNamed || generateName === undefined) return await this.#createNamed(stored, object, options)
@@ -98,7 +104,7 @@ export class Registry {
     const { namespace, name } = options
     return await this.#write(resource, namespace, name, options.isDryRun, (entry) => {
       const current = readObject(resource, entry)
-      const asked = transform(readObject(resource, entry))
+      const asked = transform(copyOf(current))
       const version = asked.metadata.resourceVersion ?? ''
       if (version !== '' && version !== current.metadata.resourceVersion) throw conflict(resource.info, name)
       const uid = asked.metadata.uid ?? ''
@@ -153,6 +159,7 @@ export class Registry {
         strategy.create?.(object)
         if (info.kind === 'Namespace') startNamespace(object)
         strategy.default?.(object)
+        ownWrite(stored, object, undefined, options.ownership, object.metadata.managedFields, this.#now())
         this.#check(stored, 'create', options, '', object, undefined)
         reservation = this.#admission.create(stored, object)
         const found = strategy.validate?.(object, undefined) ?? []
@@ -175,8 +182,10 @@ export class Registry {
     const object = convert(asked, stored.info)
     const current = convert(before, stored.info)
     const { info, strategy } = stored
+    const { managedFields } = object.metadata
     if (options.part === 'object') this.#replaceObject(stored, object, current)
     else replacePart(stored, options.part, object, current)
+    ownWrite(stored, object, current, options.ownership, managedFields, this.#now())
     this.#check(stored, 'update', options, options.part === 'object' ? '' : options.part, object, current)
     const reservation = options.part === 'object' ? this.#admission.update(stored, object, current) : undefined
     try {
@@ -191,7 +200,7 @@ export class Registry {
       throw error
     }
     if (isFinished(object)) return { operation: 'delete', object, reservation }
-    if (isEqual(object, current)) return undefined
+    if (isUnchanged(object, current)) return undefined
     if (stored.hasGeneration && desiresChange(object, current, stored.custom?.countsStatus)) {
       object.metadata.generation = (current.metadata.generation ?? 0) + 1
     }
@@ -251,11 +260,20 @@ function deleteOf(stored: Resource, object: KubeObject): Change {
   return { ...putOf(stored, object), operation: 'delete' }
 }
 
+/** Whether a write would change nothing; that somebody did it at another time is nothing. */
+function isUnchanged(object: KubeObject, current: KubeObject): boolean {
+  if (!isSameOwnership(object.metadata.managedFields, current.metadata.managedFields)) return false
+  const { managedFields: _fields, ...metadata } = object.metadata
+  const { managedFields: _before, ...before } = current.metadata
+  return isEqual({ ...object, metadata }, { ...current, metadata: before })
+}
+
 /** A write to a subresource changes its part of the object and nothing else. */
 function replacePart(stored: Resource, part: UpdateOptions['part'], object: KubeObject, current: KubeObject): void {
   const asked = { ...object }
   for (const key of Object.keys(object)) delete object[key]
-  Object.assign(object, structuredCopy(current))
+  // Nothing below is changed in place: what stays may be shared.
+  Object.assign(object, current, { metadata: { ...current.metadata } })
   if (part === 'binding') {
     object['spec'] = asked['spec']
     object['status'] = asked['status']
@@ -309,6 +327,31 @@ function uidMismatch(asked: string, found: string): string {
 
 function isAlreadyExists(status: unknown): boolean {
   return typeof status === 'object' && status !== null && 'reason' in status && status.reason === 'AlreadyExists'
+}
+
+/** A copy that may be changed; who owns what is shared, as it is replaced and never changed. */
+function copyOf(object: KubeObject): KubeObject {
+  const { managedFields, ...metadata } = object.metadata
+  const copy = cloneValue({ ...object, metadata }) as KubeObject
+  if (managedFields !== undefined) copy.metadata.managedFields = managedFields
+  return copy
+}
+
+function cloneValue(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  if (Array.isArray(value)) return value.map(cloneValue)
+  const copy: Record<string, unknown> = {}
+  for (const [key, child] of Object.entries(value)) {
+    if (key === '__proto__')
+      Object.defineProperty(copy, key, {
+        value: cloneValue(child),
+        writable: true,
+        enumerable: true,
+        configurable: true,
+      })
+    else copy[key] = cloneValue(child)
+  }
+  return copy
 }
 
 function structuredCopy(object: KubeObject): KubeObject {

@@ -25,7 +25,10 @@ describe('a create', () => {
     assert.match(body.metadata.creationTimestamp, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/)
     assert.equal(body.metadata.resourceVersion, String(api.store.revision))
     assert.deepEqual(Object.keys(body), ['apiVersion', 'kind', 'metadata', 'data'])
-    assert.equal(body.metadata.managedFields, undefined)
+    assert.deepEqual(
+      body.metadata.managedFields.map((entry: { manager: string; operation: string }) => [entry.manager, entry.operation]),
+      [['unknown', 'Update']],
+    )
     assert.equal(body.metadata.namespace, 'default')
   })
 
@@ -271,7 +274,7 @@ describe('an update', () => {
     assert.equal(failed.status, 422)
     const noList = await api.call('PATCH', `${configMaps}/c`, {}, { 'content-type': 'application/json-patch+json' })
     assert.equal(noList.status, 400)
-    const apply = await api.call('PATCH', `${configMaps}/c`, {}, { 'content-type': 'application/apply-patch+yaml' })
+    const apply = await api.call('PATCH', `${configMaps}/c`, {}, { 'content-type': 'application/apply-patch+cbor' })
     assert.deepEqual([apply.status, apply.body.reason], [415, 'UnsupportedMediaType'])
   })
 

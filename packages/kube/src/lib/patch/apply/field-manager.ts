@@ -40,7 +40,9 @@ export function ownUpdate(
   const managed = decodeSent(sent, before, writer.subresource !== '')
   // An object nobody owns anything of has been reset, or was there before ownership was: only an apply changes that.
   if (managed.size === 0 && live !== undefined) return undefined
-  const out = new Map(trackUpdate(context, managed, writer, time, { live: live ?? {}, next }))
+  const tracked = trackUpdate(context, managed, writer, time, { live, next })
+  if (tracked === managed && (sent === undefined || sent === before)) return before
+  const out = new Map(tracked)
   capUpdaters(out)
   return entriesOf(out)
 }
@@ -112,7 +114,10 @@ function emptyObject(apiVersion: string, kind: string): Owned {
 function startManaged(context: MergeContext, { writer, time }: WriteInfo, live: Owned, isNew: boolean): Managed {
   const managed = decodeManaged(live.metadata.managedFields, { isTrusted: true })
   if (managed.size > 0 || isNew) return managed
-  return trackUpdate(context, managed, { ...writer, manager: 'before-first-apply' }, time, { live: {}, next: live })
+  return trackUpdate(context, managed, { ...writer, manager: 'before-first-apply' }, time, {
+    live: undefined,
+    next: live,
+  })
 }
 
 type Apply = (isForced: boolean) => ReturnType<typeof applyTyped>

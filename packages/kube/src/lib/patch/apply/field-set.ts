@@ -53,20 +53,25 @@ export function setOfPath(path: readonly string[]): FieldSet {
   return path.reduceRight<FieldSet>((node, element) => ({ [element]: node }), member)
 }
 
+/** Gives `a` itself when `b` brings nothing new. */
 export function union(a: FieldSet, b: FieldSet): FieldSet {
   if (a === b || isEmptySet(b)) return a
   if (isEmptySet(a)) return b
-  const out: Building = { ...a }
+  let out: Building | undefined
   for (const element in b) {
     const [left, right] = [a[element], b[element]]
-    if (right !== undefined) out[element] = left === undefined || element === self ? right : unionNode(left, right)
+    if (right === undefined || (element === self && left !== undefined)) continue
+    const node = left === undefined || element === self ? right : unionNode(left, right)
+    if (node === left) continue
+    out ??= { ...a }
+    out[element] = node
   }
-  return out
+  return out ?? a
 }
 
 function unionNode(a: FieldSet, b: FieldSet): FieldSet {
   if (isEmptySet(a)) return hasChildren(b) ? { [self]: member, ...b } : a
-  if (isEmptySet(b)) return hasChildren(a) ? { [self]: member, ...a } : b
+  if (isEmptySet(b)) return isMember(a) ? a : { [self]: member, ...a }
   return union(a, b)
 }
 
@@ -168,16 +173,6 @@ export function* pathsOf(set: FieldSet, prefix: readonly string[] = []): Generat
     const node = set[element]
     if (node !== undefined && hasChildren(node)) yield* pathsOf(node, [...prefix, element])
   }
-}
-
-/** The set with its keys in upstream's order, as it is written. */
-export function sortSet(set: FieldSet): FieldSet {
-  const elements = Object.keys(set)
-  if (elements.length === 0) return set
-  if (elements.length > 1) elements.sort((a, b) => (a === self ? -1 : b === self ? 1 : compareElements(a, b)))
-  const out: Building = {}
-  for (const element of elements) out[element] = sortSet(set[element] ?? member)
-  return out
 }
 
 const maxDepth = 200

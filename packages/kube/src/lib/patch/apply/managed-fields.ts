@@ -1,5 +1,5 @@
 import { isJsonObject } from '../json-value.ts'
-import { isEmptySet, parseFieldSet, sortSet, union } from './field-set.ts'
+import { isEmptySet, parseFieldSet, union } from './field-set.ts'
 import type { FieldSet } from './field-set.ts'
 
 export type ManagedOperation = 'Apply' | 'Update'
@@ -103,9 +103,9 @@ function compareTexts(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0
 }
 
-/** Entry with other fields, sorted as they will be written. */
+/** Entry with other fields. */
 export function withFields(entry: ManagedEntry, fields: FieldSet): ManagedEntry {
-  return fields === entry.fields ? entry : { ...entry, fields: sortSet(fields) }
+  return fields === entry.fields ? entry : { ...entry, fields }
 }
 
 const maxUpdateManagers = 10
@@ -133,7 +133,7 @@ export function capUpdaters(managed: Map<string, ManagedEntry>): void {
     const key = identityOf(bucket)
     const joined = managed.get(key) ?? managed.get(first)
     if (!managed.has(key)) managed.delete(first)
-    managed.set(key, { ...bucket, time, fields: sortSet(union(entry.fields, joined?.fields ?? {})) })
+    managed.set(key, { ...bucket, time, fields: union(entry.fields, joined?.fields ?? {}) })
     // The bucket may be the very entry that is joined.
     if (identity !== key) managed.delete(identity)
     count -= 1

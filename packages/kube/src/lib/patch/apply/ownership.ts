@@ -1,4 +1,5 @@
 import { compareTyped } from './compare.ts'
+import { createdFields } from './created.ts'
 import { conflictsOf, ApplyConflict } from './errors.ts'
 import { difference, intersection, isEmptySet, recursiveDifference, union, withNamedFields } from './field-set.ts'
 import { dropEmpty, identityOf, withFields } from './managed-fields.ts'
@@ -113,17 +114,31 @@ export function trackUpdate(
   time: string,
   { live, next }: { live: unknown; next: unknown },
 ): Managed {
-  const versions = new Versions(context, live, next, true)
+  if (live === undefined && managed.size === 0) return trackCreate(context, writer, time, next)
+  const versions = new Versions(context, live ?? {}, next, true)
   const own = versions.in(writer.apiVersion)
   if (own === undefined || (isEmptySet(own.changed) && isEmptySet(own.removed))) return managed
   const out = reconciled(context, managed)
-  release(out, versions, undefined, true)
-  const fields = difference(own.changed, unowned)
-  if (isEmptySet(fields)) return out
-  const entry: ManagedEntry = { ...writer, operation: 'Update', time, fields }
+  const entry: ManagedEntry = { ...writer, operation: 'Update', time, fields: difference(own.changed, unowned) }
   const identity = identityOf(entry)
-  out.set(identity, withFields(entry, union(fields, out.get(identity)?.fields ?? {})))
+  const before = out.get(identity)
+  release(out, versions, identity, true)
+  if (before !== undefined) out.set(identity, withFields(before, difference(before.fields, own.removed)))
+  if (!isEmptySet(entry.fields)) {
+    out.set(identity, withFields(entry, union(out.get(identity)?.fields ?? {}, entry.fields)))
+  }
+  dropEmpty(out)
   return out
+}
+
+function trackCreate(context: MergeContext, writer: Writer, time: string, next: unknown): Managed {
+  const type = context.typeOf(writer.apiVersion)
+  const object = context.convert(next, writer.apiVersion)
+  if (type === undefined || object === undefined) return new Map()
+  const fields = difference(filtered(context, createdFields(type, object)), unowned)
+  if (isEmptySet(fields)) return new Map()
+  const entry: ManagedEntry = { ...writer, operation: 'Update', time, fields }
+  return new Map([[identityOf(entry), entry]])
 }
 
 /** What identifies an object, and what only the server sets: nobody owns it. */

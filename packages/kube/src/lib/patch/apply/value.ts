@@ -30,7 +30,7 @@ export function isEqualValue(a: unknown, b: unknown): boolean {
   return true
 }
 
-function isEmptyOrNull(value: unknown): boolean {
+export function isEmptyOrNull(value: unknown): boolean {
   return value === null || (Array.isArray(value) && value.length === 0)
 }
 

@@ -1,0 +1,92 @@
+import { applyConfiguration, fromScaleFields, mergeTypeOf, ownUpdate, toScaleFields } from '@fairlead/kube/patch'
+import type { ManagedFieldsEntry, MergeContext, Owned, Writer } from '@fairlead/kube/patch'
+import type { KubeObject } from '@fairlead/kube/types'
+import type { Scale } from '@fairlead/kube/types/autoscaling-v1'
+
+import { checkPatched, readObjectBody } from '../body.ts'
+import type { ApiRequest } from '../exchange.ts'
+import { renderTime } from '../metadata.ts'
+import { isApplyPatch, readConfiguration, readPatch } from '../patch.ts'
+import type { Registry, Written } from '../registry.ts'
+import { isDryRun } from '../request-checks.ts'
+import { isTrue } from '../route.ts'
+import type { ResourceRoute } from '../route.ts'
+import { applyScale, toScale } from '../scale.ts'
+import { orStatus } from './apply-object.ts'
+import { applierOf, writerOf } from './manager-name.ts'
+
+const expected = { apiVersion: 'autoscaling/v1', kind: 'Scale' }
+const type = mergeTypeOf('io.k8s.api.autoscaling.v1.Scale')
+const context: MergeContext = {
+  typeOf: (apiVersion) => (apiVersion === expected.apiVersion ? type : undefined),
+  convert: (object) => object,
+}
+
+type ScaleObject = KubeObject & Scale
+
+/** Writes the Scale of an object, whichever way; the replicas belong to who writes them, under the name `scale`. */
+export async function changeScale(registry: Registry, route: ResourceRoute, request: ApiRequest): Promise<Written> {
+  const { resource, namespace, name } = route
+  const isApplied = isApplyPatch(request)
+  const named = isApplied ? applierOf(request, resource, 'scale') : writerOf(request, resource, 'scale')
+  const change = await readChange(request, route, { ...named, apiVersion: expected.apiVersion }, isApplied)
+  const ownership: { entries: ManagedFieldsEntry[] | undefined } = { entries: undefined }
+  const { identity } = request
+  const options = { namespace, name, part: 'object', identity, ownership, isDryRun: isDryRun(request.query) } as const
+  return await registry.update(resource, options, (current) => {
+    const before = current.metadata.managedFields
+    const live = (resource.custom?.toScale ?? toScale)(current)
+    live.metadata.managedFields = toScaleFields(before, replicasPath)
+    const { object, entries } = change(live)
+    ownership.entries = fromScaleFields(before, entries, resource.info.apiVersion, replicasPath)
+    return (resource.custom?.applyScale ?? applyScale)(current, object)
+  })
+}
+
+function replicasPath(): readonly string[] {
+  return ['f:spec', 'f:replicas']
+}
+
+interface Changed {
+  readonly object: ScaleObject
+  readonly entries: ManagedFieldsEntry[] | undefined
+}
+
+async function readChange(
+  request: ApiRequest,
+  route: ResourceRoute,
+  writer: Writer,
+  isApplied: boolean,
+): Promise<(live: ScaleObject) => Changed> {
+  if (isApplied) return await readApplied(request, route, writer)
+  const transform = request.method === 'PATCH' ? await readPatch(request, expected) : await readScale(request)
+  return (live) => {
+    const { managedFields, ...metadata } = live.metadata
+    const object = checkPatched(transform({ ...live, metadata }), expected, request.query).object as ScaleObject
+    const next = { ...object, metadata: { ...object.metadata, managedFields } }
+    const info = { writer, time: renderTime(Date.now()) }
+    return { object, entries: ownUpdate(context, info, live as unknown as Owned, next as unknown as Owned) }
+  }
+}
+
+async function readApplied(
+  request: ApiRequest,
+  { namespace, name }: ResourceRoute,
+  writer: Writer,
+): Promise<(live: ScaleObject) => Changed> {
+  const { config } = await readConfiguration(request)
+  const isForced = isTrue(request.query.get('force'))
+  const configuration = { config, kind: expected.kind, subject: `${namespace}/${name}`, isForced }
+  return (live) => {
+    const info = { writer, time: renderTime(Date.now()) }
+    const applied = orStatus(() => applyConfiguration(context, info, live as unknown as Owned, configuration))
+    const { managedFields: entries, ...metadata } = applied.metadata
+    const { object } = checkPatched({ ...applied, metadata } as KubeObject, expected, request.query)
+    return { object: object as ScaleObject, entries }
+  }
+}
+
+async function readScale(request: ApiRequest): Promise<(object: KubeObject) => KubeObject> {
+  const { object } = await readObjectBody(request, expected)
+  return () => object
+}
