@@ -133,10 +133,48 @@ describe('buildProgram', { skip: reasonToSkip(), timeout: 240_000 }, () => {
     assert.equal((await build('flask')).digest, digest)
   })
 
-  it('says what to do with a lock file of another tool', async () => {
-    await mkdir(join(work, 'uv'))
-    await writeFile(join(work, 'uv/uv.lock'), '')
-    await writeFile(join(work, 'uv/app.py'), '')
-    await assert.rejects(build('uv'), { code: 'FAIRLEAD_BUILD_PYTHON', hint: /uv export/ })
+  it('answers with what uv.lock locks, in a container', async () => {
+    const dir = join(work, 'locked')
+    await mkdir(dir)
+    await copyFile(join(import.meta.dirname, '../python/lock/testdata/uv.lock'), join(dir, 'uv.lock'))
+    await writeFile(join(dir, 'pyproject.toml'), '[project]\nname = "pricing"\n')
+    const source = ['from flask import Flask', 'from importlib.metadata import version', 'app = Flask(__name__)']
+    const route = ['@app.get("/")', 'def hello():', "    return f\"{version('flask')} {version('click')}\""]
+    await writeFile(join(dir, 'app.py'), `${[...source, ...route].join('\n')}\n`)
+    const { reference } = await build('locked')
+    const port = await freePort()
+    const controller = new AbortController()
+    const running = run(reference, {
+      env: { PORT: String(port) },
+      security: { readOnlyRoot: true },
+      mounts: [{ destination: '/tmp', source: 'tmpfs', type: 'tmpfs' }],
+      signal: controller.signal,
+    })
+    let answer: string | undefined
+    for (let tries = 0; answer === undefined && tries < 300; tries += 1) {
+      answer = await fetch(`http://127.0.0.1:${port}/`).then(
+        (response) => response.text(),
+        () => undefined,
+      )
+      if (answer === undefined) await sleep(50)
+    }
+    controller.abort()
+    const { output } = await running
+    assert.equal(answer, '3.1.3 8.5.1', output)
   })
+
+  const locks = [
+    { name: 'Pipfile.lock', text: '{}', hint: /pipenv requirements/ },
+    { name: 'uv.lock', text: '', hint: /uv lock/ },
+    { name: 'poetry.lock', text: 'package = 1 =', hint: /poetry lock/ },
+  ]
+  for (const { name, text, hint } of locks) {
+    it(`says what to do with a ${name} it cannot use`, async () => {
+      const dir = `with-${name}`
+      await mkdir(join(work, dir))
+      await writeFile(join(work, dir, name), text)
+      await writeFile(join(work, dir, 'app.py'), '')
+      await assert.rejects(build(dir), { code: 'FAIRLEAD_BUILD_PYTHON', hint })
+    })
+  }
 })

@@ -15,6 +15,8 @@ import { writeLayer } from '../layers/layer.ts'
 import { folderEntries } from '../program/files.ts'
 import type { PlanContext, ProgramPlan } from '../program/program.ts'
 import { runCommand } from '../run-command.ts'
+import { loadRequirements } from './lock/load.ts'
+import type { PythonRequirements } from './lock/load.ts'
 import { findStart } from './start.ts'
 
 /** The interpreter and its standard library, as Debian packages them. */
@@ -24,20 +26,14 @@ const SITE = 'opt/site-packages'
 const PYTHON = '/usr/bin/python3'
 /** Changes whenever the layer made from the same requirements would differ. */
 const RECIPE = '1'
-const OTHER_LOCKS = {
-  'uv.lock': 'uv export --format requirements-txt',
-  'poetry.lock': 'poetry export',
-  'Pipfile.lock': 'pipenv requirements --hash',
-}
-
 /**
  * A Python application: interpreter and standard library out of Debian packages, requirements as wheels for the processor of
  * the image, all bytecode made ahead. Throws `FAIRLEAD_BUILD_PYTHON`.
  */
 export async function planPython(context: PlanContext): Promise<ProgramPlan> {
   const { dir, created } = context
-  const requirements = await readRequirements(dir)
-  const start = await findStart(dir, requirements)
+  const requirements = await loadRequirements(dir)
+  const start = await findStart(dir, requirements.names)
   return {
     base: { isStatic: false, programs: PROGRAMS, packages: PACKAGES },
     async layers(base) {
@@ -61,22 +57,15 @@ export async function planPython(context: PlanContext): Promise<ProgramPlan> {
   }
 }
 
-async function readRequirements(dir: string): Promise<string> {
-  const text = await readFile(join(dir, 'requirements.txt'), 'utf8').catch(() => undefined)
-  if (text !== undefined) return text
-  const names = await readdir(dir)
-  for (const [lock, command] of Object.entries(OTHER_LOCKS)) {
-    if (names.includes(lock)) {
-      throw pythonUnusable(dir, `its requirements lie in ${lock}`, `Write them out: ${command} > requirements.txt`)
-    }
-  }
-  const hint = 'List what it needs with exact versions in requirements.txt; an empty file says that it needs nothing'
-  throw pythonUnusable(dir, 'it has no requirements.txt', hint)
-}
-
 /** Requirements and bytecode of the standard library, made once for the same requirements and interpreter. */
-async function installed(requirements: string, base: DebianBase, context: PlanContext): Promise<StoredLayer> {
+async function installed(
+  { file, render }: PythonRequirements,
+  base: DebianBase,
+  context: PlanContext,
+): Promise<StoredLayer> {
   const { cache, architecture, signal, onStart, dir } = context
+  const machine = architecture === 'amd64' ? 'x86_64' : 'aarch64'
+  const requirements = render({ pythonVersion: pythonOf(base), machine })
   const key = `python-${hashKey(RECIPE, architecture, base.layer.diffId, requirements)}`
   const known = await cache.read<StoredLayer>(key)
   if (known && (await cache.layers.hasBlob(known.descriptor.digest))) return known
@@ -145,11 +134,19 @@ async function installed(requirements: string, base: DebianBase, context: PlanCo
       if ((error as { code?: string }).code !== 'FAIRLEAD_BUILD_COMMAND') throw error
       throw pythonUnusable(
         dir,
-        'its requirements could not be installed',
+        `its requirements of ${file} could not be installed`,
         'Read what pip said; all must be there as wheels for the platform',
         error,
       )
     })
+}
+
+/** Version of the interpreter in the base, as its package names it: `3.11.2-1+b1`. */
+function pythonOf(base: DebianBase): string {
+  const version = base.packages.find(({ name }) => name === 'python3')?.version
+  const [line] = /^\d+\.\d+/.exec(version ?? '') ?? []
+  if (line === undefined) throw baseUnavailable('debian', 'its python3 has no version')
+  return line
 }
 
 interface InstallParts {

@@ -19,7 +19,7 @@ export interface LoadOptions {
 
 /**
  * Loads the app of a folder from its `fairlead.config.ts` (or `.js`, `.mjs`, `.json`). A folder with nothing but a
- * `package.json` or `requirements.txt` is an app of one public service. The config file runs in this process: load what you trust.
+ * `package.json`, `requirements.txt`, `uv.lock` or `poetry.lock` is an app of one public service. The config file runs in this process: load what you trust.
  * @throws Error `FAIRLEAD_DELIVERY_APP_ABSENT`, SyntaxError `FAIRLEAD_DELIVERY_APP_SYNTAX`, Error
  * `FAIRLEAD_DELIVERY_APP_LOAD` or AggregateError `FAIRLEAD_DELIVERY_APP_INVALID`.
  */
@@ -31,7 +31,7 @@ export async function loadApp(dir: string, options: LoadOptions = {}): Promise<A
     const text = readFileSync(config, 'utf8')
     return parseApp(await readConfig(config, text, options), { file: config, text, defaultName, facts: readFacts })
   }
-  const manifest = ['package.json', 'requirements.txt']
+  const manifest = ['package.json', 'requirements.txt', 'uv.lock', 'poetry.lock']
     .map((name) => join(folder, name))
     .find((path) => existsSync(path))
   if (manifest === undefined) throw appAbsent(folder)
