@@ -91,3 +91,42 @@ it('applies a policy to the repositories it is meant for, and leaves fresh conte
     await pruneStore(store, { policy, now, repository: 'shop/*', apply: true })
     assert.deepEqual(store.tags('shop/web'), ['v2'])
   }))
+
+it('takes what a build attached to an image along, unless another repository still has the image', () =>
+  withStore(async (store) => {
+    const { layout } = store
+    const attach = async (tag: string): Promise<Digest> => {
+      const image = (await layout.list()).find(({ reference }) => reference.endsWith(`:${tag}`))
+      assert.ok(image)
+      const empty = { mediaType: 'application/vnd.oci.empty.v1+json', ...(await layout.writeBlob(Buffer.from('{}'))) }
+      const sbom = { mediaType: 'application/spdx+json', ...(await layout.writeBlob(Buffer.from(`"of ${tag}"`))) }
+      const { mediaType, digest, size } = image.descriptor
+      const body = { schemaVersion: 2, mediaType: mediaTypes.manifest, artifactType: sbom.mediaType, config: empty }
+      const descriptor = await layout.writeJson(mediaTypes.manifest, {
+        ...body,
+        layers: [sbom],
+        subject: { mediaType, digest, size },
+      })
+      await layout.attach(descriptor)
+      const written = new Date(now - 9 * dayMs)
+      for (const blob of [sbom.digest, descriptor.digest]) utimesSync(layout.blobPath(blob), written, written)
+      return descriptor.digest
+    }
+    for (const tag of ['gone', 'shared', 'kept']) await storeImage(store, [tag], tag === 'kept' ? 1 : 9)
+    const [gone, shared, kept] = [await attach('gone'), await attach('shared'), await attach('kept')]
+    const image = (await layout.list()).find(({ reference }) => reference.endsWith(':shared'))
+    assert.ok(image)
+    await layout.tag('localhost/shop/copy:1', image.descriptor)
+    const selection = { tagStatus: 'any', countType: 'imageCountMoreThan', countNumber: 1 }
+    const rules = [{ rulePriority: 1, selection, action: { type: 'expire' } }]
+    const policy = parseLifecyclePolicy(JSON.stringify({ rules }), 'policy.json')
+    await pruneStore(store, { now, apply: true, policy, repository: 'shop/web' })
+    const isThere = (digest: Digest): boolean => existsSync(layout.blobPath(digest))
+    assert.deepEqual([gone, shared, kept].map(isThere), [false, true, true])
+    const left = store.index.read().manifests.map(({ digest }) => digest)
+    assert.deepEqual(
+      [gone, shared, kept].map((digest) => left.includes(digest)),
+      [false, true, true],
+    )
+    assert.ok(isIntact(await checkStore(store)))
+  }))

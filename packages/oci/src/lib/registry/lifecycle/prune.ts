@@ -91,6 +91,22 @@ async function deleteExpired(
   const isChild = ({ digest }: { readonly digest: StoredImage['digest'] }): boolean => children.has(digest)
   for (const { digest } of [...expired.filter((action) => !isChild(action)), ...expired.filter(isChild)])
     await store.deleteManifest(repository, digest)
+  await detachDocuments(
+    store,
+    stored.filter((image) => image.subject !== undefined && expired.some(({ digest }) => digest === image.digest)),
+  )
+}
+
+/**
+ * What a build attached to an image, such as its SBOM, belongs to whichever repository has the image, and to none once it is gone: it
+ * goes when no repository has the image any more, and would keep its content otherwise.
+ */
+async function detachDocuments(store: RegistryStore, documents: readonly StoredImage[]): Promise<void> {
+  if (documents.length === 0) return
+  const kept = new Set<StoredImage['digest']>()
+  for (const name of await store.repositories()) for (const { digest } of store.images(name)) kept.add(digest)
+  for (const { digest, subject } of documents)
+    if (subject !== undefined && !kept.has(subject) && !kept.has(digest)) await store.layout.detach(digest)
 }
 
 function toLifecycleImage(store: RegistryStore, image: StoredImage): LifecycleImage {
