@@ -5,6 +5,8 @@ import { createKubeClient, createKubeconfig, renderKubeconfig } from '@fairlead/
 import type { KubeClient } from '@fairlead/kube'
 import type { ImagePolicy } from '@fairlead/oci/sign'
 import { requireOciRuntime } from '@fairlead/oci/runtime'
+import { openAuditor } from './apiserver/access/audit/open-auditor.ts'
+import type { AuditOptions } from './apiserver/access/audit/open-auditor.ts'
 import { createApiServer } from './apiserver/server.ts'
 import type { ApiServer } from './apiserver/server.ts'
 import { createLegacySigner } from './apiserver/access/tokens/legacy-signer.ts'
@@ -52,6 +54,8 @@ export interface ClusterOptions {
   readonly ownRegistries?: (() => readonly string[]) | undefined
   /** Name of the node and prefix of nothing else. Default: the host's name. */
   readonly nodeName?: string | undefined
+  /** Writes down who asks the API for what. Default: nothing is written. */
+  readonly audit?: AuditOptions | undefined
   /** Aborts the start; a cluster that runs is stopped by {@link Cluster.close}. */
   readonly signal?: AbortSignal | undefined
   /** Told of events worth a log line: a constant message with fields. Default: nobody. */
@@ -116,9 +120,12 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   signal?.throwIfAborted()
 
   const { promise: whenNode, resolve: nodeOpened } = Promise.withResolvers<NodeAgent>()
+  const audit = options.audit === undefined ? undefined : await openAuditor(options.audit, fault('audit'))
+  opened.defer(() => audit?.close())
   const server = createApiServer({
     store,
     serviceCidr: plan.serviceCidr,
+    audit,
     serviceAccounts: true,
     serviceAccountKey,
     kubelet: async () => (await whenNode).kubelet,

@@ -76,6 +76,14 @@ export function storageClosed(dir: string): ClusterError {
   return withCode(new Error(`Cannot use the store "${dir}": it is closed`), { code: 'FAIRLEAD_CLUSTER_STORAGE_CLOSED' })
 }
 
+export function auditImpossible(file: string, cause: unknown): ClusterError {
+  return withCode(new Error(`Cannot audit with "${file}": ${messageOf(cause)}`, { cause }), {
+    code: 'FAIRLEAD_CLUSTER_AUDIT',
+    hint: 'Name a policy of audit.k8s.io/v1, and a log file in a folder that is there.',
+    cause,
+  })
+}
+
 export function listenFailed(address: string, cause: unknown): ClusterError {
   const inUse = codeOf(cause) === 'EADDRINUSE'
   return withCode(

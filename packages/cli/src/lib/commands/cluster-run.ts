@@ -33,6 +33,8 @@ export const clusterRun: Command = defineCommand({
     runtime: { type: 'string', value: 'KIND', help: 'auto, runc or process' },
     durability: { type: 'string', value: 'MODE', help: 'strict, relaxed or memory' },
     'image-policy': { type: 'string', value: 'FILE', help: 'which images may run' },
+    'audit-log': { type: 'string', value: 'FILE', help: 'file of the audit log' },
+    'audit-policy': { type: 'string', value: 'FILE', help: 'what the audit log holds' },
     'registry-port': { type: 'string', value: 'N', help: 'port of the registry' },
     'no-registry': { type: 'boolean', help: 'without the registry' },
   },
@@ -47,6 +49,8 @@ export const clusterRun: Command = defineCommand({
       runtime: parseChoice('runtime', options.runtime, runtimes),
       durability: parseChoice('durability', options.durability, durabilities),
       imagePolicy: options['image-policy'] === undefined ? undefined : resolve(cwd, options['image-policy']),
+      auditLog: options['audit-log'] === undefined ? undefined : resolve(cwd, options['audit-log']),
+      auditPolicy: options['audit-policy'] === undefined ? undefined : resolve(cwd, options['audit-policy']),
       noRegistry: options['no-registry'] || undefined,
     }
     using claim = claimCluster(files, choices)
@@ -72,7 +76,7 @@ export const clusterRun: Command = defineCommand({
       }
       const { startCluster } = await import('@fairlead/cluster')
       const { openClient } = await import('../image/registry.ts')
-      const { imagePolicy, noRegistry: _, ...rest } = choices
+      const { imagePolicy, auditLog: logFile, auditPolicy: policyFile, noRegistry: _, ...rest } = choices
       const policy = imagePolicy === undefined ? undefined : await loadImagePolicy(imagePolicy, env)
       cluster = await startCluster({
         dir: files.data,
@@ -80,6 +84,7 @@ export const clusterRun: Command = defineCommand({
         port,
         ...rest,
         imagePolicy: policy,
+        audit: logFile === undefined ? undefined : { logFile, policyFile },
         openRegistryClient: (credentials) => openClient(env, { credentials }),
         ownRegistries: () => registry?.hosts() ?? [],
         signal: scope,

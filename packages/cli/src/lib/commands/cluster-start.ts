@@ -22,6 +22,8 @@ export const clusterStart: Command = defineCommand({
       help: 'strict (default: nothing acknowledged is lost), relaxed or memory',
     },
     'image-policy': imagePolicyOption,
+    'audit-log': { type: 'string', value: 'FILE', help: 'write who asks the API for what, as JSON lines' },
+    'audit-policy': { type: 'string', value: 'FILE', help: 'what the audit log holds (audit.k8s.io/v1 Policy)' },
     'registry-port': { type: 'string', value: 'N', help: 'port of the registry of the image store on 127.0.0.1' },
     'no-registry': { type: 'boolean', help: 'serve the image store to nobody' },
     json: jsonOption,
@@ -44,10 +46,15 @@ export const clusterStart: Command = defineCommand({
     const imagePolicy = policyFile === undefined ? undefined : resolve(cwd, policyFile)
     // Told here and not in the log of the background process.
     if (imagePolicy !== undefined) await loadImagePolicy(imagePolicy, env)
+    const auditLog = options['audit-log'] === undefined ? undefined : resolve(cwd, options['audit-log'])
+    const auditPolicy = options['audit-policy'] === undefined ? undefined : resolve(cwd, options['audit-policy'])
+    if (auditPolicy !== undefined && auditLog === undefined) {
+      throw usage('Cannot use --audit-policy without --audit-log', 'Name the file the log goes to')
+    }
     prepareHomes(homes)
     using steps = terminal.steps()
     const step = steps.start('cluster')
-    const asked = { port, registryPort, noRegistry, runtime, durability, imagePolicy }
+    const asked = { port, registryPort, noRegistry, runtime, durability, imagePolicy, auditLog, auditPolicy }
     const started = await ensureCluster({ homes, ...asked, signal }).catch((error: unknown) => {
       step.fail()
       throw error
@@ -71,7 +78,7 @@ export function listIgnored(
   asked: ClusterChoices & { readonly port?: number | undefined; readonly registryPort?: number | undefined },
   running: ClusterProcess,
 ): string[] {
-  const { port, registryPort, noRegistry, runtime, durability, imagePolicy } = asked
+  const { port, registryPort, noRegistry, runtime, durability, imagePolicy, auditLog, auditPolicy } = asked
   const ignored: string[] = []
   if (port !== undefined && !running.url?.endsWith(`:${port}`)) ignored.push(`--port ${port}`)
   if (runtime !== undefined && !isRunBy(running, runtime)) ignored.push(`--runtime ${runtime}`)
@@ -79,6 +86,10 @@ export function listIgnored(
   if (durability !== undefined && durability !== used) ignored.push(`--durability ${durability}`)
   if (imagePolicy !== undefined && imagePolicy !== running.choices?.imagePolicy) {
     ignored.push(`--image-policy ${imagePolicy}`)
+  }
+  if (auditLog !== undefined && auditLog !== running.choices?.auditLog) ignored.push(`--audit-log ${auditLog}`)
+  if (auditPolicy !== undefined && auditPolicy !== running.choices?.auditPolicy) {
+    ignored.push(`--audit-policy ${auditPolicy}`)
   }
   const { registry } = running
   const address = registry?.state === 'ready' ? registry.address : undefined

@@ -19,6 +19,8 @@ const nothing: ClusterChoices = {
   runtime: undefined,
   durability: undefined,
   imagePolicy: undefined,
+  auditLog: undefined,
+  auditPolicy: undefined,
   noRegistry: undefined,
 }
 

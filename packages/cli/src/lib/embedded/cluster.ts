@@ -99,7 +99,7 @@ export function removeCluster(homes: Homes): boolean {
  * next process takes them over. Throws FAIRLEAD_CLI_USAGE where both cannot be had.
  */
 export function keepChoices(asked: ClusterChoices, died: ClusterProcess | undefined): ClusterChoices {
-  const { runtime, durability, imagePolicy, noRegistry } = asked
+  const { runtime, durability, imagePolicy, auditLog, auditPolicy, noRegistry } = asked
   if (died && runtime !== undefined && !isRunBy(died, runtime)) {
     throw usage(
       `Cannot use "--runtime ${runtime}": the cluster died, and its pods still run as ${describeRuntime(died)}`,
@@ -110,6 +110,8 @@ export function keepChoices(asked: ClusterChoices, died: ClusterProcess | undefi
     runtime: runtime ?? died?.choices?.runtime,
     durability: durability ?? died?.choices?.durability,
     imagePolicy: imagePolicy ?? died?.choices?.imagePolicy,
+    auditLog: auditLog ?? died?.choices?.auditLog,
+    auditPolicy: auditPolicy ?? died?.choices?.auditPolicy,
     noRegistry: noRegistry ?? died?.choices?.noRegistry,
   }
 }
@@ -144,7 +146,8 @@ async function waitForReady(
 const main = fileURLToPath(import.meta.resolve('fairlead/main'))
 
 async function launch(files: ClusterFiles, options: StartOptions): Promise<RunningCluster> {
-  const { homes, port, registryPort, runtime, durability, imagePolicy, noRegistry, signal } = options
+  const { homes, port, registryPort, runtime, durability, imagePolicy, auditLog, auditPolicy, noRegistry, signal } =
+    options
   signal.throwIfAborted()
   const child = spawnDetached(files, [
     'cluster',
@@ -157,6 +160,8 @@ async function launch(files: ClusterFiles, options: StartOptions): Promise<Runni
     ...(runtime === undefined ? [] : [`--runtime=${runtime}`]),
     ...(durability === undefined ? [] : [`--durability=${durability}`]),
     ...(imagePolicy === undefined ? [] : [`--image-policy=${imagePolicy}`]),
+    ...(auditLog === undefined ? [] : [`--audit-log=${auditLog}`]),
+    ...(auditPolicy === undefined ? [] : [`--audit-policy=${auditPolicy}`]),
   ])
   try {
     const message = await nextMessage(child, files, AbortSignal.any([signal, AbortSignal.timeout(startDeadlineMs)]))

@@ -62,6 +62,9 @@ export interface ClusterChoices {
   readonly durability?: (typeof durabilities)[number] | undefined
   /** File of the image policy. */
   readonly imagePolicy?: string | undefined
+  /** File of the audit log, and of its policy. */
+  readonly auditLog?: string | undefined
+  readonly auditPolicy?: string | undefined
   /** Whether it has no registry. */
   readonly noRegistry?: boolean | undefined
 }

@@ -17,6 +17,11 @@ export interface ApiRequest {
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string | undefined>>
   readonly identity: Identity
+  /** Who acts as `identity`, when that is somebody else. */
+  readonly impersonator?: Identity | undefined
+  /** The target as it was sent, and the address it came from; unknown inside this process. */
+  readonly target?: string | undefined
+  readonly remoteAddress?: string | undefined
   /** Aborts when the client goes away or the server closes. */
   readonly signal: AbortSignal
   /** The client asks to change the protocol of its connection, and it can be changed. */

@@ -10,7 +10,7 @@ import { listenFailed } from '../errors.ts'
 import type { Access } from './access/access.ts'
 import { asksImpersonation, impersonate } from './access/impersonation.ts'
 import type { OriginCheck } from './access/origin.ts'
-import type { ApiRequest, ApiResponse, Frame, Identity, Sink } from './exchange.ts'
+import type { ApiRequest, ApiResponse, Frame, Sink } from './exchange.ts'
 import { renderError } from './handler.ts'
 import { badRequest, timeout, tooLarge } from './status.ts'
 import { maySwitch, sendSwitch } from './streaming/upgrade.ts'
@@ -160,14 +160,16 @@ function toRequest(
   isUpgrade: boolean,
 ): ApiRequest {
   const headers = incoming.headers as Record<string, string | undefined>
-  const identity = identify(options, incoming)
+  const who = identify(options, incoming)
   const { path, query } = parseTarget(incoming.url ?? '/')
   return {
     method: incoming.method ?? 'GET',
     path,
     query,
     headers,
-    identity,
+    ...who,
+    target: incoming.url,
+    remoteAddress: incoming.socket.remoteAddress,
     signal,
     isUpgrade,
     readBody: () => readBody(incoming),
@@ -175,13 +177,13 @@ function toRequest(
 }
 
 /** Who asks, and as whom; throws 401 and 403. Upgrades go through this as well. */
-export function identify({ access, origin }: HttpServerOptions, incoming: IncomingMessage): Identity {
+export function identify({ access, origin }: HttpServerOptions, incoming: IncomingMessage): Pick<ApiRequest, 'identity' | 'impersonator'> {
   const headers = incoming.headers as Record<string, string | undefined>
   origin.check(headers)
   const socket = incoming.socket instanceof TLSSocket ? incoming.socket : undefined
   const identity = access.authenticator.authenticate(headers, socket)
-  if (!asksImpersonation(headers)) return identity
-  return impersonate(access.authorizer, identity, incoming.headersDistinct)
+  if (!asksImpersonation(headers)) return { identity, impersonator: undefined }
+  return { identity: impersonate(access.authorizer, identity, incoming.headersDistinct), impersonator: identity }
 }
 
 /** Path and query of a request target; throws 400 when its escapes are malformed. */

@@ -4,6 +4,7 @@ import type { KubeObject } from '@fairlead/kube/types'
 import type { Store } from '../storage/store.ts'
 import { Admission } from './admission.ts'
 import { Access } from './access/access.ts'
+import type { Auditor } from './access/audit/auditor.ts'
 import { authenticated } from './access/authenticator.ts'
 import { asksImpersonation, impersonate } from './access/impersonation.ts'
 import { OriginCheck } from './access/origin.ts'
@@ -41,6 +42,8 @@ export interface ApiServerOptions {
   nodePortRange?: string | undefined
   /** How to reach the agent of a node, for logs. Default: no node can be reached. */
   kubelet?: ((nodeName: string) => Promise<Kubelet>) | undefined
+  /** Writes down who asks for what. Default: nobody does. Closed by whoever opened it. */
+  audit?: Auditor | undefined
   /** Told of faults inside the server; the client got a 500. Default: ignored. */
   onError?: ((error: unknown) => void) | undefined
   /** Milliseconds since 1970. Default `Date.now`. */
@@ -68,6 +71,7 @@ const firstNamespaces = ['default', 'kube-system', 'kube-public', 'kube-node-lea
 
 class Server implements ApiServer {
   readonly #context: HandlerContext
+  readonly #options: ApiServerOptions
   readonly #admission: Admission
   readonly #definitions: Definitions
   readonly #closing = new AbortController()
@@ -76,6 +80,7 @@ class Server implements ApiServer {
   #ready: Promise<void> | undefined
 
   constructor(options: ApiServerOptions) {
+    this.#options = options
     const { store, serviceCidr = '10.96.0.0/16', nodePortRange = '30000-32767', now = Date.now } = options
     const onError = options.onError ?? (() => undefined)
     const catalogue = new Catalogue()
@@ -160,13 +165,17 @@ class Server implements ApiServer {
   #impersonated(request: ApiRequest): ApiRequest {
     const values = Object.entries(request.headers).map(([name, value]) => [name, value === undefined ? [] : [value]])
     const headers = Object.fromEntries(values) as Record<string, string[]>
-    return { ...request, identity: impersonate(this.#context.access.authorizer, request.identity, headers) }
+    const { identity } = request
+    const { authorizer } = this.#context.access
+    return { ...request, identity: impersonate(authorizer, identity, headers), impersonator: identity }
   }
 
   async #handle(request: ApiRequest): Promise<ApiResponse> {
     // Reads are served even when the first writes failed.
     await this.ready().catch(() => undefined)
-    return await handle(this.#context, request)
+    const { audit } = this.#options
+    if (audit === undefined) return await handle(this.#context, request)
+    return await audit.observe(request, (observed) => handle(this.#context, observed))
   }
 }
 
