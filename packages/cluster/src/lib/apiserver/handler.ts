@@ -1,5 +1,5 @@
 import type { KubeObject } from '@fairlead/kube/types'
-import type { Pod } from '@fairlead/kube/types/core-v1'
+import type { Pod, Service } from '@fairlead/kube/types/core-v1'
 
 import { codeOf } from '../errors.ts'
 import type { Store } from '../storage/store.ts'
@@ -35,6 +35,9 @@ import { toScale } from './scale.ts'
 import { parseSelection } from './selection.ts'
 import { checkName, isDryRun } from './request-checks.ts'
 import { badRequest, internalError, methodNotAllowed, pathNotFound, StatusError, success } from './status.ts'
+import { serveNode, slicesOf } from './proxy/sources.ts'
+import { serveProxy } from './proxy/serve.ts'
+import { parseProxyName, podTarget, serviceTarget } from './proxy/target.ts'
 import { serveCommand, servePortForward } from './streaming/serve.ts'
 import { versionInfo } from './version.ts'
 import { serveWatch } from './watch.ts'
@@ -166,6 +169,7 @@ async function serveSubresource(
     const pod = readObject(resource, context.registry.read(resource, namespace, name)) as KubeObject & Pod
     return await servePodLog(pod, request, context.findKubelet)
   }
+  if (subresource === 'proxy') return await serveProxied(context, route, request)
   if (streams.has(subresource)) return await serveStreams(context, route, request)
   if (subresource === 'token' && verb === 'create') return await serveTokenRequest(context, route, request)
   if (subresource === 'binding' && verb === 'create') return await serveBinding(context, route, request)
@@ -176,9 +180,27 @@ async function serveSubresource(
   }
   if (verb !== 'update' && verb !== 'patch') throw methodNotAllowed()
   if (subresource === 'status') return await serveWrite(context, resource, route, request, 'status')
+  if (subresource === 'ephemeralcontainers')
+    return await serveWrite(context, resource, route, request, 'ephemeralcontainers')
   if (subresource === 'approval') return await serveWrite(context, resource, route, request, 'approval')
   if (subresource === 'finalize') return await serveWrite(context, resource, route, request, 'finalize')
   throw methodNotAllowed()
+}
+
+async function serveProxied(context: HandlerContext, route: ResourceRoute, request: ApiRequest): Promise<ApiResponse> {
+  const { resource, namespace, info } = route
+  const prefix = request.path
+    .split('/')
+    .slice(0, info.namespaced ? 8 : 6)
+    .join('/')
+  const asked = parseProxyName(route.name)
+  const object = readObject(resource, context.registry.read(resource, namespace, asked.name))
+  if (info.plural === 'nodes') return await serveNode(asked.name, request, prefix, context.findKubelet)
+  const target =
+    info.plural === 'pods'
+      ? podTarget(object as KubeObject & Pod, asked)
+      : serviceTarget(object as KubeObject & Service, slicesOf(context.store, namespace, asked.name), asked)
+  return await serveProxy(request, prefix, target)
 }
 
 const streams = new Set(['exec', 'attach', 'portforward'])

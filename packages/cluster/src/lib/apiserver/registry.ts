@@ -1,11 +1,12 @@
 import type { KubeObject } from '@fairlead/kube/types'
-import type { Namespace } from '@fairlead/kube/types/core-v1'
+import type { Namespace, Pod } from '@fairlead/kube/types/core-v1'
 
 import type { Entry } from '../storage/collection.ts'
 import type { Change, Store } from '../storage/store.ts'
 import type { WriteGuard } from './access/write-guard.ts'
 import type { Admission, Reservation } from './admission.ts'
 import { planDeletion } from './deletion.ts'
+import { validateEphemeral } from './ephemeral-containers.ts'
 import type { Deletion } from './deletion.ts'
 import type { Identity } from './exchange.ts'
 import { isSameOwnership, ownWrite } from './field-managers/ownership.ts'
@@ -38,7 +39,7 @@ export interface WriteOptions {
 export interface UpdateOptions extends WriteOptions {
   name: string
   /** Which part of the object the write may change: the object itself, or a subresource. */
-  part: 'object' | 'status' | 'finalize' | 'binding' | 'approval'
+  part: 'object' | 'status' | 'finalize' | 'binding' | 'approval' | 'ephemeralcontainers'
 }
 
 /** What a write left behind: the object as stored (or as it would be), and whether it is gone now. */
@@ -193,7 +194,8 @@ export class Registry {
         options.part === 'status' && strategy.validateStatus !== undefined
           ? strategy.validateStatus(object, current)
           : (strategy.validate?.(object, current) ?? [])
-      const errors = [...validateMetadata(info, object, current), ...found]
+      const added = options.part === 'ephemeralcontainers' ? validateEphemeral(object, current) : []
+      const errors = [...validateMetadata(info, object, current), ...found, ...added]
       if (errors.length > 0) throw invalid(info, options.name, errors)
     } catch (error) {
       reservation?.cancel()
@@ -282,6 +284,12 @@ function replacePart(stored: Resource, part: UpdateOptions['part'], object: Kube
     if (asked['status'] === undefined) delete object['status']
     else object['status'] = asked['status']
     stored.strategy.updateStatus?.(object, current)
+  }
+  if (part === 'ephemeralcontainers') {
+    const { ephemeralContainers = [] } = (asked as KubeObject & Pod).spec ?? {}
+    // Defaults are written into it, and what is there may be shared.
+    object['spec'] = structuredClone({ ...(current as KubeObject & Pod).spec, ephemeralContainers })
+    stored.strategy.default?.(object)
   }
   if (part === 'approval') {
     const { conditions } = (asked['status'] ?? {}) as { conditions?: unknown }

@@ -53,6 +53,9 @@ const special = new Set([
   'v1 pods/attach',
   'v1 pods/portforward',
   'v1 pods/ephemeralcontainers',
+  'v1 pods/proxy',
+  'v1 services/proxy',
+  'v1 nodes/proxy',
 ])
 
 interface Place {
@@ -83,7 +86,8 @@ function parsePlace(catalogue: Catalogue, segments: readonly string[]): Place | 
 }
 
 function only(subresource: readonly string[]): string {
-  if (subresource.length > 1) throw pathNotFound()
+  // What follows a proxy is for the server behind it.
+  if (subresource.length > 1 && subresource[0] !== 'proxy') throw pathNotFound()
   return subresource[0] ?? ''
 }
 
