@@ -73,7 +73,7 @@ function toDependencies(table: Record<string, Constraint | Constraint[]>): Locke
 }
 
 /** `uvicorn[standard] (>=0.30) ; python_version < "3.12"`: name, extras and marker of it. */
-export function parseRequirement(text: string): LockedDependency {
+function parseRequirement(text: string): LockedDependency {
   const [, name, extras = '', marker] =
     /^\s*([A-Za-z0-9][\w.-]*)\s*(?:\[([^\]]*)\])?[^;]*(?:;\s*(.+))?$/.exec(text) ?? []
   if (name === undefined) throw new Error(`"${text}" is no requirement`)
