@@ -1,7 +1,9 @@
 import { spawn } from 'node:child_process'
+import type { ChildProcessByStdio } from 'node:child_process'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { Duplex } from 'node:stream'
+import type { Readable, Writable } from 'node:stream'
 
 /** Where the ports of a pod are. */
 export interface PodPlaceOnNetwork {
@@ -59,9 +61,30 @@ export async function connectToPod(place: PodPlaceOnNetwork, port: number): Prom
   } finally {
     clearTimeout(timer)
   }
-  const stream = Duplex.from({ writable: stdin, readable: stdout })
+  return joinStreams(child)
+}
+
+/** One stream of a child's two; it ends the child when it is destroyed or both ways have ended. */
+function joinStreams(child: ChildProcessByStdio<Writable, Readable, null>): Duplex {
+  const { stdin, stdout } = child
+  const stream = new Duplex({
+    allowHalfOpen: true,
+    read: () => void stdout.resume(),
+    write: (chunk: Buffer, _encoding, done) => void stdin.write(chunk, done),
+    final: (done) => void stdin.end(done),
+    destroy(error, done) {
+      child.kill('SIGKILL')
+      stdin.destroy()
+      stdout.destroy()
+      done(error)
+    },
+  })
   stream.on('error', () => {})
-  stream.on('close', () => child.kill('SIGKILL'))
+  stdout.on('data', (chunk: Buffer) => {
+    if (!stream.push(chunk)) stdout.pause()
+  })
+  stdout.on('end', () => stream.push(null))
+  stdout.on('error', () => stream.destroy())
   return stream
 }
 

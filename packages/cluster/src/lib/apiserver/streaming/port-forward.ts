@@ -116,6 +116,17 @@ async function forwardChannels(
   await webSocket.ended
   for (const socket of sockets) socket.destroy()
 
+  async function copyOut(socket: Duplex, take: (chunk: Buffer) => boolean): Promise<void> {
+    try {
+      for await (const chunk of socket as AsyncIterable<Buffer>) {
+        if (!take(chunk)) await webSocket.drained()
+        if (!webSocket.isOpen) return
+      }
+    } catch {
+      // Destroyed from here with the connection, or broken by the pod: both are its end.
+    }
+  }
+
   async function forwardChannel(index: number, port: number): Promise<void> {
     const [data, error] = [2 * index, 2 * index + 1]
     const head = Buffer.from([port & 255, port >> 8])
@@ -137,10 +148,7 @@ async function forwardChannels(
     for (const bytes of early) write(bytes)
     inputs.set(data, write)
     socket.on('error', () => {})
-    for await (const chunk of socket.iterator({ destroyOnReturn: true }) as AsyncIterable<Buffer>) {
-      if (!send(data, chunk)) await webSocket.drained()
-      if (!webSocket.isOpen) break
-    }
+    await copyOut(socket, (chunk) => send(data, chunk))
     sockets.delete(socket)
     // These channels know no end of one connection: with the last of them the client learns it by the end of all.
     if (sockets.size === 0) webSocket.close()
