@@ -38,6 +38,13 @@ describe('images of the example shop', { skip }, () => {
     }
   })
 
+  it('start by way of the launcher of the kit they depend on', () => {
+    for (const { reference } of built.images) {
+      const text = execFileSync('skopeo', ['inspect', '--config', `oci:${layout}:${reference}`], { encoding: 'utf8' })
+      assert.deepEqual(JSON.parse(text).config.Entrypoint, ['/nodejs/bin/node', 'launch.js', 'main.js'])
+    }
+  })
+
   it('are accepted by umoci unpack, and hold the bundle owned so that a non-root user can read it', () => {
     const [image] = built.images
     assert.ok(image !== undefined)

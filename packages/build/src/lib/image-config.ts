@@ -89,6 +89,11 @@ function isKitService({ packageJson }: Project): boolean {
   return packageJson.dependencies?.['@fairlead/service'] !== undefined
 }
 
+/** Whether the program is started by the kit's launcher. */
+export function isLaunched(project: Project, { launcher }: { launcher?: boolean | undefined }): boolean {
+  return launcher ?? isKitService(project)
+}
+
 function environment({ base: { config }, version, hasCompileCache, node }: ImageConfigParts): string[] {
   const base = config?.Env ?? []
   const own = {

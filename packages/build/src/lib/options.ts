@@ -51,8 +51,8 @@ export interface BuildImageOptions {
    */
   compileCache?: boolean | undefined
   /**
-   * Start by way of the kit's launcher (`@fairlead/service/launch`), which fits heap and threads to the limits of the container. Costs
-   * about 30 ms of each start, and only a container with a memory limit gains by it. Default false.
+   * Start by way of the kit's launcher (`@fairlead/service/launch`), which fits heap and threads to the limits of the container, for
+   * about 30 ms of each start. Default: where the service depends on the kit.
    */
   launcher?: boolean | undefined
   /** Start the program once, alone in an empty folder, and fail when it ends with an error within 3 s. Default false. */

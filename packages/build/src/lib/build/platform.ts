@@ -6,7 +6,7 @@ import type { Layout } from '@fairlead/oci/layout'
 
 import { APP_DIR, LAUNCHER } from '../bundle/locations.ts'
 import { bundleIncomplete } from '../errors.ts'
-import { USER_ID } from '../image-config.ts'
+import { isLaunched, USER_ID } from '../image-config.ts'
 import { applicationEntries, vendorEntries } from '../layers/application.ts'
 import { hashKey } from '../layers/cache.ts'
 import type { StoredLayer } from '../layers/cache.ts'
@@ -145,11 +145,11 @@ class PlatformBuild {
     compiled: CompiledFiles | undefined,
   ): Promise<{ application: StoredLayer; hasConfigSchema: boolean }> {
     const { project, bundle, created, schema: schemaPending } = this.#source
-    const { layout, launcher: isLaunched } = this.#context.options
+    const { layout } = this.#context.options
     const folder = COMPILE_CACHE_DIR.slice(APP_DIR.length + 1)
     const code = [...(compiled ?? [])].map(([name, content]) => [`${folder}/${name}`, content] as const)
     const schema = await schemaPending
-    const launcher = isLaunched === true ? await makeLauncher(this.#source) : undefined
+    const launcher = isLaunched(project, this.#context.options) ? await makeLauncher(this.#source) : undefined
     const files = new Map([
       ...code,
       ...(launcher ? [[LAUNCHER, launcher] as const] : []),

@@ -3,7 +3,7 @@ import type { Descriptor, ImageConfig, ImageIndex, ImageManifest } from '@fairle
 import type { Layout } from '@fairlead/oci/layout'
 
 import { platformUnsupported } from '../errors.ts'
-import { NODE_PATH, renderAnnotations, renderImageConfig } from '../image-config.ts'
+import { isLaunched, NODE_PATH, renderAnnotations, renderImageConfig } from '../image-config.ts'
 import type { ImageConfigParts } from '../image-config.ts'
 import { copyLayer } from '../layers/layer.ts'
 import type { BuildResult, BuiltLayer, BuiltPlatform } from '../options.ts'
@@ -113,7 +113,7 @@ function renderConfig(
     hasSourceMaps: options.sourceMaps === 'image',
     hasCompileCache,
     hasConfigSchema,
-    hasLauncher: options.launcher === true,
+    hasLauncher: isLaunched(origin.project, options),
     labels: options.labels,
     layers,
   })

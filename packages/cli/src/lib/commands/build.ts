@@ -27,7 +27,7 @@ export const build: Command = defineCommand({
     'source-maps': { type: 'boolean', help: 'source maps in the images: stack traces name lines of the source' },
     'debug-symbols': { type: 'boolean', help: 'keep the symbols of Node.js, for native debuggers' },
     'no-compile-cache': { type: 'boolean', help: 'no compiled code in the images: the same on every machine' },
-    launcher: { type: 'boolean', help: 'start services of the kit with a heap that fits the memory limit' },
+    'no-launcher': { type: 'boolean', help: 'start services of the kit with the sizes Node.js has by itself' },
     'smoke-test': { type: 'boolean', help: 'start each service alone for 3 s, and fail when it ends with an error' },
     output: {
       type: 'list',
@@ -60,7 +60,7 @@ export const build: Command = defineCommand({
       debugSymbols: options['debug-symbols'],
       compileCache: !options['no-compile-cache'],
       smokeTest: options['smoke-test'],
-      launcher: options.launcher,
+      launcher: options['no-launcher'] ? false : undefined,
     }
     const built = await buildServices(app, { homes, steps, platform, base, ...news, env, signal })
     for (const warning of built.flatMap(({ warnings }) => warnings)) terminal.note(warning)

@@ -29,7 +29,7 @@ export interface BuildServicesOptions {
   readonly debugSymbols?: boolean | undefined
   readonly compileCache?: boolean | undefined
   readonly smokeTest?: boolean | undefined
-  /** Start by way of the kit's launcher. */
+  /** Start by way of the kit's launcher. Default: where the service depends on the kit. */
   readonly launcher?: boolean | undefined
   readonly env: NodeJS.ProcessEnv
   readonly signal: AbortSignal

@@ -17,6 +17,9 @@ export interface LaunchLine {
   readonly reason: string
 }
 
+/** What process managers and servers that run several processes read. */
+const workersVariable = 'WEB_CONCURRENCY'
+
 /** Where a diagnostic report goes when the heap is exhausted. */
 const reportArguments = [
   '--report-on-fatalerror',
@@ -42,7 +45,8 @@ export function planLaunch(decisions: readonly Decision[], given: readonly strin
     else lines.push({ setting, value, reason })
     if (by !== undefined || value === undefined) continue
     if (setting === 'UV_THREADPOOL_SIZE') variables[setting] = String(value)
-    else if (setting !== 'workers') nodeArguments.push(`--${setting}=${value}`)
+    else if (setting === 'workers') variables[workersVariable] = String(value)
+    else nodeArguments.push(`--${setting}=${value}`)
   }
   if (flags.includes('--report-on-fatalerror')) {
     const reason = '--report-on-fatalerror is set, which counts'
@@ -70,7 +74,7 @@ function flagName(argument: string): string {
 /** What of the user's decides the setting already. */
 function setter(setting: Decision['setting'], flags: readonly string[], env: Environment): string | undefined {
   if (setting === 'UV_THREADPOOL_SIZE') return env[setting] === undefined ? undefined : setting
-  if (setting === 'workers') return undefined
+  if (setting === 'workers') return env[workersVariable] === undefined ? undefined : workersVariable
   const rivals =
     setting === 'max-old-space-size'
       ? ['--max-old-space-size', '--max-old-space-size-percentage', '--max-heap-size']

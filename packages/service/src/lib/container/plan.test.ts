@@ -79,7 +79,7 @@ describe('planLaunch', () => {
       '--report-exclude-network',
       '--report-filename=stderr',
     ])
-    assert.deepEqual(variables, { UV_THREADPOOL_SIZE: '8' })
+    assert.deepEqual(variables, { UV_THREADPOOL_SIZE: '8', WEB_CONCURRENCY: '4' })
   })
 
   const given: readonly { readonly name: string; readonly args: string[]; readonly env: Record<string, string> }[] = [
@@ -96,8 +96,9 @@ describe('planLaunch', () => {
     })
   }
 
-  it('keeps the number of threads and the reports that are set', () => {
-    const { nodeArguments, variables } = planLaunch(decisions, ['--report-on-fatalerror'], { UV_THREADPOOL_SIZE: '5' })
+  it('keeps the numbers of threads and workers and the reports that are set', () => {
+    const env = { UV_THREADPOOL_SIZE: '5', WEB_CONCURRENCY: '1' }
+    const { nodeArguments, variables } = planLaunch(decisions, ['--report-on-fatalerror'], env)
     assert.deepEqual(variables, {})
     assert.ok(!nodeArguments.some((argument) => argument.startsWith('--report')))
   })

@@ -35,8 +35,8 @@ const unlimitedSemiSpace = 16
  *   Without a limit only the semi-spaces are set: Node lets each of the three grow to 64 MiB there, which a service fills with
  *   garbage for a few per cent less CPU.
  * - Threads: two per CPU, because those of libuv mostly wait (files, host names); never below libuv's own 4.
- * - Workers: one per whole CPU, told and not started: replicas are what the platform starts. A process with half a thread more than
- *   CPUs is stopped for the rest of each period.
+ * - Workers: one per whole CPU, for programs that run several processes or threads; the launcher starts none itself: replicas are what
+ *   the platform starts. A process with half a thread more than CPUs is stopped for the rest of each period.
  */
 export function planResources(limits: CgroupLimits, machine: Machine = {}): Decision[] {
   const memory = planMemory(limits, machine.memoryBytes ?? totalmem())
