@@ -150,6 +150,8 @@ async function forwardChannels(
     socket.on('error', () => {})
     await copyOut(socket, (chunk) => send(data, chunk))
     sockets.delete(socket)
+    // The other way has no end of its own here.
+    socket.destroy()
     // These channels know no end of one connection: with the last of them the client learns it by the end of all.
     if (sockets.size === 0) webSocket.close()
   }
