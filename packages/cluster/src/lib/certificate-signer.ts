@@ -1,4 +1,5 @@
 import { randomBytes, webcrypto } from 'node:crypto'
+import type { KeyUsageFlags } from '@peculiar/x509'
 
 import type { Credential } from './pki.ts'
 
@@ -48,8 +49,7 @@ export function createCertificateSigner(authority: Credential): CertificateSigne
       signingKey: await importKey(authority.key),
       extensions: [
         new x509.BasicConstraintsExtension(false, undefined, true),
-        // An extension that allows nothing would forbid everything.
-        ...(flags === 0 ? [] : [new x509.KeyUsagesExtension(flags, true)]),
+        ...(flags === undefined ? [] : [new x509.KeyUsagesExtension(flags, true)]),
         new x509.ExtendedKeyUsageExtension(extendedUsages(order.usages, x509.ExtendedKeyUsage)),
         await x509.AuthorityKeyIdentifierExtension.create(issuer),
         ...(names === null || names === undefined ? [] : [names]),
@@ -91,10 +91,11 @@ const allowedUsages: ReadonlyMap<string, readonly string[]> = new Map([
   ['kubernetes.io/kubelet-serving', [...common, 'server auth']],
 ])
 
-function keyUsages(usages: readonly string[], flags: Record<string, number | string>): number {
-  const digital = usages.includes('digital signature') ? Number(flags['digitalSignature']) : 0
-  const encipherment = usages.includes('key encipherment') ? Number(flags['keyEncipherment']) : 0
-  return digital | encipherment
+/** Undefined for neither: an extension that allows nothing would forbid everything. */
+function keyUsages(usages: readonly string[], flags: typeof KeyUsageFlags): KeyUsageFlags | undefined {
+  const isEnciphering = usages.includes('key encipherment')
+  if (!usages.includes('digital signature')) return isEnciphering ? flags.keyEncipherment : undefined
+  return isEnciphering ? flags.digitalSignature | flags.keyEncipherment : flags.digitalSignature
 }
 
 function extendedUsages(usages: readonly string[], known: { clientAuth: string; serverAuth: string }): string[] {

@@ -177,7 +177,7 @@ function toRequest(
 }
 
 /** Who asks, and as whom; throws 401 and 403. Upgrades go through this as well. */
-export function identify({ access, origin }: HttpServerOptions, incoming: IncomingMessage): Pick<ApiRequest, 'identity' | 'impersonator'> {
+function identify({ access, origin }: HttpServerOptions, incoming: IncomingMessage): Pick<ApiRequest, 'identity' | 'impersonator'> {
   const headers = incoming.headers as Record<string, string | undefined>
   origin.check(headers)
   const socket = incoming.socket instanceof TLSSocket ? incoming.socket : undefined

@@ -128,8 +128,8 @@ function rulesOf(access: Access, { spec }: SelfSubjectRulesReview, identity: Ide
 }
 
 function tokenStatus(access: Access, { spec }: TokenReview): unknown {
-  const { token = '', audiences = [] } = spec ?? {}
-  if (token === '') throw badRequest('token is required for TokenReview in authentication')
+  const { token, audiences = [] } = spec
+  if ((token ?? '') === '') throw badRequest('token is required for TokenReview in authentication')
   const { authenticator } = access
   const verdict = authenticator.verify(token, audiences.length === 0 ? authenticator.audiences : audiences)
   if ('identity' in verdict) {

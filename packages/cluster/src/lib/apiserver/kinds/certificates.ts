@@ -48,8 +48,8 @@ function isDecision({ type }: Condition): boolean {
 }
 
 function validateSpec({
-  request = '',
-  signerName = '',
+  request,
+  signerName,
   usages = [],
   expirationSeconds,
 }: CertificateSigningRequest['spec']): FieldError[] {

@@ -27,7 +27,7 @@ export async function openAuditor(options: AuditOptions, onError: (error: unknow
 }
 
 /** Reads a policy file. Throws `FAIRLEAD_CLUSTER_AUDIT`. */
-export async function loadAuditPolicy(file: string): Promise<AuditPolicy> {
+async function loadAuditPolicy(file: string): Promise<AuditPolicy> {
   try {
     return parseAuditPolicy(parseYaml(await readFile(file, 'utf8'), file))
   } catch (error) {

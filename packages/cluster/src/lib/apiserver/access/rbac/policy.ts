@@ -78,7 +78,7 @@ export function aggregate(errors: readonly string[]): string {
 }
 
 /** `role.rbac.authorization.k8s.io "x" not found`. */
-export function unresolved({ kind, name }: RoleRef): string {
+function unresolved({ kind, name }: RoleRef): string {
   return `${kind.toLowerCase()}.${group} ${JSON.stringify(name)} not found`
 }
 

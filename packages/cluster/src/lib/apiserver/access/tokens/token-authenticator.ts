@@ -161,11 +161,7 @@ function ofLegacy(found: Record<string, unknown>): Verified {
 }
 
 /** Who a service account is to others. */
-export function accountIdentity(
-  namespace: string,
-  account: ObjectReference,
-  extra: Identity['extra'] | undefined,
-): Identity {
+function accountIdentity(namespace: string, account: ObjectReference, extra: Identity['extra'] | undefined): Identity {
   return {
     user: `system:serviceaccount:${namespace}:${account.name}`,
     uid: account.uid,
