@@ -5,8 +5,6 @@ import type { ApiRequest, ApiResponse, Sink } from './exchange.ts'
 import type { Kubelet, KubeletRequest, KubeletResponse } from './kubelet.ts'
 import { badRequest, unavailable } from './status.ts'
 
-export type { Kubelet } from './kubelet.ts'
-
 const parameters = [
   'follow',
   'previous',

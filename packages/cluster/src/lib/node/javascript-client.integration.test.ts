@@ -3,9 +3,11 @@ import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { PassThrough, Readable } from 'node:stream'
+import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { Attach, Exec, KubeConfig, PortForward } from '@kubernetes/client-node'
 import type { V1Status } from '@kubernetes/client-node'
+import { connectKube, execInPod, loadKubeconfig, openPortForward } from '@fairlead/kube'
 
 import { openKubectl } from './testing/kubectl.ts'
 import { isReady, openWorld, skipReason, until } from './testing/world.ts'
@@ -17,7 +19,7 @@ describe('the Kubernetes client for JavaScript', { skip: skipReason(), timeout: 
 
   before(async () => {
     world = await openWorld()
-    await world.startAgent({ client: world.client })
+    await world.startAgent()
     config.loadFromFile((await openKubectl(world)).kubeconfig)
     await world.createPod('web', { args: ['exec httpd -f -p 8080 -h /www'] })
     await world.createPod('reader', { args: ['cat; exit 0'], stdin: true, stdinOnce: true })
@@ -31,6 +33,21 @@ describe('the Kubernetes client for JavaScript', { skip: skipReason(), timeout: 
     stream.on('data', (chunk: Buffer) => (text += chunk.toString()))
     return { stream, text: () => text }
   }
+
+  it('is matched by our own client over HTTPS', async () => {
+    const kubeconfig = loadKubeconfig({ env: { KUBECONFIG: join(world.dir, 'kubeconfig') } })
+    const client = connectKube({ kubeconfig, namespace: 'default' })
+    const out = gather()
+    const stdin = Readable.from([Buffer.alloc(2_000_000, 'a')])
+    const code = await execInPod(client, 'web', ['sh', '-c', 'cat; exit 9'], { stdin, stdout: out.stream })
+    assert.deepEqual([code, out.text().length], [9, 2_000_000])
+    await assert.rejects(execInPod(client, 'missing', ['true']), { code: 'FAIRLEAD_KUBE_API' })
+    await using forwarder = await openPortForward(client, 'web')
+    const socket = forwarder.connect(8080)
+    socket.end('GET / HTTP/1.0\r\n\r\n')
+    assert.match(Buffer.concat((await socket.toArray()) as Buffer[]).toString(), /hello$/)
+    await client.close()
+  })
 
   it('runs a program', async () => {
     const [out, err] = [gather(), gather()]

@@ -27,7 +27,7 @@ for (const [protocol, env] of [
 
     before(async () => {
       world = await openWorld()
-      await world.startAgent({ client: world.client })
+      await world.startAgent()
       kubectl = await openKubectl(world)
       await world.createPod('web', { args: [server] })
       await world.createPod('shell', { args: ['exec sh'], stdin: true, tty: true })

@@ -132,7 +132,7 @@ export async function childOf(pid: number): Promise<number | undefined> {
 }
 
 /** Sets the size of the terminal a process sits at, reached through its own file system; the kernel then sends SIGWINCH. */
-export async function resizeTerminal(pid: number, columns: number, rows: number): Promise<void> {
+async function resizeTerminal(pid: number, columns: number, rows: number): Promise<void> {
   const path = await readlink(`/proc/${pid}/fd/0`).catch(() => '')
   if (!/^\/dev\/pts\/\d+$/.test(path)) return
   const terminal = `/proc/${pid}/root${path}`
@@ -140,7 +140,7 @@ export async function resizeTerminal(pid: number, columns: number, rows: number)
   await runCommand('stty', ['-F', terminal, 'cols', String(columns), 'rows', String(rows)]).catch(() => {})
 }
 
-export function killQuietly(pid: number, signal: NodeJS.Signals): void {
+function killQuietly(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal)
   } catch {

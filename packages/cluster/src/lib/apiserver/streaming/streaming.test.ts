@@ -169,7 +169,7 @@ describe('exec, attach and port-forward inside one process', () => {
     await api.call('POST', roles, { metadata: { name: 'r' }, rules })
     const subjects = [{ kind: 'User', name: 'ann', apiGroup: 'rbac.authorization.k8s.io' }]
     const roleRef = { kind: 'ClusterRole', name: 'r', apiGroup: 'rbac.authorization.k8s.io' }
-    await api.call('POST', `${roles.replace('roles', 'rolebindings')}`, { metadata: { name: 'b' }, subjects, roleRef })
+    await api.call('POST', roles.replace('roles', 'rolebindings'), { metadata: { name: 'b' }, subjects, roleRef })
     const client = createKubeClient({
       transport: api.server.transport({ user: 'ann', groups: [] }),
       namespace: 'default',
