@@ -1,5 +1,5 @@
 import { randomBytes, webcrypto } from 'node:crypto'
-import type { KeyUsageFlags } from '@peculiar/x509'
+import type { Extension } from '@peculiar/x509'
 
 import type { Credential } from './pki.ts'
 
@@ -35,7 +35,6 @@ export function createCertificateSigner(authority: Credential): CertificateSigne
     })
     if (refusal !== undefined) throw new TypeError(refusal)
     const issuer = new x509.X509Certificate(authority.certificate)
-    const flags = keyUsages(order.usages, x509.KeyUsageFlags)
     const now = Date.now()
     const lifetimeMs = (order.expirationSeconds ?? yearSeconds) * 1000
     const certificate = await x509.X509CertificateGenerator.create({
@@ -49,7 +48,7 @@ export function createCertificateSigner(authority: Credential): CertificateSigne
       signingKey: await importKey(authority.key),
       extensions: [
         new x509.BasicConstraintsExtension(false, undefined, true),
-        ...(flags === undefined ? [] : [new x509.KeyUsagesExtension(flags, true)]),
+        ...keyUsages(order.usages, x509),
         new x509.ExtendedKeyUsageExtension(extendedUsages(order.usages, x509.ExtendedKeyUsage)),
         await x509.AuthorityKeyIdentifierExtension.create(issuer),
         ...(names === null || names === undefined ? [] : [names]),
@@ -91,11 +90,16 @@ const allowedUsages: ReadonlyMap<string, readonly string[]> = new Map([
   ['kubernetes.io/kubelet-serving', [...common, 'server auth']],
 ])
 
-/** Undefined for neither: an extension that allows nothing would forbid everything. */
-function keyUsages(usages: readonly string[], flags: typeof KeyUsageFlags): KeyUsageFlags | undefined {
+/** None for neither: an extension that allows nothing would forbid everything. */
+function keyUsages(usages: readonly string[], x509: typeof import('@peculiar/x509')): Extension[] {
+  const { KeyUsagesExtension, KeyUsageFlags } = x509
+  const isSigning = usages.includes('digital signature')
   const isEnciphering = usages.includes('key encipherment')
-  if (!usages.includes('digital signature')) return isEnciphering ? flags.keyEncipherment : undefined
-  return isEnciphering ? flags.digitalSignature | flags.keyEncipherment : flags.digitalSignature
+  if (isSigning && isEnciphering) {
+    return [new KeyUsagesExtension(KeyUsageFlags.digitalSignature | KeyUsageFlags.keyEncipherment, true)]
+  }
+  if (isSigning) return [new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true)]
+  return isEnciphering ? [new KeyUsagesExtension(KeyUsageFlags.keyEncipherment, true)] : []
 }
 
 function extendedUsages(usages: readonly string[], known: { clientAuth: string; serverAuth: string }): string[] {

@@ -21,7 +21,7 @@ export const certificateSigningRequest: KindStrategy = defineKind<CertificateSig
     object.status = { ...object.status, ...(conditions.length === 0 ? {} : { conditions }) }
     if (old.status?.certificate !== undefined) object.status.certificate = old.status.certificate
   },
-  validate: ({ spec, status }) => [...validateSpec(spec), ...validateDecision(status?.conditions ?? [])],
+  validate: ({ spec, status }) => [...validateSpec(spec ?? {}), ...validateDecision(status?.conditions ?? [])],
   fields: ({ spec }) => ({ 'spec.signerName': spec?.signerName ?? '' }),
   columns: [
     nameColumn,
@@ -34,9 +34,9 @@ export const certificateSigningRequest: KindStrategy = defineKind<CertificateSig
   row: ({ metadata, spec, status }, now) => [
     metadata.name,
     age(metadata.creationTimestamp, now),
-    spec.signerName,
-    spec.username ?? '',
-    spec.expirationSeconds === undefined ? '<none>' : duration(spec.expirationSeconds * 1000),
+    spec?.signerName ?? '',
+    spec?.username ?? '',
+    spec?.expirationSeconds === undefined ? '<none>' : duration(spec.expirationSeconds * 1000),
     describe(status),
   ],
 })
@@ -48,11 +48,11 @@ function isDecision({ type }: Condition): boolean {
 }
 
 function validateSpec({
-  request,
-  signerName,
+  request = '',
+  signerName = '',
   usages = [],
   expirationSeconds,
-}: CertificateSigningRequest['spec']): FieldError[] {
+}: Partial<CertificateSigningRequest['spec']>): FieldError[] {
   const errors: FieldError[] = []
   const pem = Buffer.from(request, 'base64').toString('latin1')
   if (!/-----BEGIN CERTIFICATE REQUEST-----[\s\S]+-----END CERTIFICATE REQUEST-----/.test(pem)) {

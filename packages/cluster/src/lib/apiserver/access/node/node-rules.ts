@@ -1,7 +1,9 @@
+import type { PolicyRule } from '@fairlead/kube/types/rbac-v1'
+
 import { parseRule } from '../rbac/role-facts.ts'
 
 /** What every node may do, whichever it is; the rest depends on the pods that are bound to it. */
-export const nodeRules = [
+export const nodeRules: readonly PolicyRule[] = [
   'create | authentication.k8s.io | tokenreviews',
   'create | authorization.k8s.io | subjectaccessreviews localsubjectaccessreviews',
   'get list watch | core | services',
