@@ -13,6 +13,14 @@ export function malformedPatch(subject: string, state: string): TypeError & Code
   })
 }
 
+/** The patch cannot be applied; `message` is the API server's own, which clients show. */
+export function patchError(message: string): TypeError & Coded {
+  return Object.assign(new TypeError(message), {
+    code: 'FAIRLEAD_KUBE_PATCH',
+    hint: 'Correct the patch; its format is given by the content type it is sent with',
+  })
+}
+
 /** The patch is well-formed, but the document has not what it speaks of. */
 export function unappliablePatch(subject: string, state: string): RangeError & Coded {
   return Object.assign(new RangeError(`Cannot apply ${subject}: ${state}`), {

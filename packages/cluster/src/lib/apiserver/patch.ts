@@ -97,11 +97,11 @@ function applyMerging(
   return applyStrategicMergePatch(object, body, definition)
 }
 
-/** A JSON patch that is well-formed and does not apply is the object's fault; everything else is the request's. */
+/** A patch that is well-formed and does not apply is the object's fault; everything else is the request's. */
 function patchFailed(type: string, error: unknown): StatusError {
   const message = error instanceof Error ? error.message : String(error)
   const isUnappliable = type === 'application/json-patch+json' && error instanceof RangeError
-  if (!isUnappliable) return badRequest(message)
+  if (!isUnappliable && message !== 'lists of lists are not supported') return badRequest(message)
   return new StatusError(422, 'Invalid', `the server rejected our request due to an error in our request: ${message}`, {
     details: {},
   })

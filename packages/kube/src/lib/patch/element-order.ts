@@ -22,24 +22,41 @@ export function orderElements(
   liveOrder: readonly unknown[],
   mergeKey: string | undefined,
 ): unknown[] {
-  const position = (order: readonly unknown[], element: unknown): number => findElement(order, element, mergeKey)
-  const sortBy = (elements: unknown[], order: readonly unknown[]): unknown[] =>
-    elements.toSorted((a, b) => position(order, a) - position(order, b))
+  const wanted = positionsIn(patchOrder, mergeKey)
+  const before = positionsIn(liveOrder, mergeKey)
+  const sortBy = (elements: unknown[], positions: (element: unknown) => number): unknown[] =>
+    elements.toSorted((a, b) => positions(a) - positions(b))
   const named = sortBy(
-    merged.filter((element) => position(patchOrder, element) >= 0),
-    patchOrder,
+    merged.filter((element) => wanted(element) >= 0),
+    wanted,
   )
   const others = sortBy(
-    merged.filter((element) => position(patchOrder, element) < 0),
-    liveOrder,
+    merged.filter((element) => wanted(element) < 0),
+    before,
   )
   const ordered: unknown[] = []
+  let next = 0
   for (const element of named) {
-    const limit = position(liveOrder, element)
-    const cut = others.findIndex((other) => !isBetween(position(liveOrder, other), limit))
-    ordered.push(...others.splice(0, cut < 0 ? others.length : cut), element)
+    const limit = before(element)
+    while (next < others.length && isBetween(before(others[next]), limit)) ordered.push(others[next++])
+    ordered.push(element)
   }
-  return [...ordered, ...others]
+  return [...ordered, ...others.slice(next)]
+}
+
+/** First position of an element by what it is told from others by; -1 when it is not there. */
+function positionsIn(list: readonly unknown[], mergeKey: string | undefined): (element: unknown) => number {
+  const positions = new Map<unknown, number>()
+  for (const [index, element] of list.entries()) {
+    const identity = keyOf(element, mergeKey)
+    if (!positions.has(identity)) positions.set(identity, index)
+  }
+  return (element) => positions.get(keyOf(element, mergeKey)) ?? -1
+}
+
+function keyOf(element: unknown, mergeKey: string | undefined): unknown {
+  const identity = identityOf(element, mergeKey)
+  return typeof identity === 'object' && identity !== null ? JSON.stringify(identity) : identity
 }
 
 /** Both must be known in the live list: a new element goes before everything not yet placed. */

@@ -121,7 +121,7 @@ function applyTo(live: KubeObject | undefined, { resource, writer, request, rout
   )
   const { managedFields: entries, ...metadata } = applied.metadata
   // What is left is checked as whatever else is written.
-  const checked = checkPatched({ ...applied, metadata } as KubeObject, bodyKindOf(resource), request.query)
+  const checked = checkPatched({ ...applied, metadata }, bodyKindOf(resource), request.query)
   checkName(resource, route, checked.object)
   checked.object.metadata.name ??= route.name
   return { object: checked.object, entries, warnings: checked.warnings }

@@ -35,11 +35,11 @@ export async function changeScale(registry: Registry, route: ResourceRoute, requ
   const options = { namespace, name, part: 'object', identity, ownership, isDryRun: isDryRun(request.query) } as const
   return await registry.update(resource, options, (current) => {
     const before = current.metadata.managedFields
-    const live = (resource.custom?.toScale ?? toScale)(current)
+    const live = resource.custom?.toScale?.(current) ?? toScale(current)
     live.metadata.managedFields = toScaleFields(before, replicasPath)
     const { object, entries } = change(live)
     ownership.entries = fromScaleFields(before, entries, resource.info.apiVersion, replicasPath)
-    return (resource.custom?.applyScale ?? applyScale)(current, object)
+    return resource.custom?.applyScale?.(current, object) ?? applyScale(current, object)
   })
 }
 
@@ -65,7 +65,7 @@ async function readChange(
     const object = checkPatched(transform({ ...live, metadata }), expected, request.query).object as ScaleObject
     const next = { ...object, metadata: { ...object.metadata, managedFields } }
     const info = { writer, time: renderTime(Date.now()) }
-    return { object, entries: ownUpdate(context, info, live as unknown as Owned, next as unknown as Owned) }
+    return { object, entries: ownUpdate(context, info, live as unknown as Owned, next) }
   }
 }
 
@@ -81,7 +81,7 @@ async function readApplied(
     const info = { writer, time: renderTime(Date.now()) }
     const applied = orStatus(() => applyConfiguration(context, info, live as unknown as Owned, configuration))
     const { managedFields: entries, ...metadata } = applied.metadata
-    const { object } = checkPatched({ ...applied, metadata } as KubeObject, expected, request.query)
+    const { object } = checkPatched({ ...applied, metadata }, expected, request.query)
     return { object: object as ScaleObject, entries }
   }
 }

@@ -1,4 +1,5 @@
 import { isJsonObject } from '../json-value.ts'
+import { goTypeOf, renderGo } from '../go-format.ts'
 import { elementName, renderElement } from './path-element.ts'
 import { narrow, typeOfKey } from './merge-type.ts'
 import type { MergeList, MergeMap, MergeType, ScalarKind } from './merge-type.ts'
@@ -93,20 +94,4 @@ function checkScalar(kind: ScalarKind, value: unknown): string | undefined {
     case 'untyped':
       return type === 'object' ? `expected any scalar, got &{${renderGo(value)}}` : undefined
   }
-}
-
-function goTypeOf(value: unknown): string {
-  if (typeof value === 'string') return 'string'
-  if (typeof value === 'boolean') return 'bool'
-  return Array.isArray(value) ? '[]interface {}' : 'map[string]interface {}'
-}
-
-/** A value as Go prints it; upstream's messages hold it so. */
-function renderGo(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(renderGo).join(' ')}]`
-  if (!isJsonObject(value)) return typeof value === 'string' ? value : value === null ? '<nil>' : JSON.stringify(value)
-  const parts = Object.keys(value)
-    .toSorted()
-    .map((key) => `${key}:${renderGo(value[key])}`)
-  return `map[${parts.join(' ')}]`
 }
