@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { createReadStream } from 'node:fs'
+import { createReadStream, rmSync } from 'node:fs'
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer } from 'node:net'
@@ -159,6 +159,22 @@ describe('buildImage', { skip, timeout: 240_000 }, () => {
     const built = await Promise.all(names.map((name) => build({ dir, name: `test/${name}`, onProgress })))
     assert.equal(installed.length, 1)
     for (const { layers } of built) assert.deepEqual(layers, first.layers)
+  })
+
+  it('has the addon in the image after a build that began while "npm ci" had removed it', async () => {
+    const dir = join(work, 'reinstalled')
+    await cp(join(work, 'legacy'), dir, { recursive: true })
+    const interrupted = build({
+      dir,
+      onProgress({ step, state }) {
+        if (step === 'externals' && state === 'started') rmSync(join(dir, 'node_modules'), { recursive: true })
+      },
+    })
+    await assert.rejects(interrupted, { code: 'FAIRLEAD_BUILD_INSTALL', message: /node_modules\/bcrypt/ })
+    const { layers } = await build({ dir })
+    const size = (built: BuildResult['layers']): number | undefined =>
+      built.find(({ title }) => title === 'externals')?.size
+    assert.equal(size(layers), size(first.layers))
   })
 
   it('stands on an image of a registry, remembers what its tag meant, and then needs the registry no more', async () => {

@@ -35,6 +35,14 @@ export function installFailed(dir: string, state: string, cause?: unknown): Erro
   })
 }
 
+/** Packages that are locked do not lie there as a whole: somebody is installing, or was stopped while installing. */
+export function packagesIncomplete(dir: string, state: string): Error {
+  return coded(`Cannot read the dependencies of "${dir}": ${state}`, {
+    code: 'FAIRLEAD_BUILD_INSTALL',
+    hint: `Build again when no other installation runs in ${dir}; if that does not help, remove its node_modules first`,
+  })
+}
+
 export function bundleFailed(dir: string, state: string, hint: string, cause?: unknown): Error {
   return coded(`Cannot bundle "${dir}": ${state}`, { code: 'FAIRLEAD_BUILD_BUNDLE', hint, cause })
 }

@@ -5,7 +5,7 @@ import type { TarEntry } from '@fairlead/oci/archive'
 import type { Layout } from '@fairlead/oci/layout'
 
 import { APP_DIR, LAUNCHER } from '../bundle/locations.ts'
-import { bundleIncomplete } from '../errors.ts'
+import { bundleIncomplete, packagesIncomplete } from '../errors.ts'
 import { isLaunched, USER_ID } from '../image-config.ts'
 import { applicationEntries, vendorEntries } from '../layers/application.ts'
 import { hashKey } from '../layers/cache.ts'
@@ -19,6 +19,7 @@ import type { NativeRequirement } from '../native/requirements.ts'
 import type { BuiltLayer } from '../options.ts'
 import { checkFiles } from '../secrets/check.ts'
 import { externalsKey, traceExternals } from '../trace/externals.ts'
+import { markInstalled } from '../trace/installed.ts'
 import type { BuildContext } from './context.ts'
 import { isNative, targetOf } from './foundation.ts'
 import type { Foundation } from './foundation.ts'
@@ -85,22 +86,30 @@ class PlatformBuild {
     const count = bundle.externals.entries().length
     if (count === 0) return undefined
     const step = this.#context.step('externals')
+    const mark = await markInstalled(project, bundle.externals)
     const key = await externalsKey(project, bundle, targetOf(this.#foundation))
     const known = await cache.read<ExternalsLayer>(key)
     const isCached = known !== undefined && (await cache.layers.hasBlob(known.descriptor.digest))
     if (!isCached) step.start(`${count} package(s) outside the bundle`)
-    const { requirements, ...layer } = isCached ? known : await this.#writeExternals(key)
+    const made = isCached ? known : await this.#writeExternals(key, mark)
+    if (!made) return undefined
+    const { requirements, ...layer } = made
     const platform = `linux/${architecture}`
     checkRequirements(requirements, { libraries: base.libraries, glibc: base.glibc, name: base.name, platform })
     step.end(isCached, `${count} package(s) outside the bundle`)
     return layer
   }
 
-  async #writeExternals(key: string): Promise<ExternalsLayer> {
+  /** Kept only when it was read of one whole installation; `undefined` when the program reaches no file of these packages. */
+  async #writeExternals(key: string, mark: string): Promise<ExternalsLayer | undefined> {
     const { cache, env, signal } = this.#context
     const { project, bundle } = this.#source
     const entries = await traceExternals(project, bundle, targetOf(this.#foundation), { cache, env, signal })
+    if (entries.length === 0) return undefined
     const layer = await writeLayer(cache.layers, entries, { signal })
+    if ((await markInstalled(project, bundle.externals)) !== mark) {
+      throw packagesIncomplete(project.lock.root, 'its packages were installed anew while they were read')
+    }
     const made = { ...layer, requirements: requirementsOf(entries) }
     await cache.write(key, made)
     return made

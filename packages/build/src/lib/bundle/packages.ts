@@ -60,7 +60,8 @@ export class Externals {
     const known = this.#native.get(path)
     if (known !== undefined) return known
     const answer = this.#loadsAddon(path) || this.#holdsAddon(path)
-    this.#native.set(path, answer)
+    // Of a package that is not there yet nothing is known that could be kept.
+    if (answer || existsSync(join(this.#project.lock.root, path))) this.#native.set(path, answer)
     return answer
   }
 

@@ -6,23 +6,24 @@ import type { TarEntry } from '@fairlead/oci/archive'
 
 import type { Bundle } from '../bundle/bundle.ts'
 import { APP_DIR, imagePath, packageOf } from '../bundle/locations.ts'
-import { bundleFailed } from '../errors.ts'
+import { bundleFailed, packagesIncomplete } from '../errors.ts'
 import { hashKey } from '../layers/cache.ts'
 import type { Project } from '../source/project.ts'
+import { describeNative, isRequired } from './installed.ts'
 import { installPlatformPackage } from './platform-package.ts'
 import type { Fetching } from './platform-package.ts'
 import { checkNative, findNativeFiles, isNativeFile, reasonAgainst } from './native-files.ts'
 import type { NativeTarget } from './native-files.ts'
 
 /** Changes whenever the layer made from the same packages would differ. */
-const RECIPE = '2'
+const RECIPE = '3'
 
-/** Name for all that decides about the layer of externals: packages as locked, what is imported, local builds. */
+/** Name for all that decides about the layer of externals: packages as locked and as they lie there, what is imported. */
 export async function externalsKey(project: Project, bundle: Bundle, target: NativeTarget): Promise<string> {
   const packages = await Promise.all(
     bundle.externals.entries().map(async ([path]) => {
       const entry = project.lock.packages.get(path)
-      return [path, entry?.version, entry?.integrity, await builtAt(join(project.lock.root, path))].join(' ')
+      return [path, entry?.version, entry?.integrity, await describeNative(project, path)].join(' ')
     }),
   )
   return `externals-${hashKey(RECIPE, target.architecture, target.libc ?? 'glibc', project.lock.root, ...packages, ...entrySpecifiers(project, bundle).flat(), JSON.stringify([...bundle.visible]))}`
@@ -30,7 +31,8 @@ export async function externalsKey(project: Project, bundle: Bundle, target: Nat
 
 /**
  * The files of the packages outside the bundle that can be reached from it, as entries below `/app/node_modules`. Builds
- * for other platforms are left out; a package with none for this one is refused with `FAIRLEAD_BUILD_NATIVE`.
+ * for other platforms are left out; a package with none for this one is refused with `FAIRLEAD_BUILD_NATIVE`, and one that the bundle
+ * imports without a file that could be found with `FAIRLEAD_BUILD_INSTALL`.
  */
 export async function traceExternals(
   project: Project,
@@ -63,7 +65,22 @@ export async function traceExternals(
     if (other) throw twice(project, entry.path, other.source, source)
     entries.set(entry.path, entry)
   }
-  return [...entries.values(), ...fetched, ...linkEntries(project, bundle, paths)]
+  const made = [...entries.values(), ...fetched]
+  checkTraced(project, bundle, made)
+  return [...made, ...linkEntries(project, bundle, paths)]
+}
+
+/** The tracer passes over what it does not find; the program would miss it when it starts. */
+function checkTraced(project: Project, { externals, visible }: Bundle, entries: readonly TarEntry[]): void {
+  const imported = new Set(visible.values())
+  for (const [path, reason] of externals.entries()) {
+    const isLoaded = imported.has(path) || reason === 'native addon'
+    if (!isLoaded || !isRequired(project.lock.packages.get(path))) continue
+    const folder = `${imagePath(project, join(project.lock.root, path))}/`
+    if (!entries.some((entry) => entry.path.startsWith(folder))) {
+      throw packagesIncomplete(project.lock.root, `no file of "${path}" was found, which the program imports`)
+    }
+  }
 }
 
 /** Begins to load what tracing needs, while the bundler keeps this thread waiting. */
@@ -173,13 +190,6 @@ async function chooseNative(project: Project, { path, reason, paths, target }: C
 async function fileEntry(source: string, path: string): Promise<TarEntry> {
   const [content, { mode }] = await Promise.all([readFile(source), stat(source)])
   return { path, type: 'file', mode: mode & 0o111 ? 0o755 : 0o644, content }
-}
-
-/** When the addon was compiled here, which no lock file tells. */
-async function builtAt(dir: string): Promise<string> {
-  const files = await findNativeFiles(join(dir, 'build'))
-  const stats = await Promise.all(files.map((file) => stat(file)))
-  return stats.map(({ mtimeMs, size }) => `${mtimeMs}/${size}`).join(',')
 }
 
 function twice(project: Project, path: string, first: string, second: string): Error {
