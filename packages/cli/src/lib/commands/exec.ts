@@ -47,7 +47,8 @@ export const exec: Command = defineCommand({
       })
     } finally {
       if (isTerminal) process.stdin.setRawMode(false)
-      process.stdin.unref()
+      // A file as input has nothing to let go of; a terminal or pipe would keep this process.
+      if (options.stdin && 'unref' in process.stdin) process.stdin.unref()
     }
   },
 })
