@@ -139,6 +139,7 @@ async function serveObject(
       const wanted = parseRevision(request.query.get('resourceVersion')) ?? 0
       if (wanted > store.revision) await reachRevision(store, wanted, request.signal)
       const entry = context.registry.read(resource, route.namespace, route.name)
+      await resource.form.prepare?.([entry.bytes])
       return respondObject(200, resource, entry.bytes, format)
     }
     case 'list':
@@ -176,6 +177,7 @@ async function serveSubresource(
   if (subresource === 'eviction' && verb === 'create') return await serveEviction(context, resource, route, request)
   if (verb === 'get') {
     const entry = context.registry.read(resource, namespace, name)
+    await resource.form.prepare?.([entry.bytes])
     return respondObject(200, resource, entry.bytes, negotiate(request.headers['accept'], request.query))
   }
   if (verb !== 'update' && verb !== 'patch') throw methodNotAllowed()
@@ -235,7 +237,7 @@ async function serveCreate(
     await waitForAccount(context.store, `${namespace}/${serviceAccountName || 'default'}`)
   }
   const written = await context.registry.create(resource, object, options)
-  return respondWritten(201, resource, written, request, warnings)
+  return await respondWritten(201, resource, written, request, warnings)
 }
 
 /** Update and patch of an object or a part of it. */
@@ -252,7 +254,7 @@ async function serveWrite(
       context.access.authorizer.check(request.identity, { ...routeAttributes(route, request.query), verb })
     }
     const applied = await applyObject(context.registry, route, request, part, authorise)
-    return respondWritten(applied.isNew ? 201 : 200, resource, applied.written, request, applied.warnings)
+    return await respondWritten(applied.isNew ? 201 : 200, resource, applied.written, request, applied.warnings)
   }
   const ownership = { writer: writerOf(request, resource, route.subresource) }
   const options = { namespace, name, part, identity: request.identity, ownership, isDryRun: isDryRun(request.query) }
@@ -261,7 +263,7 @@ async function serveWrite(
     const decoded = await readObjectBody(request, bodyKindOf(resource))
     checkName(resource, route, decoded.object)
     const written = await context.registry.update(resource, options, () => decoded.object)
-    return respondWritten(200, resource, written, request, decoded.warnings)
+    return await respondWritten(200, resource, written, request, decoded.warnings)
   }
   const patch = await readPatch(request, resource.info)
   const written = await context.registry.update(resource, options, (current) => {
@@ -270,7 +272,7 @@ async function serveWrite(
     checkName(resource, route, checked.object)
     return checked.object
   })
-  return respondWritten(200, resource, written, request, warnings)
+  return await respondWritten(200, resource, written, request, warnings)
 }
 
 async function serveScale(
@@ -282,10 +284,14 @@ async function serveScale(
   const { namespace, name, verb } = route
   const format = negotiate(request.headers['accept'], request.query)
   const scaleOf = resource.custom?.toScale ?? toScale
-  if (verb === 'get')
-    return respond(200, scaleOf(readObject(resource, context.registry.read(resource, namespace, name))), format)
+  if (verb === 'get') {
+    const entry = context.registry.read(resource, namespace, name)
+    await resource.form.prepare?.([entry.bytes])
+    return respond(200, scaleOf(readObject(resource, entry)), format)
+  }
   if (verb !== 'update' && verb !== 'patch') throw methodNotAllowed()
   const written = await changeScale(context.registry, route, request)
+  await resource.form.prepare?.([written.bytes])
   return respond(200, scaleOf(resource.form.read(written.bytes)), format)
 }
 
@@ -299,7 +305,7 @@ async function serveDelete(
   const deletion = parseDeletion(await readOptions(request), request.query)
   const written = await context.registry.delete(resource, namespace, name, deletion, request.identity)
   // A graceful deletion answers with the object that is still there.
-  if (!written.isGone) return respondWritten(200, resource, written, request, [])
+  if (!written.isGone) return await respondWritten(200, resource, written, request, [])
   return respond(200, success(resource.info, name, parse(written.bytes).metadata.uid))
 }
 
@@ -386,14 +392,15 @@ async function serveReview(
   return respond(201, answerReview(context.access, resource, object, request.identity, route.namespace))
 }
 
-function respondWritten(
+async function respondWritten(
   status: number,
   resource: Resource,
   written: Written,
   request: ApiRequest,
   warnings: readonly string[],
-): ApiResponse {
+): Promise<ApiResponse> {
   const format = negotiate(request.headers['accept'], request.query)
+  await resource.form.prepare?.([written.bytes])
   const { custom } = resource
   const all = custom?.deprecation === undefined ? warnings : [custom.deprecation, ...warnings]
   const headers = all.length === 0 ? {} : { warning: all.map((text) => `299 - ${JSON.stringify(text)}`) }

@@ -137,6 +137,7 @@ function listEntries(
 }
 
 async function renderPage(resource: Resource, page: Page, format: Format): Promise<Buffer[]> {
+  await resource.form.prepare?.(page.entries.map(({ bytes }) => bytes))
   const { head, tail } = renderListFrame(resource, page.metadata, format)
   const slices: Buffer[] = []
   let slice: Buffer[] = [head]

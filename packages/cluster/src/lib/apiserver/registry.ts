@@ -12,7 +12,7 @@ import type { Identity } from './exchange.ts'
 import { isSameOwnership, ownWrite } from './field-managers/ownership.ts'
 import type { Ownership } from './field-managers/ownership.ts'
 import { desiresChange, generateNameFrom, isEqual, keepIdentity, stampNew, validateMetadata } from './metadata.ts'
-import { idOf, readObject, selectAttributes, serialise } from './resource.ts'
+import { converting, idOf, readObject, selectAttributes, serialise } from './resource.ts'
 import type { Resource } from './resource.ts'
 import { alreadyExists, conflict, invalid, notFound, terminating } from './status.ts'
 import { convert } from './versions.ts'
@@ -81,10 +81,13 @@ export class Registry {
     if (managedFields !== undefined) object.metadata.managedFields = managedFields
     const { generateName } = object.metadata
     // Only a name the server made up may be replaced by another one.
-    if (isNamed || generateName === undefined) return await this.#createNamed(stored, object, options)
+    if (isNamed || generateName === undefined) {
+      return await converting(() => this.#createNamed(stored, object, options))
+    }
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await this.#createNamed(stored, structuredCopy(object), options)
+        const named = structuredCopy(object)
+        return await converting(() => this.#createNamed(stored, named, options))
       } catch (error) {
         const isTaken = error instanceof Error && 'status' in error && isAlreadyExists(error.status)
         if (!isTaken || attempt === nameAttempts) throw error
@@ -103,7 +106,7 @@ export class Registry {
     transform: (current: KubeObject) => KubeObject,
   ): Promise<Written> {
     const { namespace, name } = options
-    return await this.#write(resource, namespace, name, options.isDryRun, (entry) => {
+    return await this.#writeConverted(resource, namespace, name, options.isDryRun, (entry) => {
       const current = readObject(resource, entry)
       const asked = transform(copyOf(current))
       const version = asked.metadata.resourceVersion ?? ''
@@ -125,7 +128,7 @@ export class Registry {
     identity?: Identity,
   ): Promise<Written> {
     const stored = resource.stored
-    return await this.#write(resource, namespace, name, deletion.isDryRun, (entry) => {
+    return await this.#writeConverted(resource, namespace, name, deletion.isDryRun, (entry) => {
       const object = readObject(stored, entry)
       this.#check(stored, 'delete', { namespace, identity }, '', object, undefined)
       const next = planDeletion(stored, object, deletion, this.#now())
@@ -216,6 +219,18 @@ export class Registry {
     stored.strategy.default?.(object)
   }
 
+  /** Versions that a webhook converts are read and written in several attempts; all others in one. */
+  async #writeConverted(
+    resource: Resource,
+    namespace: string,
+    name: string,
+    isDryRun: boolean,
+    plan: (entry: Entry) => Plan | undefined,
+  ): Promise<Written> {
+    if (resource.form.prepare === undefined) return await this.#write(resource, namespace, name, isDryRun, plan)
+    return await converting(() => this.#write(resource, namespace, name, isDryRun, plan))
+  }
+
   async #write(
     resource: Resource,
     namespace: string,
@@ -251,6 +266,7 @@ interface Plan {
 }
 
 function putOf(stored: Resource, object: KubeObject): Change {
+  stored.form.ensureWritable?.(object)
   return {
     operation: 'put',
     encode: (revision) => stored.form.write(object, revision),

@@ -51,12 +51,45 @@ export interface CustomKind {
   applyScale?(object: KubeObject, scale: KubeObject & Scale): KubeObject
 }
 
+/** Thrown where an object is wanted in a version that another process has to make; whoever can wait does, and tries again. */
+export class NeedsConversion extends Error {
+  readonly convert: () => Promise<void>
+
+  constructor(convert: () => Promise<void>) {
+    super('the object has to be converted first')
+    this.convert = convert
+  }
+}
+
+const conversionAttempts = 8
+
+/** Runs `attempt` again after each conversion it asks for. */
+export async function converting<T>(attempt: () => Promise<T>): Promise<T> {
+  for (let count = 1; ; count += 1) {
+    try {
+      return await attempt()
+    } catch (error) {
+      if (!(error instanceof NeedsConversion) || count === conversionAttempts) throw error
+      await error.convert()
+    }
+  }
+}
+
 /** How the objects of a version are read from what is stored. */
 export interface StoredForm {
   /** Whether the stored bytes are, as they are, what clients of this version see. */
   isVerbatim(bytes: Buffer): boolean
   /** The object, fresh: the caller may change it. */
   read(bytes: Buffer): KubeObject
+  /**
+   * Makes `read` possible for these bytes where another process has to convert them: without, it throws NeedsConversion.
+   * Absent where nothing has to be prepared.
+   */
+  prepare?(bytes: readonly Buffer[]): Promise<void>
+  /** Throws NeedsConversion when an object cannot be written before another process has converted it. */
+  ensureWritable?(object: KubeObject): void
+  /** The object as stored, unconverted: enough to select it by. */
+  peek?(bytes: Buffer): KubeObject
   /** The bytes to store for an object of this version, at `revision`, which is written into it. */
   write(object: KubeObject, revision: number): Buffer
 }
@@ -132,7 +165,7 @@ export function attributesOf(resource: Resource, entry: Entry): Attributes {
   const kept = entry.cache as Attributes | undefined
   if (kept !== undefined) return kept
   const { stored } = resource
-  const attributes = selectAttributes(stored, readObject(stored, entry))
+  const attributes = selectAttributes(stored, stored.form.peek?.(entry.bytes) ?? readObject(stored, entry))
   entry.cache = attributes
   return attributes
 }

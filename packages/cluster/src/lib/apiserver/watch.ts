@@ -90,7 +90,22 @@ async function runWatch(
   const { selection } = plan
   let sent = store.revision
   let isOver = false
+  let prepared = Promise.resolve()
+  /** Events of a version that a webhook converts wait for it, and for each other. */
   function deliver(event: StoreEvent): void {
+    if (resource.form.prepare === undefined) return send(event)
+    const bytes = [event.entry, event.previous].flatMap((entry) => (entry === undefined ? [] : [entry.bytes]))
+    prepared = prepared
+      .then(() => resource.form.prepare?.(bytes))
+      .then(
+        () => send(event),
+        (error: unknown) => {
+          onError(error)
+          stop('over')
+        },
+      )
+  }
+  function send(event: StoreEvent): void {
     if (isOver) return
     try {
       const shared = frameOf(resource, selection, event, format)
@@ -183,6 +198,7 @@ async function sendState(
   signal: AbortSignal,
 ): Promise<void> {
   const { revision } = store
+  await resource.form.prepare?.(entries.map(({ bytes }) => bytes))
   for (const entry of entries) {
     if (signal.aborted) return
     if (!plan.selection.matches(entry)) continue

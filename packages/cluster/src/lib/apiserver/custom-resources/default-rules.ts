@@ -32,7 +32,7 @@ function checkDefault(source: JSONSchemaProps, path: string): FieldError[] {
     field: error.field === '' || error.field === '<nil>' ? path : child(path, error.field),
   }))
   if (errors.length > 0) return errors
-  return compileRules(schema)
+  return compileRules(schema, schema.isEmbedded)
     .check(value, undefined, [])
     .map((error) => ({ ...error, field: child(path, error.field) }))
 }

@@ -59,9 +59,9 @@ function checkSpec(
   const { versions } = spec
   const errors = [...checkGroup(spec.group, child(path, 'group')), ...checkScope(spec.scope, child(path, 'scope'))]
   for (const [index, version] of versions.entries()) {
-    const before = old?.versions.find(({ name }) => name === version.name)
-    errors.push(...checkVersion(version, before, at(child(path, 'versions'), index)))
+    errors.push(...checkVersion(version, at(child(path, 'versions'), index)))
   }
+  errors.push(...checkParts(spec, old, path))
   const names = new Set(versions.map(({ name }) => name))
   const field = child(path, 'versions')
   if (names.size < versions.length) errors.push(invalid(field, versions, 'must contain unique version names'))
@@ -89,7 +89,7 @@ function checkScope(scope: string, field: string): FieldError[] {
 }
 
 export function checkNames(names: CustomResourceDefinitionNames, path: string): FieldError[] {
-  const { plural = '', singular = '', kind = '', listKind = '', shortNames = [], categories = [] } = names
+  const { plural, singular = '', kind, listKind = '', shortNames = [], categories = [] } = names
   const label = (field: string, value: string): FieldError[] =>
     value === '' ? [] : dnsLabel1035(child(path, field), value)
   const errors = [...label('plural', plural), ...label('singular', singular)]
@@ -108,21 +108,45 @@ export function checkNames(names: CustomResourceDefinitionNames, path: string): 
 const labelRule =
   "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"
 
-function checkVersion(
+function checkVersion(version: CustomResourceDefinitionVersion, path: string): FieldError[] {
+  return [...dnsLabel1035(child(path, 'name'), version.name), ...checkDeprecation(version, path)]
+}
+
+type Part = (
   version: CustomResourceDefinitionVersion,
   old: CustomResourceDefinitionVersion | undefined,
   path: string,
+) => FieldError[]
+
+/** What each version has of its own, where it stands when all versions have the same, and how it is checked. */
+const parts: readonly {
+  readonly key: 'schema' | 'subresources' | 'additionalPrinterColumns' | 'selectableFields'
+  readonly shared: string
+  readonly check: Part
+}[] = [
+  { key: 'schema', shared: 'validation', check: checkVersionSchema },
+  { key: 'subresources', shared: 'subresources', check: checkScalePaths },
+  { key: 'additionalPrinterColumns', shared: 'additionalPrinterColumns', check: checkColumns },
+  { key: 'selectableFields', shared: 'selectableFields', check: checkSelectable },
+]
+
+/** Parts that are the same in all versions are one part to upstream, and errors in it are told once. */
+function checkParts(
+  { versions }: CustomResourceDefinitionSpec,
+  old: CustomResourceDefinitionSpec | undefined,
+  path: string,
 ): FieldError[] {
-  const schema = version.schema?.openAPIV3Schema
-  const errors = [...dnsLabel1035(child(path, 'name'), version.name), ...checkDeprecation(version, path)]
-  if (schema === undefined) errors.push(required(child(path, 'schema', 'openAPIV3Schema')))
-  else errors.push(...checkVersionSchema(version, old, child(path, 'schema', 'openAPIV3Schema')))
-  return [
-    ...errors,
-    ...checkScalePaths(version, path),
-    ...checkColumns(version, path),
-    ...checkSelectable(version, path),
-  ]
+  return parts.flatMap(({ key, shared, check }) => {
+    const [first] = versions
+    if (first === undefined) return []
+    const before = (name: string): CustomResourceDefinitionVersion | undefined =>
+      old?.versions.find((version) => version.name === name)
+    const isShared = first[key] !== undefined && versions.every((version) => isEqual(version[key], first[key]))
+    if (isShared) return check(first, before(first.name), child(path, shared))
+    return versions.flatMap((version, index) =>
+      check(version, before(version.name), child(at(child(path, 'versions'), index), key)),
+    )
+  })
 }
 
 function checkDeprecation(
@@ -151,9 +175,11 @@ x-kubernetes-validations`.split(/\s+/),
 function checkVersionSchema(
   { schema, subresources }: CustomResourceDefinitionVersion,
   old: CustomResourceDefinitionVersion | undefined,
-  path: string,
+  place: string,
 ): FieldError[] {
-  const root = schema?.openAPIV3Schema ?? {}
+  const path = child(place, 'openAPIV3Schema')
+  if (schema?.openAPIV3Schema === undefined) return [required(path)]
+  const root = schema.openAPIV3Schema
   const errors = subresources?.status === undefined ? [] : checkStatusRoot(root, path)
   if (root.nullable === true) errors.push(forbidden(child(path, 'nullable'), 'nullable cannot be true at the root'))
   const structural = checkStructural(root, path)
@@ -181,10 +207,13 @@ function checkStatusRoot(root: object, path: string): FieldError[] {
   return []
 }
 
-function checkScalePaths({ subresources }: CustomResourceDefinitionVersion, path: string): FieldError[] {
+function checkScalePaths(
+  { subresources }: CustomResourceDefinitionVersion,
+  _old: CustomResourceDefinitionVersion | undefined,
+  place: string,
+): FieldError[] {
   const scale = subresources?.scale
   if (scale === undefined) return []
-  const place = child(path, 'subresources')
   const check = (key: keyof typeof scale, roots: readonly string[], why: string): FieldError[] => {
     const value = scale[key] ?? ''
     const field = child(place, `scale.${key}`)
@@ -202,9 +231,13 @@ function checkScalePaths({ subresources }: CustomResourceDefinitionVersion, path
 const columnTypes = ['boolean', 'date', 'integer', 'number', 'string']
 const columnFormats = ['byte', 'date', 'date-time', 'double', 'float', 'int32', 'int64', 'password']
 
-function checkColumns({ additionalPrinterColumns = [] }: CustomResourceDefinitionVersion, path: string): FieldError[] {
+function checkColumns(
+  { additionalPrinterColumns = [] }: CustomResourceDefinitionVersion,
+  _old: CustomResourceDefinitionVersion | undefined,
+  path: string,
+): FieldError[] {
   return additionalPrinterColumns.flatMap(({ name, type, format = '', jsonPath }, index) => {
-    const place = at(child(path, 'additionalPrinterColumns'), index)
+    const place = at(path, index)
     const errors: FieldError[] = []
     if (name === '') errors.push(required(child(place, 'name')))
     const typeRule = `must be one of ${columnTypes.join()}`
@@ -227,9 +260,9 @@ const selectableTypes = ['string', 'boolean', 'integer']
 
 function checkSelectable(
   { selectableFields = [], schema }: CustomResourceDefinitionVersion,
-  path: string,
+  _old: CustomResourceDefinitionVersion | undefined,
+  place: string,
 ): FieldError[] {
-  const place = child(path, 'selectableFields')
   const root = schema?.openAPIV3Schema
   const seen = new Set<string>()
   const errors = selectableFields.flatMap(({ jsonPath }, index) => {

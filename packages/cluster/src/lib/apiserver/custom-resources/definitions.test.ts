@@ -244,3 +244,203 @@ describe('an object of a definition', () => {
     )
   })
 })
+
+describe('validation rules of a definition', () => {
+  function withRules(rules: unknown[], spec: Record<string, unknown> = {}): ReturnType<typeof widgetDefinition> {
+    const definition = widgetDefinition()
+    Object.assign(definition.spec.versions[0].schema.openAPIV3Schema.properties.spec, {
+      'x-kubernetes-validations': rules,
+      ...spec,
+    })
+    return definition
+  }
+
+  it('are evaluated with their message, place and reason', async () => {
+    await using api = await startTestServer()
+    const rules = [
+      { rule: 'self.size < 10', message: 'too large', fieldPath: '.size', reason: 'FieldValueForbidden' },
+      {
+        rule: 'self.colour != "green" || self.size > 1',
+        messageExpression: '"green needs 2: " + self.colour',
+      },
+      { rule: '!has(self.note) || self.note.size() < 100' },
+    ]
+    await createWidgets(api, withRules(rules))
+    const bad = await api.call('POST', widgets, { metadata: { name: 'a' }, spec: { size: 11 } })
+    assert.equal(bad.body.message, 'Widget.example.com "a" is invalid: spec.size: Forbidden: too large')
+    const green = await api.call('POST', widgets, { metadata: { name: 'a' }, spec: { size: 1, colour: 'green' } })
+    assert.equal(
+      green.body.message,
+      'Widget.example.com "a" is invalid: spec: Invalid value: "object": green needs 2: green',
+    )
+    const good = await api.call('POST', widgets, { metadata: { name: 'a' }, spec: { size: 1 } })
+    assert.equal(good.status, 201, good.body.message)
+  })
+
+  it('compare with the version before, where there is one', async () => {
+    await using api = await startTestServer()
+    const rules = [
+      { rule: 'self.size >= oldSelf.size', message: 'cannot shrink' },
+      { rule: 'oldSelf.hasValue() || self.size < 5', message: 'must begin small', optionalOldSelf: true },
+    ]
+    await createWidgets(api, withRules(rules))
+    const large = await api.call('POST', widgets, { metadata: { name: 'a' }, spec: { size: 7 } })
+    assert.match(large.body.message, /must begin small/)
+    await api.call('POST', widgets, { metadata: { name: 'a' }, spec: { size: 3 } })
+    assert.equal((await api.call('PATCH', `${widgets}/a`, { spec: { size: 7 } })).status, 200)
+    const smaller = await api.call('PATCH', `${widgets}/a`, { spec: { size: 6 } })
+    assert.match(smaller.body.message, /spec: Invalid value: "object": cannot shrink/)
+  })
+
+  const refused: readonly (readonly [string, unknown[], RegExp])[] = [
+    ['a rule that is no CEL', [{ rule: 'self.size >' }], /compilation failed: ERROR: <input>:1:12: Syntax error/],
+    ['a rule about a field that is not there', [{ rule: 'self.sise > 1' }], /undefined field 'sise'/],
+    ['a rule of the wrong type', [{ rule: 'self.size' }], /cel expression must evaluate to a bool/],
+    [
+      'optionalOldSelf without oldSelf',
+      [{ rule: 'self.size > 1', optionalOldSelf: true }],
+      /may not be set if oldSelf is not used/,
+    ],
+    [
+      'a path to nowhere',
+      [{ rule: 'true', fieldPath: '.nowhere' }],
+      /fieldPath: Invalid value: ".nowhere": must be a valid path/,
+    ],
+    ['an unknown reason', [{ rule: 'true', reason: 'Because' }], /reason: Unsupported value: "Because"/],
+  ]
+  for (const [title, rules, message] of refused) {
+    it(`are refused with ${title}`, async () => {
+      await using api = await startTestServer()
+      const { status, body } = await api.call('POST', definitions, withRules(rules))
+      assert.equal(status, 422)
+      assert.match(body.message, message)
+    })
+  }
+
+  it('are refused when they could cost too much, or compare what cannot be found again', async () => {
+    await using api = await startTestServer()
+    const items = { type: 'array', items: { type: 'string' } }
+    const costly = withRules([{ rule: 'self.names.all(a, self.names.all(b, a.contains(b)))' }])
+    costly.spec.versions[0].schema.openAPIV3Schema.properties.spec.properties.names = items
+    const refusedCost = await api.call('POST', definitions, costly)
+    assert.match(refusedCost.body.message, /estimated rule cost exceeds budget by factor of more than 100x/)
+    const lost = withRules([])
+    lost.spec.versions[0].schema.openAPIV3Schema.properties.spec.properties.names = {
+      ...items,
+      items: { type: 'string', maxLength: 5, 'x-kubernetes-validations': [{ rule: 'self == oldSelf' }] },
+    }
+    const refusedList = await api.call('POST', definitions, lost)
+    assert.match(refusedList.body.message, /oldSelf cannot be used on the uncorrelatable portion of the schema within/)
+  })
+})
+
+describe('a definition that is wrong', () => {
+  // oxlint-disable-next-line typescript/no-explicit-any -- changes a definition in any place
+  const rows: readonly (readonly [string, (definition: any) => void, RegExp])[] = [
+    [
+      'name',
+      (d) => (d.metadata.name = 'x.example.com'),
+      /metadata\.name: Invalid value: "x\.example\.com": must be spec\.names\.plural\+"\."\+spec\.group/,
+    ],
+    [
+      'group',
+      (d) => (d.spec.group = 'example'),
+      /spec\.group: Invalid value: "example": should be a domain with at least one dot/,
+    ],
+    [
+      'scope',
+      (d) => (d.spec.scope = 'World'),
+      /spec\.scope: Unsupported value: "World": supported values: "Cluster", "Namespaced"/,
+    ],
+    [
+      'storage version',
+      (d) => (d.spec.versions[0].storage = false),
+      /must have exactly one version marked as storage version/,
+    ],
+    ['two versions of one name', (d) => d.spec.versions.push(d.spec.versions[0]), /must contain unique version names/],
+    ['no schema', (d) => delete d.spec.versions[0].schema, /openAPIV3Schema: Required value/],
+    [
+      'no type',
+      (d) => delete d.spec.versions[0].schema.openAPIV3Schema.properties.spec.type,
+      /properties\[spec\]\.type: Required value: must not be empty for specified object fields/,
+    ],
+    [
+      'a wrong default',
+      (d) => (specOf(d).properties.size.default = 'x'),
+      /properties\[size\]\.default: Invalid value: "string"/,
+    ],
+    ['an unknown type', (d) => (specOf(d).properties.size.type = 'int'), /Unsupported value: "int": supported values/],
+    [
+      'a bad pattern',
+      (d) => (specOf(d).properties.note.pattern = '('),
+      /must be a valid regular expression, but isn't/,
+    ],
+    [
+      'uniqueItems',
+      (d) => (specOf(d).properties.note = { type: 'array', items: { type: 'string' }, uniqueItems: true }),
+      /uniqueItems cannot be set to true/,
+    ],
+    [
+      'a type inside allOf',
+      (d) => (specOf(d).allOf = [{ properties: { size: { type: 'string' } } }]),
+      /allOf\[0\]\.properties\[size\]\.type: Forbidden: must be empty to be structural/,
+    ],
+    [
+      'a field only inside anyOf',
+      (d) => {
+        delete d.spec.versions[0].subresources
+        const properties = { spec: { properties: { other: { minLength: 1 } } } }
+        d.spec.versions[0].schema.openAPIV3Schema.anyOf = [{ properties }]
+      },
+      /properties\[other\]: Required value: because it is defined in .*anyOf\[0\]\.properties\[spec\]\.properties\[other\]/,
+    ],
+    [
+      'a map list without keys',
+      (d) =>
+        (specOf(d).properties.note = { type: 'array', 'x-kubernetes-list-type': 'map', items: { type: 'object' } }),
+      /must not be empty if x-kubernetes-list-type is map/,
+    ],
+    [
+      'a selectable object',
+      (d) => (d.spec.versions[0].selectableFields = [{ jsonPath: '.spec' }]),
+      /must point to a field of type string, boolean or integer/,
+    ],
+    [
+      'a scale path',
+      (d) => (d.spec.versions[0].subresources.scale.specReplicasPath = '.size'),
+      /should be a json path under \.spec/,
+    ],
+    [
+      'a column type',
+      (d) => (d.spec.versions[0].additionalPrinterColumns[0].type = 'int'),
+      /must be one of boolean,date,integer,number,string/,
+    ],
+    [
+      'a conversion',
+      (d) => (d.spec.conversion = { strategy: 'Webhook' }),
+      /webhookClientConfig: Required value: required when strategy is set to Webhook/,
+    ],
+    [
+      'a protected group',
+      (d) => {
+        d.spec.group = 'x.k8s.io'
+        d.metadata.name = 'widgets.x.k8s.io'
+      },
+      /protected groups must have approval annotation/,
+    ],
+  ]
+  // oxlint-disable-next-line typescript/no-explicit-any -- as above
+  function specOf(definition: any): any {
+    return definition.spec.versions[0].schema.openAPIV3Schema.properties.spec
+  }
+  for (const [title, change, message] of rows) {
+    it(`is refused for its ${title}`, async () => {
+      await using api = await startTestServer()
+      const definition = widgetDefinition()
+      change(definition)
+      const { status, body } = await api.call('POST', definitions, definition)
+      assert.equal(status, 422)
+      assert.match(body.message, message)
+    })
+  }
+})

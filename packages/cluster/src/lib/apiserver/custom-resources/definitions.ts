@@ -217,7 +217,8 @@ export class Definitions {
       preconditions: {},
       isDryRun: false,
     } as const
-    for (const { id } of [...this.#options.store.list(collection)]) {
+    // All of them first: the collection changes below.
+    for (const { id } of Array.from(this.#options.store.list(collection))) {
       const slash = id.indexOf('/')
       const [namespace, name] = slash < 0 ? ['', id] : [id.slice(0, slash), id.slice(slash + 1)]
       await this.#options.registry.delete(resource, namespace, name, deletion).catch(ignoreMissing)

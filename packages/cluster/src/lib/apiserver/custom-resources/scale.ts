@@ -58,7 +58,7 @@ export function checkScale(object: KubeObject, paths: ScalePaths): FieldError[] 
     if (value === undefined) return []
     const field = `.${keys.join('.')}`
     if (typeof value !== 'number' || !Number.isInteger(value)) {
-      const found = `${String(value)} is of the type ${typeof value}, expected int64`
+      const found = `${JSON.stringify(value)} is of the type ${typeof value}, expected int64`
       return [invalid(field, value, `${field} accessor error: ${found}`)]
     }
     if (value < 0) return [invalid(field, value, 'should be a non-negative integer')]

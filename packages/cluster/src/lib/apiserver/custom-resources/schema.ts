@@ -76,7 +76,7 @@ export function compileSchema(source: JSONSchemaProps): Schema {
 
 /** The schema in a place that may hold something else (`true`, a list of schemas). */
 export function schemaOf(value: unknown): JSONSchemaProps | undefined {
-  return isObject(value) ? (value as JSONSchemaProps) : undefined
+  return isObject(value) ? value : undefined
 }
 
 export function isObject(value: unknown): value is JsonObject {

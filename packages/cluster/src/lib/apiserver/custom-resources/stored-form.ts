@@ -1,8 +1,7 @@
 import type { KindInfo, KubeObject } from '@fairlead/kube/types'
 
 import type { StoredForm } from '../resource.ts'
-import { stampRevision } from '../resource.ts'
-import { internalError } from '../status.ts'
+import { NeedsConversion, stampRevision } from '../resource.ts'
 import { applyDefaults, dropNulls } from './defaulting.ts'
 import { pruneResource } from './prune.ts'
 import type { JsonObject, Schema } from './schema.ts'
@@ -25,15 +24,20 @@ export class CustomForm implements StoredForm {
   readonly #storedAs: string
   readonly #info: KindInfo
   readonly #schema: Schema
-  readonly #converter: Converter
+  readonly #convert: ((objects: readonly KubeObject[], apiVersion: string) => Promise<KubeObject[]>) | undefined
   readonly #verbatim = new WeakSet<Buffer>()
   readonly #converted = new WeakMap<Buffer, KubeObject>()
+  /** What objects about to be written look like in the storage version, by their own text. */
+  readonly #writable = new Map<string, KubeObject>()
+  readonly prepare?: (bytes: readonly Buffer[]) => Promise<void>
 
   constructor(storedAs: string, info: KindInfo, schema: Schema, converter: Converter) {
     this.#storedAs = storedAs
     this.#info = info
     this.#schema = schema
-    this.#converter = converter
+    if (converter.strategy === 'None') return
+    this.#convert = (objects, apiVersion) => converter.convert(objects, apiVersion)
+    this.prepare = (bytes) => this.#prepare(bytes)
   }
 
   isVerbatim(bytes: Buffer): boolean {
@@ -50,22 +54,60 @@ export class CustomForm implements StoredForm {
   read(bytes: Buffer): KubeObject {
     const stored = parse(bytes)
     if (this.#verbatim.has(bytes) || stored.apiVersion === this.#info.apiVersion) return this.#complete(stored)
-    if (this.#converter.strategy === 'None') {
+    if (this.#convert === undefined) {
       stored.apiVersion = this.#info.apiVersion
       return this.#complete(stored)
     }
     const converted = this.#converted.get(bytes)
-    if (converted === undefined) throw internalError(`object is not converted to ${this.#info.apiVersion} yet`)
-    return JSON.parse(JSON.stringify(converted)) as KubeObject
+    if (converted === undefined) throw new NeedsConversion(() => this.#prepare([bytes]))
+    return copy(converted)
+  }
+
+  peek(bytes: Buffer): KubeObject {
+    return parse(bytes)
+  }
+
+  ensureWritable(object: KubeObject): void {
+    if (this.#convert === undefined || this.#storedAs === this.#info.apiVersion) return
+    if (!this.#writable.has(textOf(object))) throw new NeedsConversion(() => this.#convertForWrite(object))
   }
 
   write(object: KubeObject, revision: number): Buffer {
-    if (object.apiVersion === this.#storedAs && this.#storedAs === this.#info.apiVersion) {
+    if (this.#storedAs === this.#info.apiVersion) {
       const bytes = stampRevision(object, revision)
       this.#verbatim.add(bytes)
       return bytes
     }
-    return stampRevision({ ...object, apiVersion: this.#storedAs }, revision)
+    const converted = this.#convert === undefined ? undefined : this.#writable.get(textOf(object))
+    const bytes = stampRevision({ ...(converted ?? object), apiVersion: this.#storedAs }, revision)
+    if (converted !== undefined) {
+      this.#writable.delete(textOf(object))
+      this.#converted.set(bytes, copy(object))
+    }
+    return bytes
+  }
+
+  async #prepare(bytes: readonly Buffer[]): Promise<void> {
+    const missing = bytes.filter((each) => !this.#converted.has(each) && !this.#isOwn(each))
+    if (missing.length === 0 || this.#convert === undefined) return
+    const { apiVersion } = this.#info
+    const converted = await this.#convert(missing.map(parse), apiVersion)
+    for (const [index, each] of missing.entries()) {
+      const object = converted[index]
+      if (object !== undefined) this.#converted.set(each, this.#complete(object))
+    }
+  }
+
+  #isOwn(bytes: Buffer): boolean {
+    return this.#verbatim.has(bytes) || parse(bytes).apiVersion === this.#info.apiVersion
+  }
+
+  async #convertForWrite(object: KubeObject): Promise<void> {
+    const text = textOf(object)
+    const [converted] = (await this.#convert?.([copy(object)], this.#storedAs)) ?? []
+    // Attempts that came to nothing leave theirs behind.
+    if (this.#writable.size >= keptWrites) this.#writable.clear()
+    if (converted !== undefined) this.#writable.set(text, converted)
   }
 
   #complete(object: KubeObject): KubeObject {
@@ -75,6 +117,17 @@ export class CustomForm implements StoredForm {
     applyDefaults(value, this.#schema)
     return object
   }
+}
+
+const keptWrites = 1000
+
+/** An object apart from the revision, which it gets last. */
+function textOf(object: KubeObject): string {
+  return JSON.stringify({ ...object, metadata: { ...object.metadata, resourceVersion: undefined } })
+}
+
+function copy(object: KubeObject): KubeObject {
+  return JSON.parse(JSON.stringify(object)) as KubeObject
 }
 
 function parse(bytes: Buffer): KubeObject {

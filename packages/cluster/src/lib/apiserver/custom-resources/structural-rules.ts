@@ -225,5 +225,5 @@ export function* everySchema(schema: JSONSchemaProps): Generator<JSONSchemaProps
   yield schema
   const { items, additionalProperties, properties = {}, allOf = [], anyOf = [], oneOf = [], not } = schema
   const below = [items, additionalProperties, not, ...Object.values(properties), ...allOf, ...anyOf, ...oneOf]
-  for (const each of below) if (isObject(each)) yield* everySchema(each as JSONSchemaProps)
+  for (const each of below) if (isObject(each)) yield* everySchema(each)
 }
