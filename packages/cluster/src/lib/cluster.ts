@@ -12,7 +12,9 @@ import type { ApiServer } from './apiserver/server.ts'
 import { createLegacySigner } from './apiserver/access/tokens/legacy-signer.ts'
 import { createCertificateSigner } from './certificate-signer.ts'
 import { runControllers } from './controllers/run-controllers.ts'
+import { keepKubernetesService } from './kubernetes-service.ts'
 import { openPodNetwork } from './network/pod-network.ts'
+import { apiAddressOf, gatewayOf } from './network/plan.ts'
 import type { NetworkPlan } from './network/plan.ts'
 import type { PodNetwork, PodNetworkOptions } from './network/pod-network.ts'
 import { openServiceNetwork } from './network/service-network.ts'
@@ -116,7 +118,8 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const opening = openNetwork(options, { onError: fault('network'), onPlan: planned.resolve })
   opening.catch(planned.reject)
   opened.defer(async () => (await opening.catch(() => undefined))?.close())
-  const [pki, serviceAccountKey, plan] = await Promise.all([loadPki(dir), loadSigningKey(dir), planned.promise])
+  const identity = planned.promise.then((known) => loadPki(dir, [apiAddressOf(known), gatewayOf(known)]))
+  const [pki, serviceAccountKey, plan] = await Promise.all([identity, loadSigningKey(dir), planned.promise])
   signal?.throwIfAborted()
 
   const { promise: whenNode, resolve: nodeOpened } = Promise.withResolvers<NodeAgent>()
@@ -132,10 +135,8 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     onError: fault('apiserver'),
   })
   opened.defer(() => server.close())
-  const { port } = await server.listen({
-    port: options.port,
-    tls: { key: pki.server.key, cert: pki.server.certificate, ca: pki.ca },
-  })
+  const tls = { key: pki.server.key, cert: pki.server.certificate, ca: pki.ca }
+  const { port } = await server.listen({ port: options.port, tls })
   const url = `https://127.0.0.1:${port}`
 
   const network = await opening
@@ -151,6 +152,16 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     transport: server.transport({ user: 'fairlead-admin', groups: ['system:masters'] }),
   })
   const components = new AbortController()
+  // Pods do not reach the loopback of the host, only its end of their network.
+  if (network.plan.mode === 'namespaces') await server.listen({ host: network.gateway, port, tls })
+  const published = keepKubernetesService({
+    client: administrator,
+    clusterIP: apiAddressOf(plan),
+    host: network.gateway,
+    port,
+    signal: components.signal,
+    onError: fault('kubernetes service'),
+  })
   const controllers = runControllers({
     client: clientOf(server, 'system:kube-controller-manager'),
     clientFor: (account) => clientOfAccount(server, account),
@@ -167,7 +178,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   })
   opened.defer(async () => {
     components.abort()
-    await Promise.all([controllers, scheduler])
+    await Promise.all([controllers, scheduler, published])
   })
   const services = await openServiceNetwork({
     client: clientOf(server, 'system:kube-proxy'),

@@ -37,6 +37,11 @@ export function dnsAddressOf(plan: NetworkPlan): string {
   return addressAt(planCidr(plan.serviceCidr), 10)
 }
 
+/** The address of the API server's Service: the first of the service range, as on every cluster. */
+export function apiAddressOf(plan: NetworkPlan): string {
+  return addressAt(planCidr(plan.serviceCidr), 1)
+}
+
 /** Six hex digits from the real path of `dir`: the same directory is the same cluster under any spelling. */
 async function clusterId(dir: string): Promise<string> {
   return createHash('sha256')
