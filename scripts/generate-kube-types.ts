@@ -162,6 +162,7 @@ const scalars: Record<string, string> = {
 // Its presence is all it says.
 const emptyObject = swagger.definitions[`${extensionsPackage}.CustomResourceSubresourceStatus`]
 if (emptyObject !== undefined) emptyObject.properties = {}
+addWireBodies()
 const defaults = readDefaults()
 /** Messages that Go inlines into another: they have fields of their own in protobuf and none in JSON. */
 const inlined = new Map<string, Schema>()
@@ -174,6 +175,44 @@ writeFileSync(join(output, 'table.json'), renderTable())
 for (const name of packages) writeFileSync(join(output, fileOf(name)), renderInterfaces(name))
 writeFileSync(join(output, 'kind-map.ts'), renderKindMap())
 for (const name of readdirSync(output)) console.log(name, readFileSync(join(output, name)).length)
+
+// ---- bodies that stand in no schema ----
+
+/** Options that travel as query parameters, and bodies of old clients: only their protobuf form is published. */
+function addWireBodies(): void {
+  const everywhere = ['ListOptions', 'GetOptions', 'CreateOptions', 'UpdateOptions', 'PatchOptions']
+  // Registered in every group-version, as DeleteOptions is.
+  for (const kind of everywhere) addWireBody(metaPackage, kind, Array<string>(4).fill(''))
+  for (const kind of ['PartialObjectMetadata', 'PartialObjectMetadataList']) {
+    addWireBody(metaPackage, kind, ['meta.k8s.io'])
+  }
+  const core = 'NodeProxyOptions PodAttachOptions PodExecOptions PodLogOptions PodPortForwardOptions PodProxyOptions'
+  const old = 'PodStatusResult RangeAllocation SerializedReference ServiceProxyOptions'
+  for (const kind of `${core} ${old}`.split(' ')) addWireBody('io.k8s.api.core.v1', kind, [''])
+}
+
+function addWireBody(home: string, kind: string, groups: string[]): void {
+  const fields = proto[home.replace(/^io\.k8s\./, 'k8s.io.')]?.[kind] ?? []
+  const types: Record<string, Schema> = {
+    string: { type: 'string' },
+    bool: { type: 'boolean' },
+    bytes: { type: 'string', format: 'byte' },
+    int32: { type: 'integer', format: 'int32' },
+    int64: { type: 'integer', format: 'int64' },
+  }
+  const properties = Object.fromEntries(
+    fields.map(({ name, type, repeated }) => {
+      const target = type.startsWith('.') ? type.slice(1).replace(/^k8s\.io\./, 'io.k8s.') : `${home}.${type}`
+      const schema = types[type] ?? { $ref: `#/definitions/${target}` }
+      return [name, repeated === true ? { type: 'array', items: schema } : schema]
+    }),
+  )
+  swagger.definitions[`${home}.${kind}`] = {
+    type: 'object',
+    properties: { apiVersion: { type: 'string' }, kind: { type: 'string' }, ...properties },
+    'x-kubernetes-group-version-kind': groups.map((group) => ({ group, version: 'v1', kind })),
+  }
+}
 
 // ---- the run-time table ----
 

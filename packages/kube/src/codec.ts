@@ -11,5 +11,6 @@
 export { findDuplicateKeys } from './lib/codec/duplicate-keys.ts'
 export { parseJson } from './lib/codec/json.ts'
 export { decodeProtobuf, isProtobuf } from './lib/codec/protobuf.ts'
+export { encodeMessage, encodeProtobuf, renderElementHead, renderEnvelope } from './lib/codec/protobuf-encode.ts'
 export { parseManifests, parseYaml, renderYaml } from './lib/codec/yaml.ts'
 export type { ParsedJson } from './lib/codec/json.ts'

@@ -45,3 +45,11 @@ export function protobufSyntax(subject: string, state: string): SyntaxError & Co
     hint: 'Send the object as application/json',
   })
 }
+
+/** A value that has no protobuf form: of the wrong type for its field, or of a kind the type table does not hold. */
+export function protobufValue(subject: string, state: string): TypeError & Coded {
+  return Object.assign(new TypeError(`Cannot encode "${subject}" as protobuf: ${state}`), {
+    code: 'FAIRLEAD_KUBE_PROTOBUF',
+    hint: 'Correct the value, or use application/json',
+  })
+}

@@ -1,7 +1,7 @@
 import { protobufSyntax } from '../errors.ts'
 import { findDefinition, messageOf } from '../types/fields.ts'
 import { isZeroAbsent } from './zero.ts'
-import { toInteger, WireReader } from './wire.ts'
+import { WireReader } from './wire.ts'
 import type { KubeObject } from '../types/kinds.ts'
 import type { FieldInfo } from '../types/notation.ts'
 
@@ -124,11 +124,11 @@ function decodeListElement(into: Decoded, field: FieldInfo, reader: WireReader, 
 function decodeValue(field: FieldInfo, reader: WireReader, type: number, subject: string): unknown {
   switch (field.type) {
     case 'integer':
-      return toInteger(reader.readVarint())
+      return reader.readInteger()
     case 'boolean':
-      return reader.readVarint() !== 0n
+      return reader.readInteger() !== 0
     case 'number':
-      return type === 1 ? reader.readDouble() : toInteger(reader.readVarint())
+      return type === 1 ? reader.readDouble() : reader.readInteger()
     case 'string':
       return utf8.decode(reader.readBytes())
     case 'bytes':
@@ -160,7 +160,7 @@ function readNumbers(bytes: Uint8Array, subject: string): { numbers: number[]; t
   let text = ''
   while (!reader.isDone) {
     const { number, type } = reader.readTag()
-    if (type === 0) numbers[number] = toInteger(reader.readVarint())
+    if (type === 0) numbers[number] = reader.readInteger()
     else if (type === 2) text = utf8.decode(reader.readBytes())
     else reader.skip(type)
   }
@@ -201,7 +201,7 @@ function decodeSchemaChoice(type: SchemaChoice, bytes: Uint8Array, subject: stri
   let allows = false
   while (!reader.isDone) {
     const { number, type: wireType } = reader.readTag()
-    if (wireType === 0) allows = reader.readVarint() !== 0n
+    if (wireType === 0) allows = reader.readInteger() !== 0
     else if (number === (type === 'schemaOrBoolean' ? 2 : 1)) schema = decodeSchema(reader.readBytes(), subject)
     else if (type === 'schemaOrList') list.push(decodeSchema(reader.readBytes(), subject))
     else list.push(utf8.decode(reader.readBytes()))

@@ -16,23 +16,24 @@ export class WireReader {
   }
 
   readTag(): { number: number; type: number } {
-    const tag = Number(this.readVarint())
+    const tag = this.readUnsigned()
     return { number: Math.floor(tag / 8), type: tag % 8 }
   }
 
-  readVarint(): bigint {
-    let value = 0n
-    for (let shift = 0n; shift < 70n; shift += 7n) {
-      const byte = this.#bytes[this.#offset++]
-      if (byte === undefined) return this.fail('it ends inside a number')
-      value |= BigInt(byte & 0x7f) << shift
-      if (byte < 0x80) return value
-    }
-    return this.fail('a number is longer than 10 bytes')
+  /** An int32, int64 or boolean: two's complement in 64 bits. */
+  readInteger(): number {
+    const value = this.#readSmall()
+    return value < 0 ? Number(BigInt.asIntN(64, this.#readLarge())) : value
+  }
+
+  /** A tag or a length. */
+  readUnsigned(): number {
+    const value = this.#readSmall()
+    return value < 0 ? Number(this.#readLarge()) : value
   }
 
   readBytes(): Uint8Array {
-    return this.#take(Number(this.readVarint()))
+    return this.#take(this.readUnsigned())
   }
 
   readDouble(): number {
@@ -41,7 +42,7 @@ export class WireReader {
   }
 
   skip(type: number): void {
-    if (type === 0) this.readVarint()
+    if (type === 0) this.readInteger()
     else if (type === 1) this.#take(8)
     else if (type === 2) this.readBytes()
     else if (type === 5) this.#take(4)
@@ -52,6 +53,31 @@ export class WireReader {
     throw protobufSyntax(this.#subject, state)
   }
 
+  /** A number of up to four bytes, as nearly all are; -1, and nothing read, for a longer one. */
+  #readSmall(): number {
+    let value = 0
+    for (let index = 0; index < 4; index += 1) {
+      const byte = this.#bytes[this.#offset + index]
+      if (byte === undefined) return this.fail('it ends inside a number')
+      value |= (byte & 0x7f) << (7 * index)
+      if (byte >= 0x80) continue
+      this.#offset += index + 1
+      return value
+    }
+    return -1
+  }
+
+  #readLarge(): bigint {
+    let value = 0n
+    for (let shift = 0n; shift < 70n; shift += 7n) {
+      const byte = this.#bytes[this.#offset++]
+      if (byte === undefined) return this.fail('it ends inside a number')
+      value |= BigInt(byte & 0x7f) << shift
+      if (byte < 0x80) return value
+    }
+    return this.fail('a number is longer than 10 bytes')
+  }
+
   #take(length: number): Uint8Array {
     const end = this.#offset + length
     if (end > this.#bytes.length) this.fail('it ends inside a value')
@@ -59,9 +85,4 @@ export class WireReader {
     this.#offset = end
     return bytes
   }
-}
-
-/** An int32 or int64 as protobuf writes it: two's complement in 64 bits. */
-export function toInteger(varint: bigint): number {
-  return Number(BigInt.asIntN(64, varint))
 }

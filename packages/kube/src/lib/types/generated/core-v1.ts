@@ -1688,3 +1688,84 @@ export interface WindowsSecurityContextOptions {
   hostProcess?: boolean | undefined
   runAsUserName?: string | undefined
 }
+
+export interface NodeProxyOptions {
+  apiVersion?: 'v1' | undefined
+  kind?: 'NodeProxyOptions' | undefined
+  path?: string | undefined
+}
+
+export interface PodAttachOptions {
+  apiVersion?: 'v1' | undefined
+  kind?: 'PodAttachOptions' | undefined
+  stdin?: boolean | undefined
+  stdout?: boolean | undefined
+  stderr?: boolean | undefined
+  tty?: boolean | undefined
+  container?: string | undefined
+}
+
+export interface PodExecOptions {
+  apiVersion?: 'v1' | undefined
+  kind?: 'PodExecOptions' | undefined
+  stdin?: boolean | undefined
+  stdout?: boolean | undefined
+  stderr?: boolean | undefined
+  tty?: boolean | undefined
+  container?: string | undefined
+  command?: string[] | undefined
+}
+
+export interface PodLogOptions {
+  apiVersion?: 'v1' | undefined
+  kind?: 'PodLogOptions' | undefined
+  container?: string | undefined
+  follow?: boolean | undefined
+  previous?: boolean | undefined
+  sinceSeconds?: number | undefined
+  sinceTime?: string | undefined
+  timestamps?: boolean | undefined
+  tailLines?: number | undefined
+  limitBytes?: number | undefined
+  insecureSkipTLSVerifyBackend?: boolean | undefined
+  stream?: string | undefined
+}
+
+export interface PodPortForwardOptions {
+  apiVersion?: 'v1' | undefined
+  kind?: 'PodPortForwardOptions' | undefined
+  ports?: number[] | undefined
+}
+
+export interface PodProxyOptions {
+  apiVersion?: 'v1' | undefined
+  kind?: 'PodProxyOptions' | undefined
+  path?: string | undefined
+}
+
+export interface PodStatusResult {
+  apiVersion?: 'v1' | undefined
+  kind?: 'PodStatusResult' | undefined
+  metadata?: ObjectMeta | undefined
+  status?: PodStatus | undefined
+}
+
+export interface RangeAllocation {
+  apiVersion?: 'v1' | undefined
+  kind?: 'RangeAllocation' | undefined
+  metadata?: ObjectMeta | undefined
+  range?: string | undefined
+  data?: string | undefined
+}
+
+export interface SerializedReference {
+  apiVersion?: 'v1' | undefined
+  kind?: 'SerializedReference' | undefined
+  reference?: ObjectReference | undefined
+}
+
+export interface ServiceProxyOptions {
+  apiVersion?: 'v1' | undefined
+  kind?: 'ServiceProxyOptions' | undefined
+  path?: string | undefined
+}

@@ -178,3 +178,63 @@ export interface WatchEvent {
   object: unknown
   type: string
 }
+
+export interface ListOptions {
+  apiVersion?: string | undefined
+  kind?: string | undefined
+  labelSelector?: string | undefined
+  fieldSelector?: string | undefined
+  watch?: boolean | undefined
+  allowWatchBookmarks?: boolean | undefined
+  resourceVersion?: string | undefined
+  resourceVersionMatch?: string | undefined
+  timeoutSeconds?: number | undefined
+  limit?: number | undefined
+  continue?: string | undefined
+  sendInitialEvents?: boolean | undefined
+  shardSelector?: string | undefined
+}
+
+export interface GetOptions {
+  apiVersion?: string | undefined
+  kind?: string | undefined
+  resourceVersion?: string | undefined
+}
+
+export interface CreateOptions {
+  apiVersion?: string | undefined
+  kind?: string | undefined
+  dryRun?: string[] | undefined
+  fieldManager?: string | undefined
+  fieldValidation?: string | undefined
+}
+
+export interface UpdateOptions {
+  apiVersion?: string | undefined
+  kind?: string | undefined
+  dryRun?: string[] | undefined
+  fieldManager?: string | undefined
+  fieldValidation?: string | undefined
+}
+
+export interface PatchOptions {
+  apiVersion?: string | undefined
+  kind?: string | undefined
+  dryRun?: string[] | undefined
+  force?: boolean | undefined
+  fieldManager?: string | undefined
+  fieldValidation?: string | undefined
+}
+
+export interface PartialObjectMetadata {
+  apiVersion?: 'meta.k8s.io/v1' | undefined
+  kind?: 'PartialObjectMetadata' | undefined
+  metadata?: ObjectMeta | undefined
+}
+
+export interface PartialObjectMetadataList {
+  apiVersion?: 'meta.k8s.io/v1' | undefined
+  kind?: 'PartialObjectMetadataList' | undefined
+  metadata?: ListMeta | undefined
+  items?: PartialObjectMetadata[] | undefined
+}
