@@ -47,8 +47,8 @@ export interface CustomKind {
    * did not fit: paths of unknown fields, and a sentence per value that cannot be read.
    */
   read(object: KubeObject): { unknown: string[]; wrong: string[] }
-  toScale?(object: KubeObject): KubeObject & Scale
-  applyScale?(object: KubeObject, scale: KubeObject & Scale): KubeObject
+  readonly toScale?: (object: KubeObject) => KubeObject & Scale
+  readonly applyScale?: (object: KubeObject, scale: KubeObject & Scale) => KubeObject
 }
 
 /** Thrown where an object is wanted in a version that another process has to make; whoever can wait does, and tries again. */

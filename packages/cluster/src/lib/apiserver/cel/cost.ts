@@ -255,7 +255,6 @@ function sizeOfType(type: Type | undefined): Size {
     case 'double':
     case 'null':
     case 'type':
-      return one
     case 'timestamp':
     case 'duration':
       return { max: type.maxElements ?? 1 }

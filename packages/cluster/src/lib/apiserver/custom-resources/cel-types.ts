@@ -17,6 +17,7 @@ const keywords = new Set(
 while`.split(/\s+/),
 )
 
+// Kubernetes estimates costs with 0 for the size of numbers, objects and keys of maps; rules that are in use depend on it.
 const requestBytes = 3 << 20
 const stringBytes = requestBytes - 2
 
@@ -45,14 +46,14 @@ function createView(schema: Schema, isRoot: boolean): CelView | undefined {
     case 'string':
       return textView(schema)
     case 'boolean':
-      return { type: { kind: 'bool', minSize: 4 }, read: (value) => value as Value }
+      return { type: { kind: 'bool', minSize: 4, maxElements: 0 }, read: (value) => value as Value }
     case 'number':
       return {
-        type: { kind: 'double', minSize: 1 },
+        type: { kind: 'double', minSize: 1, maxElements: 0 },
         read: (value) => (typeof value === 'number' ? value : fromJson(value)),
       }
     case 'integer':
-      return { type: { kind: 'int', minSize: 1 }, read: fromJson }
+      return { type: { kind: 'int', minSize: 1, maxElements: 0 }, read: fromJson }
     default:
       return undefined
   }
@@ -78,7 +79,7 @@ function mapView(schema: Schema, additional: Schema): CelView | undefined {
   const values = viewOf(additional)
   if (values === undefined) return undefined
   const maxElements = schema.source.maxProperties ?? Math.floor((requestBytes - 2) / ((values.type.minSize ?? 0) + 6))
-  const key: Type = { kind: 'string', maxElements: stringBytes, minSize: 2 }
+  const key: Type = { kind: 'string', maxElements: 0, minSize: 2 }
   return {
     type: { kind: 'map', key, value: values.type, minSize: 2, maxElements },
     read(value) {
@@ -132,7 +133,7 @@ function objectOf(name: string, views: ReadonlyMap<string, CelView>, minSize: nu
     if (field !== key) names.set(field, key)
   }
   return {
-    type: { kind: 'object', name, fields: types, minSize },
+    type: { kind: 'object', name, fields: types, minSize, maxElements: 0 },
     read: (value) => (isObject(value) ? new CelObject(name, value, readers, names) : fromJson(value)),
   }
 }

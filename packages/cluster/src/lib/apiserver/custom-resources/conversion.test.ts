@@ -27,12 +27,16 @@ async function startWebhook(
     calls += 1
     let text = ''
     for await (const chunk of request) text += String(chunk)
-    const { request: asked, apiVersion, kind } = JSON.parse(text) as Review
+    const { request: asked, apiVersion, kind } = JSON.parse(text)
     const convertedObjects = asked.objects.map((object: Review) => {
       const { size, amount, ...rest } = object.spec
       const isSecond = asked.desiredAPIVersion === 'example.com/v2'
       const value = size ?? amount
-      return { ...object, apiVersion: asked.desiredAPIVersion, spec: { ...rest, ...(isSecond ? { amount: value } : { size: value }) } }
+      return {
+        ...object,
+        apiVersion: asked.desiredAPIVersion,
+        spec: { ...rest, ...(isSecond ? { amount: value } : { size: value }) },
+      }
     })
     const review = { kind, apiVersion, response: { uid: asked.uid, result: { status: 'Success' }, convertedObjects } }
     change(review)

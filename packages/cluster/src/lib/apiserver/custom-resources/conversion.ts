@@ -128,7 +128,7 @@ function readAnswer(answer: unknown, apiVersion: string, uid: string, version: s
   const { response } = answer
   if (!isObject(response)) throw new Error('no response provided')
   if (version === 'v1' && response['uid'] !== uid) {
-    throw new Error(`expected response.uid="${uid}", got "${String(response['uid'] ?? '')}"`)
+    throw new Error(`expected response.uid="${uid}", got ${JSON.stringify(response['uid'] ?? '')}`)
   }
   const result = isObject(response['result']) ? response['result'] : {}
   if (result['status'] !== 'Success') {
