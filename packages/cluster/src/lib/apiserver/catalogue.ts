@@ -119,7 +119,7 @@ function arrangeVersions(resources: readonly Resource[]): GroupVersion[] {
 }
 
 /** Later is more preferred: stable versions before beta before alpha, higher numbers first, other names last. */
-export function compareVersions(a: string, b: string): number {
+function compareVersions(a: string, b: string): number {
   const [left, right] = [rankVersion(a), rankVersion(b)]
   if (left === undefined || right === undefined) {
     if (left === right) return a < b ? 1 : a > b ? -1 : 0

@@ -3,7 +3,7 @@ import { CelSyntaxError } from './syntax.ts'
 import type { Expr } from './syntax.ts'
 
 /** Where a comprehension keeps what it has so far; no expression can name it. */
-export const accumulatorName = '@result'
+const accumulatorName = '@result'
 
 /** What a macro stands for; undefined when the call is none. */
 export function expandMacro(

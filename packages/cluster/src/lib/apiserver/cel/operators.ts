@@ -122,7 +122,7 @@ function ordered(test: (order: number) => boolean): Implementation {
 }
 
 /** Element of a list or value of a map; throws when it is not there. */
-export function index(container: Value, key: Value): Value {
+function index(container: Value, key: Value): Value {
   const found = lookUp(container, key)
   if (found !== undefined) return found
   if (isList(container)) throw new CelError(`index out of bounds: ${String(numberOf(key))}`)
@@ -167,7 +167,7 @@ function texts(use: (a: string, b: string) => Value): Implementation {
   }
 }
 
-export function matches(text: string, pattern: string): boolean {
+function matches(text: string, pattern: string): boolean {
   try {
     return compilePattern(pattern).test(text)
   } catch (error) {

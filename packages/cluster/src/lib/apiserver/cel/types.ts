@@ -31,7 +31,6 @@ const simple = new Set<string>('dyn bool int uint double string bytes null times
 
 export const dyn: Type = { kind: 'dyn' }
 export const boolType: Type = { kind: 'bool' }
-export const stringType: Type = { kind: 'string' }
 
 export function listOf(of: Type): Type {
   return { kind: 'list', of }

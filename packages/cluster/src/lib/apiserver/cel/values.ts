@@ -136,7 +136,7 @@ export type Value =
   | Opaque
 
 /** Lists whose order does not matter: equal elements are found by these. */
-export const unordered = new WeakMap<readonly Value[], { readonly keys: readonly string[] | undefined }>()
+export const unordered: WeakMap<readonly Value[], { readonly keys: readonly string[] | undefined }> = new WeakMap()
 
 function keyOf(key: Value): string {
   if (typeof key === 'bigint') return `n${key}`

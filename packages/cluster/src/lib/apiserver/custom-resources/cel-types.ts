@@ -25,7 +25,7 @@ const stringBytes = requestBytes - 2
  * The view of a schema (KEP-2876); undefined where expressions cannot look because the schema says too little. `isRoot`
  * adds the fields every object has.
  */
-export function viewOf(schema: Schema, isRoot = schema.isEmbedded): CelView | undefined {
+export function viewOf(schema: Schema, isRoot: boolean = schema.isEmbedded): CelView | undefined {
   if (isRoot !== schema.isEmbedded) return createView(schema, isRoot)
   if (!views.has(schema)) views.set(schema, createView(schema, isRoot))
   return views.get(schema)
@@ -165,7 +165,7 @@ function textView(schema: Schema): CelView {
 }
 
 /** A field's name as expressions write it: `__dot__` for a dot, keywords between double underscores. */
-export function escapeName(name: string): string {
+function escapeName(name: string): string {
   if (keywords.has(name)) return `__${name}__`
   if (/^[A-Za-z_]\w*$/.test(name) && !name.includes('__')) return name
   return name

@@ -67,7 +67,7 @@ export function createCustomResource(
 /** For versions without a schema, which only definitions of long ago have. */
 const openSchema = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true } as const
 
-export function storageVersionOf({ spec }: CustomResourceDefinition): string {
+function storageVersionOf({ spec }: CustomResourceDefinition): string {
   return spec.versions.find(({ storage }) => storage)?.name ?? ''
 }
 

@@ -15,8 +15,7 @@ import { at, child } from './field-path.ts'
 import { checkRules } from './rules.ts'
 import { findField } from './rule-field.ts'
 import { checkSchema } from './schema-rules.ts'
-import { checkStructural, everySchema } from './structural-rules.ts'
-import { isKnownFormat } from './schema.ts'
+import { checkStructural } from './structural-rules.ts'
 
 /** What is wrong with a definition; `old` is the one it replaces. */
 export function checkDefinition(
@@ -38,17 +37,6 @@ export function checkDefinition(
     errors.push(invalid('spec.preserveUnknownFields', true, why))
   }
   return errors
-}
-
-/** Formats nobody checks; whoever writes them is told. */
-export function unknownFormats({ spec }: CustomResourceDefinition): string[] {
-  return spec.versions.flatMap(({ schema }) =>
-    schema?.openAPIV3Schema === undefined
-      ? []
-      : [...everySchema(schema.openAPIV3Schema)].flatMap(({ type = '', format = '' }) =>
-          format === '' || isKnownFormat(type, format) ? [] : [format],
-        ),
-  )
 }
 
 function checkSpec(

@@ -110,6 +110,9 @@ describe('kubectl with custom resources', { skip: isSkipped, timeout: 120_000 },
 
   it('deletes the definition with its objects', async () => {
     assert.match(await kubectl('delete', 'crd', 'widgets.example.com'), /deleted/)
-    await assert.rejects(kubectl('get', 'widgets'), /could not find the requested resource|doesn't have a resource type/)
+    await assert.rejects(
+      kubectl('get', 'widgets'),
+      /could not find the requested resource|doesn't have a resource type/,
+    )
   })
 })

@@ -48,7 +48,7 @@ function repeated(identities: readonly string[]): number[] {
 }
 
 /** A text that is the same for equal values, whatever the order of their keys. */
-export function identityOf(value: unknown): string {
+function identityOf(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(identityOf).join()}]`
   if (!isObject(value)) return JSON.stringify(value) ?? 'null'
   const keys = Object.keys(value).toSorted()

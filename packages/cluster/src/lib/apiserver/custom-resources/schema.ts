@@ -131,8 +131,8 @@ const textFormats = new Set(
 rgbcolor byte password date duration datetime k8sshortname k8slongname`.split(/\s+/),
 )
 
-/** Formats of other names are ignored, with a warning when the definition is written. */
-export function isKnownFormat(type: string, format: string): boolean {
+/** Formats of other names are ignored. */
+function isKnownFormat(type: string, format: string): boolean {
   if (type === '' || type === 'string') return textFormats.has(format.replaceAll('-', ''))
   if (type === 'integer') return format === 'int32' || format === 'int64'
   return type === 'number' && (format === 'float' || format === 'double')

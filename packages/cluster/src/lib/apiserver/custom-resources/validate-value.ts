@@ -102,7 +102,7 @@ function checkType(value: unknown, schema: Schema, path: string, findings: Findi
   wrong(types.join(), type)
 }
 
-export function typeOf(value: unknown): string {
+function typeOf(value: unknown): string {
   if (value === null) return 'null'
   if (Array.isArray(value)) return 'array'
   if (typeof value === 'number') return Number.isInteger(value) ? 'integer' : 'number'
@@ -130,7 +130,7 @@ function checkText(value: string, schema: Schema, path: string, findings: Findin
 }
 
 /** Length in code points. */
-export function lengthOf(text: string): number {
+function lengthOf(text: string): number {
   let length = text.length
   for (let at = 0; at < text.length; at += 1) if ((text.charCodeAt(at) & 0xfc00) === 0xdc00) length -= 1
   return length

@@ -30,7 +30,7 @@ export function renderCustomSchemas(resources: readonly Resource[]): Record<stri
 }
 
 /** `com.example.v1.Widget`: the group backwards, as a package would be named. */
-export function definitionNameOf({ group, version, kind }: Resource['info']): string {
+function definitionNameOf({ group, version, kind }: Resource['info']): string {
   return [...group.split('.').toReversed(), version, kind].join('.')
 }
 
