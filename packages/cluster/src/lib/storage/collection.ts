@@ -12,8 +12,13 @@ export interface Entry {
 
 /** The objects of one resource, in the order of their ids. */
 export class Collection {
+  readonly resource: string
   readonly #entries = new Map<string, Entry>()
   #ids: string[] = []
+
+  constructor(resource: string) {
+    this.resource = resource
+  }
 
   get size(): number {
     return this.#entries.size

@@ -2,6 +2,7 @@ import { performance } from 'node:perf_hooks'
 
 import { codeOf, storageFull, storageWrite } from '../errors.ts'
 import type { Log } from './log.ts'
+import { markBatch } from './record.ts'
 
 /** A write on its way to the disk. */
 export interface PendingWrite {
@@ -65,6 +66,8 @@ export class Committer {
     if (this.#running) return
     const batch = this.#take()
     if (batch.length === 0) return this.#settle()
+    const [first] = batch
+    if (this.#log.isSynced && first !== undefined) markBatch(first.frame)
     const bytes = joined(batch)
     if (batch.length <= idleBatch && this.#syncMs < slowSyncMs && this.#log.fits(bytes.length)) {
       this.#commitNow(batch, bytes)
@@ -96,7 +99,7 @@ export class Committer {
       if (isFull) await this.#rotate(bytes.length)
       const start = performance.now()
       await this.#log.append(bytes)
-      this.#measure(performance.now() - start)
+      if (batch.length <= idleBatch) this.#measureInPool(performance.now() - start)
     } catch (error) {
       return failAll(batch, this.#failed(error))
     }
@@ -118,6 +121,14 @@ export class Committer {
 
   #measure(elapsedMs: number): void {
     this.#syncMs = this.#syncMs * 0.9 + elapsedMs * 0.1
+  }
+
+  /**
+   * Time in the pool includes the waiting of a busy process, so it never makes the disk look slower; and a disk that was
+   * slow once is tried again now and then.
+   */
+  #measureInPool(elapsedMs: number): void {
+    this.#syncMs = Math.min(this.#syncMs * 0.98, this.#syncMs * 0.9 + elapsedMs * 0.1)
   }
 
   #take(): PendingWrite[] {

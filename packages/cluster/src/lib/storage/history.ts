@@ -19,7 +19,10 @@ export interface HistoryLimits {
   readonly bytes: number
 }
 
-/** The latest changes in order; the oldest fall out when there are too many or they hold too many bytes. */
+/**
+ * The latest changes in order; the oldest fall out when there are too many or they hold too many bytes. Bytes are those
+ * of versions that only history still holds: what is current is there anyway.
+ */
 export class History {
   readonly #limits: HistoryLimits
   #events: StoreEvent[] = []
@@ -40,7 +43,7 @@ export class History {
 
   push(event: StoreEvent): void {
     this.#events.push(event)
-    this.#bytes += event.entry.bytes.length
+    this.#bytes += heldBytes(event)
     while (this.#events.length - this.#start > this.#limits.events || this.#bytes > this.#limits.bytes) this.#forget()
     if (this.#start > 1024 && this.#start > this.#events.length / 2) {
       this.#events = this.#events.slice(this.#start)
@@ -73,8 +76,12 @@ export class History {
   #forget(): void {
     const event = this.#events[this.#start]
     if (event === undefined) return
-    this.#bytes -= event.entry.bytes.length
+    this.#bytes -= heldBytes(event)
     this.#compacted = event.revision
     this.#start += 1
   }
+}
+
+function heldBytes({ operation, entry, previous }: StoreEvent): number {
+  return (previous?.bytes.length ?? 0) + (operation === 'delete' ? entry.bytes.length : 0)
 }

@@ -61,6 +61,11 @@ export class Log {
     return this.#current?.end ?? 0
   }
 
+  /** Whether an append is on disk when it returns. */
+  get isSynced(): boolean {
+    return this.#options.sync
+  }
+
   /** Whether `bytes` more can be written without a new segment. */
   fits(bytes: number): boolean {
     return this.#current !== undefined && !this.#broken && this.#current.end + bytes <= this.#current.size

@@ -12,9 +12,11 @@ export interface LogRecord {
 export type Operation = 'put' | 'delete'
 
 // Frame: length of the payload (4), CRC-32 of the payload (4), payload.
+// The highest bit of the length is set in the first record of a batch: everything before it was on disk when it was written.
 // Payload: operation (1), revision (6), length of the key (2), key, object. A length of zero ends a segment.
 const frameBytes = 8
 const fixedBytes = 9
+const batchBit = 0x8000_0000
 
 /** The framed bytes of one record. */
 export function encodeRecord(record: LogRecord): Buffer {
@@ -31,6 +33,32 @@ export function encodeRecord(record: LogRecord): Buffer {
   return frame
 }
 
+/** Marks the frame of a record as the first of a batch that is written only after all before it is on disk. */
+export function markBatch(frame: Buffer): void {
+  frame.writeUInt32BE((frame.readUInt32BE(0) | batchBit) >>> 0, 0)
+}
+
+/** Bytes of the frame at `at`, if one begins there. */
+export function frameLength(buffer: Buffer, at: number): number {
+  return frameBytes + lengthAt(buffer, at)
+}
+
+/**
+ * Where in `buffer` a batch begins whose first record is whole and newer than `revision`; undefined when there is none.
+ * Behind damage, that tells acknowledged writes from those that a crash tore: a batch is only written when all before it is on disk.
+ */
+export function findBatch(buffer: Buffer, revision: number): number | undefined {
+  const end = buffer.length - frameBytes - fixedBytes
+  for (let at = 0; at <= end; at += 1) {
+    if (((buffer[at] ?? 0) & 0x80) === 0) continue
+    const length = lengthAt(buffer, at)
+    const next = at + frameBytes + length
+    if (length < fixedBytes || next > buffer.length || buffer.readUIntBE(at + frameBytes + 1, 6) <= revision) continue
+    if (crc32(buffer.subarray(at + frameBytes, next)) === buffer.readUInt32BE(at + 4)) return at
+  }
+  return undefined
+}
+
 /**
  * Hands every whole record of `buffer` from `start` on to `visit` and returns where the first byte stands that is not
  * part of one: the end of the file, zeros, or a torn write. Record bytes are views into `buffer`.
@@ -38,7 +66,7 @@ export function encodeRecord(record: LogRecord): Buffer {
 export function decodeRecords(buffer: Buffer, start: number, visit: (record: LogRecord) => void): number {
   let at = start
   while (at + frameBytes <= buffer.length) {
-    const length = buffer.readUInt32BE(at)
+    const length = lengthAt(buffer, at)
     const end = at + frameBytes + length
     if (length < fixedBytes || end > buffer.length) break
     const payload = buffer.subarray(at + frameBytes, end)
@@ -47,6 +75,10 @@ export function decodeRecords(buffer: Buffer, start: number, visit: (record: Log
     at = end
   }
   return at
+}
+
+function lengthAt(buffer: Buffer, at: number): number {
+  return buffer.readUInt32BE(at) & ~batchBit
 }
 
 function decodePayload(payload: Buffer): LogRecord {

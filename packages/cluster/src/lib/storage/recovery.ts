@@ -1,23 +1,28 @@
 import { openSync } from 'node:fs'
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
+import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { storageCorrupt } from '../errors.ts'
 import { disk } from './disk.ts'
 import type { LogPosition } from './log.ts'
-import { decodeRecords } from './record.ts'
+import { findBatch } from './record.ts'
 import type { LogRecord } from './record.ts'
+import { RecordReader } from './record-reader.ts'
 import { decodeSegmentHeader, segmentHeaderBytes, segmentName, sequenceOf } from './segment.ts'
 import { loadSnapshot } from './snapshot.ts'
 
-/** What a data directory held when it was opened. */
+/** Who is told, in order, what a data directory holds. */
+export interface RecoveryTarget {
+  /** The newest snapshot is of this revision; 0 without one. Its objects follow. */
+  startAt(revision: number): void
+  load(record: LogRecord): void
+  /** The changes since. */
+  replay(record: LogRecord): void
+}
+
+/** Where a data directory goes on. */
 export interface Recovered {
-  /** The objects of the newest snapshot. */
-  readonly base: readonly LogRecord[]
-  readonly baseRevision: number
-  /** The changes since, in order. */
-  readonly changes: readonly LogRecord[]
-  /** Where to go on; undefined when there is no segment yet. */
+  /** Where the next record goes; undefined when there is no segment yet. */
   readonly position: LogPosition | undefined
   /** Sequence numbers and sizes of all segments, oldest first. */
   readonly segments: readonly { sequence: number; bytes: number }[]
@@ -26,7 +31,7 @@ export interface Recovered {
 interface Segment {
   readonly sequence: number
   readonly path: string
-  readonly bytes: Buffer
+  readonly bytes: number
   readonly previousEnd: number
 }
 
@@ -34,29 +39,25 @@ interface Segment {
  * Reads `dir` back. Only the last segment may end in a torn write: nothing there was acknowledged, so it is wiped.
  * Damage anywhere else throws `FAIRLEAD_CLUSTER_STORAGE_CORRUPT`, because acknowledged writes would be missing.
  */
-export async function recover(dir: string): Promise<Recovered> {
+export async function recover(dir: string, target: RecoveryTarget): Promise<Recovered> {
   await mkdir(dir, { recursive: true, mode: 0o700 })
   await removeTemporary(dir)
-  const snapshot = await loadSnapshot(dir)
-  const segments = await loadSegments(dir, snapshot?.firstSegment ?? 1)
+  const snapshot = await loadSnapshot(dir, target)
+  const segments = await findSegments(dir, snapshot?.firstSegment ?? 1)
   const baseRevision = snapshot?.revision ?? 0
-  const changes: LogRecord[] = []
-  let end = 0
+  let position: LogPosition | undefined
+  let newest = baseRevision
   for (const [index, segment] of segments.entries()) {
+    using reader = new RecordReader(segment.path)
     const limit = segments[index + 1]?.previousEnd
-    end = readSegment(segment, limit, (record) => {
-      if (record.revision > baseRevision) changes.push(record)
+    const end = reader.visit(segmentHeaderBytes, limit ?? Infinity, (record) => {
+      newest = Math.max(newest, record.revision)
+      if (record.revision > baseRevision) target.replay(record)
     })
+    if (limit === undefined) position = await continueSegment(segment, reader, end, newest)
+    else if (end !== limit) throw storageCorrupt(segment.path, `the record at byte ${end} is damaged`)
   }
-  const last = segments.at(-1)
-  return {
-    base: snapshot?.records ?? [],
-    baseRevision,
-    // Superseded versions would keep whole segments in memory: what stays is copied out of them.
-    changes: changes.map((record) => ({ ...record, bytes: Buffer.from(record.bytes) })),
-    position: last === undefined ? undefined : await continueSegment(last, end),
-    segments: segments.map(({ sequence, bytes }) => ({ sequence, bytes: bytes.length })),
-  }
+  return { position, segments: segments.map(({ sequence, bytes }) => ({ sequence, bytes })) }
 }
 
 async function removeTemporary(dir: string): Promise<void> {
@@ -66,7 +67,7 @@ async function removeTemporary(dir: string): Promise<void> {
   }
 }
 
-async function loadSegments(dir: string, first: number): Promise<Segment[]> {
+async function findSegments(dir: string, first: number): Promise<Segment[]> {
   const sequences = (await readdir(dir)).map(sequenceOf).filter((sequence) => sequence !== undefined)
   const segments: Segment[] = []
   for (const sequence of sequences.toSorted((a, b) => a - b)) {
@@ -77,36 +78,34 @@ async function loadSegments(dir: string, first: number): Promise<Segment[]> {
     }
     const expected = (segments.at(-1)?.sequence ?? first - 1) + 1
     if (sequence !== expected) throw storageCorrupt(join(dir, segmentName(expected)), 'the segment is missing')
-    segments.push(await loadSegment(path, sequence))
+    segments.push(readHeader(path, sequence))
   }
   if (segments.length === 0 && first > 1) throw storageCorrupt(join(dir, segmentName(first)), 'the segment is missing')
   return segments
 }
 
-async function loadSegment(path: string, sequence: number): Promise<Segment> {
-  const bytes = await readFile(path)
-  const header = decodeSegmentHeader(bytes)
+function readHeader(path: string, sequence: number): Segment {
+  using reader = new RecordReader(path)
+  const header = decodeSegmentHeader(reader.read(0, segmentHeaderBytes))
   if (header === undefined || header.sequence !== sequence) throw storageCorrupt(path, 'its header is damaged')
-  return { sequence, path, bytes, previousEnd: header.previousEnd }
-}
-
-/** Visits the records up to `limit` (the end that the next segment states) and returns where they end. */
-function readSegment(segment: Segment, limit: number | undefined, visit: (record: LogRecord) => void): number {
-  const bytes = limit === undefined ? segment.bytes : segment.bytes.subarray(0, limit)
-  const end = decodeRecords(bytes, segmentHeaderBytes, visit)
-  if (limit !== undefined && end !== limit) {
-    throw storageCorrupt(segment.path, `the record at byte ${end} is damaged`)
-  }
-  return end
+  return { sequence, path, bytes: reader.size, previousEnd: header.previousEnd }
 }
 
 /** Wipes what follows the last whole record, so that it can never be taken for one later, and opens for writing. */
-async function continueSegment(segment: Segment, end: number): Promise<LogPosition> {
-  const fd = openSync(segment.path, 'r+')
-  const rest = segment.bytes.subarray(end)
-  if (!rest.equals(Buffer.alloc(rest.length))) {
-    await disk.write(fd, Buffer.alloc(rest.length), end)
-    await disk.sync(fd)
+async function continueSegment(
+  segment: Segment,
+  reader: RecordReader,
+  end: number,
+  newest: number,
+): Promise<LogPosition> {
+  const rest = reader.read(end, Infinity)
+  const isClean = rest.equals(Buffer.alloc(rest.length))
+  if (!isClean && findBatch(rest, newest) !== undefined) {
+    throw storageCorrupt(segment.path, `the record at byte ${end} is damaged, and acknowledged writes follow it`)
   }
-  return { fd, sequence: segment.sequence, end, size: segment.bytes.length }
+  const fd = openSync(segment.path, 'r+')
+  if (!isClean) await disk.write(fd, Buffer.alloc(rest.length), end)
+  // What was read may still be on its way to the disk: a process that was killed wrote it, and did not wait for it.
+  await disk.sync(fd)
+  return { fd, sequence: segment.sequence, end, size: segment.bytes }
 }

@@ -2,22 +2,27 @@ import { mkdirSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 
-import { storageClosed, storageConflict, storageGone } from '../errors.ts'
-import { Collection } from './collection.ts'
+import { codeOf, storageClosed, storageConflict, storageFull, storageWrite } from '../errors.ts'
 import type { Entry } from './collection.ts'
 import { Committer } from './committer.ts'
 import { disk as realDisk, syncDirectory } from './disk.ts'
 import type { Disk } from './disk.ts'
-import { History } from './history.ts'
 import type { HistoryLimits, StoreEvent } from './history.ts'
 import { lockDirectory } from './lock.ts'
 import { Log } from './log.ts'
+import type { LogPosition } from './log.ts'
 import { encodeRecord } from './record.ts'
-import type { LogRecord, Operation } from './record.ts'
+import type { Operation } from './record.ts'
 import { recover } from './recovery.ts'
-import type { Recovered } from './recovery.ts'
+import { finishRestore } from './restore.ts'
 import { segmentName } from './segment.ts'
-import { removeOtherSnapshots, writeSnapshot } from './snapshot.ts'
+import { encodeSnapshot, removeOtherSnapshots, writeSnapshot } from './snapshot.ts'
+import type { Snapshot } from './snapshot.ts'
+import { keyOf, State } from './state.ts'
+import type { ListOptions } from './state.ts'
+import { Turns } from './turns.ts'
+
+export type { ListOptions } from './state.ts'
 
 /**
  * `strict`: a write is on disk before it is acknowledged or seen by anyone. `relaxed`: it is in the kernel's hands, and
@@ -51,13 +56,12 @@ export interface Change {
   readonly cache?: unknown
 }
 
-export interface ListOptions {
-  /** Only ids that start with this, such as `<namespace>/`. */
-  prefix?: string | undefined
-  /** Only ids after this one. */
-  after?: string | undefined
-  /** The state at this revision instead of now; throws `FAIRLEAD_CLUSTER_STORAGE_GONE` when that is forgotten. */
-  revision?: number | undefined
+/** A copy of everything at one revision; see `restoreStore`. */
+export interface Backup {
+  readonly revision: number
+  readonly objects: number
+  /** The content of the file, about a megabyte at a time, its SHA-256 at the end. To be read once. */
+  readonly chunks: Iterable<Buffer>
 }
 
 export interface Subscription {
@@ -93,6 +97,8 @@ export interface Store {
   delete(resource: string, id: string, expected?: number): Promise<Entry | undefined>
   /** Tells `listener` about every later change of `resource` at the moment it becomes visible. */
   subscribe(resource: string, since: number | undefined, listener: (event: StoreEvent) => void): Subscription
+  /** The whole store as it is at this moment, as the bytes of a backup; writes go on while they are read. */
+  backup(): Backup
   /** Forgets history up to `revision`. */
   compact(revision: number): void
   /** Ends when every write is done; later ones fail. */
@@ -102,17 +108,36 @@ export interface Store {
 
 /** Opens the store in `options.dir`, alone: a second process gets `FAIRLEAD_CLUSTER_STORAGE_LOCKED`. */
 export async function openStore(options: StoreOptions): Promise<Store> {
-  if (options.durability === 'memory') return new RevisionedStore(options, undefined, undefined, () => undefined)
+  const state = new State(options.history ?? historyDefault)
+  if (options.durability === 'memory') return new RevisionedStore(options, state)
+  try {
+    return await openOnDisk(options, state)
+  } catch (error) {
+    throw toOpenError(options.dir, error)
+  }
+}
+
+async function openOnDisk(options: StoreOptions, state: State): Promise<Store> {
+  finishRestore(options.dir)
   mkdirSync(options.dir, { recursive: true, mode: 0o700 })
   const unlock = lockDirectory(options.dir)
   try {
-    const recovered = await recover(options.dir)
-    const log = await openLog(options, recovered)
-    return new RevisionedStore(options, recovered, log, unlock)
+    const { position, segments } = await recover(options.dir, state)
+    state.releaseSlack()
+    const log = await openLog(options, position)
+    return new RevisionedStore(options, state, { log, segments: segments.slice(0, -1), unlock })
   } catch (error) {
     unlock()
     throw error
   }
+}
+
+/** What the system says of a directory that cannot be used, with the way out. */
+function toOpenError(dir: string, error: unknown): unknown {
+  const code = codeOf(error) ?? ''
+  if (code.startsWith('FAIRLEAD_')) return error
+  if (code === 'ENOSPC') return storageFull(dir, error)
+  return code === '' ? error : storageWrite(dir, error)
 }
 
 const segmentDefault = 8 << 20
@@ -121,7 +146,7 @@ const snapshotDefault = 32 << 20
 const historyDefault: HistoryLimits = { events: 16_384, bytes: 32 << 20 }
 const relaxedSyncMs = 100
 
-async function openLog(options: StoreOptions, recovered: Recovered): Promise<Log> {
+async function openLog(options: StoreOptions, position: LogPosition | undefined): Promise<Log> {
   const log = new Log(
     options.dir,
     {
@@ -130,65 +155,61 @@ async function openLog(options: StoreOptions, recovered: Recovered): Promise<Log
       firstSegmentBytes: Math.min(options.segmentBytes ?? firstSegmentBytes, firstSegmentBytes),
       sync: options.durability !== 'relaxed',
     },
-    recovered.position,
+    position,
   )
-  if (recovered.position === undefined) await log.rotate(0)
+  if (position === undefined) await log.rotate(0)
   return log
+}
+
+/** Where a store keeps what it must not forget. */
+interface Place {
+  readonly log: Log
+  /** Complete segments, oldest first. */
+  readonly segments: { sequence: number; bytes: number }[]
+  readonly unlock: () => void
 }
 
 class RevisionedStore implements Store {
   readonly #options: StoreOptions
-  readonly #collections = new Map<string, Collection>()
-  readonly #history: History
-  readonly #listeners = new Map<string, Set<(event: StoreEvent) => void>>()
-  readonly #pending = new Map<string, Promise<unknown>>()
-  readonly #log: Log | undefined
+  readonly #state: State
+  readonly #place: Place | undefined
   readonly #committer: Committer | undefined
-  readonly #unlock: () => void
-  readonly #segments: { sequence: number; bytes: number }[]
+  readonly #listeners = new Map<string, Set<(event: StoreEvent) => void>>()
+  readonly #turns = new Turns()
   #snapshot: Promise<void> | undefined
-  #revision = 0
-  #assigned = 0
-  #liveBytes = 0
+  #assigned: number
   #closed = false
   #syncTimer: NodeJS.Timeout | undefined
 
-  constructor(options: StoreOptions, recovered: Recovered | undefined, log: Log | undefined, unlock: () => void) {
+  constructor(options: StoreOptions, state: State, place?: Place) {
     this.#options = options
-    this.#log = log
-    this.#unlock = unlock
-    this.#segments = (recovered?.segments ?? []).slice(0, -1)
-    this.#history = new History(options.history ?? historyDefault, recovered?.baseRevision ?? 0)
-    if (recovered !== undefined) this.#load(recovered)
-    if (log === undefined) return
-    this.#committer = new Committer(options.dir, log)
-    this.#committer.onRotate = (completed) => this.#rotated(completed)
-    if (options.durability === 'relaxed') this.#syncTimer = this.#syncNowAndThen(log)
+    this.#state = state
+    this.#assigned = state.revision
+    this.#place = place
+    if (place === undefined) return
+    this.#committer = new Committer(options.dir, place.log)
+    this.#committer.onRotate = (completed) => this.#rotated(place, completed)
+    if (options.durability === 'relaxed') this.#syncTimer = this.#syncNowAndThen(place.log)
   }
 
   get revision(): number {
-    return this.#revision
+    return this.#state.revision
   }
 
   get compactedRevision(): number {
-    return this.#history.compacted
+    return this.#state.compacted
   }
 
   get(resource: string, id: string): Entry | undefined {
-    return this.#collections.get(resource)?.get(id)
+    return this.#state.get(resource, id)
   }
 
   count(resource: string): number {
-    return this.#collections.get(resource)?.size ?? 0
+    return this.#state.count(resource)
   }
 
   list(resource: string, options: ListOptions = {}): Iterable<Entry> {
-    const { prefix = '', after, revision } = options
-    const collection = this.#collections.get(resource)
-    if (revision !== undefined && revision < this.#revision) {
-      return this.#past(resource, revision).range(prefix, after)
-    }
-    return collection === undefined ? [] : collection.range(prefix, after)
+    return this.#state.list(resource, options)
   }
 
   async transact(
@@ -197,12 +218,17 @@ class RevisionedStore implements Store {
     decide: (current: Entry | undefined) => Change | undefined,
   ): Promise<Entry | undefined> {
     const key = keyOf(resource, id)
-    for (let earlier = this.#pending.get(key); earlier !== undefined; earlier = this.#pending.get(key)) {
-      await earlier.catch(() => undefined)
+    const turn = this.#turns.enter(key)
+    if (turn !== undefined) await turn
+    let change: Change | undefined
+    try {
+      if (this.#closed) throw storageClosed(this.#options.dir)
+      change = decide(this.get(resource, id))
+      if (change !== undefined) return await this.#submit(key, resource, id, change)
+    } finally {
+      this.#turns.leave(key)
     }
-    if (this.#closed) throw storageClosed(this.#options.dir)
-    const change = decide(this.get(resource, id))
-    return change === undefined ? undefined : await this.#submit(resource, id, change)
+    return undefined
   }
 
   async put(resource: string, id: string, encode: (revision: number) => Buffer, expected?: number): Promise<Entry> {
@@ -222,18 +248,21 @@ class RevisionedStore implements Store {
   }
 
   subscribe(resource: string, since: number | undefined, listener: (event: StoreEvent) => void): Subscription {
-    const backlog =
-      since === undefined || since >= this.#revision
-        ? []
-        : this.#history.since(since).filter((event) => event.entry.resource === resource)
+    const backlog = since === undefined ? [] : this.#state.since(resource, since)
     const listeners = this.#listeners.get(resource) ?? new Set()
     this.#listeners.set(resource, listeners)
     listeners.add(listener)
     return { backlog, unsubscribe: () => void listeners.delete(listener) }
   }
 
+  backup(): Backup {
+    const records = [...this.#state.records()]
+    const { revision } = this.#state
+    return { revision, objects: records.length, chunks: encodeSnapshot({ revision, firstSegment: 0, records }) }
+  }
+
   compact(revision: number): void {
-    this.#history.compact(Math.min(revision, this.#revision))
+    this.#state.compact(revision)
   }
 
   async close(): Promise<void> {
@@ -242,11 +271,11 @@ class RevisionedStore implements Store {
     clearInterval(this.#syncTimer)
     await this.#committer?.drained()
     await this.#snapshot
-    if (this.#log !== undefined) {
-      await this.#log.sync().catch(() => undefined)
-      await this.#log.close()
-    }
-    this.#unlock()
+    if (this.#place === undefined) return
+    const { log, unlock } = this.#place
+    await log.sync().catch(() => undefined)
+    await log.close()
+    unlock()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -258,7 +287,7 @@ class RevisionedStore implements Store {
     if (expected !== undefined && expected !== found) throw storageConflict(keyOf(resource, id), expected, found)
   }
 
-  async #submit(resource: string, id: string, change: Change): Promise<Entry> {
+  #submit(key: string, resource: string, id: string, change: Change): Entry | Promise<Entry> {
     const revision = this.#assigned + 1
     const bytes = change.encode(revision)
     this.#assigned = revision
@@ -269,110 +298,48 @@ class RevisionedStore implements Store {
       this.#apply(operation, entry)
       return entry
     }
-    const key = keyOf(resource, id)
     const frame = encodeRecord({ revision, operation, key, bytes })
-    const done = new Promise<Entry>((resolve, reject) => {
-      committer.submit({
-        frame,
-        commit: () => {
-          this.#pending.delete(key)
-          this.#apply(operation, entry)
-          resolve(entry)
-        },
-        fail: (error) => {
-          this.#pending.delete(key)
-          reject(error)
-        },
-      })
+    return new Promise<Entry>((resolve, fail) => {
+      const commit = (): void => {
+        this.#apply(operation, entry)
+        resolve(entry)
+      }
+      committer.submit({ frame, commit, fail })
     })
-    this.#pending.set(key, done)
-    return await done
   }
 
   /** Makes a durable change visible and tells the watchers. */
   #apply(operation: Operation, entry: Entry): void {
-    const event = this.#change(operation, entry)
-    this.#revision = entry.revision
+    const event = this.#state.apply(operation, entry)
     const listeners = this.#listeners.get(entry.resource)
     if (listeners !== undefined) for (const listener of listeners) listener(event)
     // Shared by those told just now. What stays in history for latecomers is the object, not every form of it.
     event.cache = undefined
   }
 
-  #change(operation: Operation, entry: Entry): StoreEvent {
-    const collection = this.#collection(entry.resource)
-    const previous = collection.get(entry.id)
-    if (operation === 'put') collection.set(entry)
-    else collection.delete(entry.id)
-    this.#liveBytes += (operation === 'put' ? entry.bytes.length : 0) - (previous?.bytes.length ?? 0)
-    const event: StoreEvent = { revision: entry.revision, operation, entry, previous, cache: undefined }
-    this.#history.push(event)
-    return event
-  }
-
-  #collection(resource: string): Collection {
-    let collection = this.#collections.get(resource)
-    if (collection === undefined) {
-      collection = new Collection()
-      this.#collections.set(resource, collection)
-    }
-    return collection
-  }
-
-  /** The collection as it was at `revision`: today's, with the changes since then undone from the newest back. */
-  #past(resource: string, revision: number): Collection {
-    if (revision < this.#history.compacted) throw storageGone(revision, this.#history.compacted)
-    const past = new Collection()
-    for (const entry of this.#collection(resource).range('')) past.set(entry)
-    for (const { entry, previous } of this.#history.since(revision).toReversed()) {
-      if (entry.resource !== resource) continue
-      if (previous === undefined) past.delete(entry.id)
-      else past.set(previous)
-    }
-    return past
-  }
-
-  #load(recovered: Recovered): void {
-    for (const record of recovered.base) {
-      const entry = toEntry(record)
-      this.#collection(entry.resource).set(entry)
-      this.#liveBytes += entry.bytes.length
-    }
-    for (const record of recovered.changes) this.#change(record.operation, toEntry(record))
-    this.#revision = Math.max(recovered.baseRevision, recovered.changes.at(-1)?.revision ?? 0)
-    this.#assigned = this.#revision
-  }
-
-  #rotated(completed: { sequence: number; bytes: number }): void {
-    this.#segments.push(completed)
-    const logBytes = this.#segments.reduce((sum, segment) => sum + segment.bytes, 0)
-    const limit = Math.max(this.#options.snapshotAfterBytes ?? snapshotDefault, this.#liveBytes)
+  #rotated(place: Place, completed: { sequence: number; bytes: number }): void {
+    const { segments } = place
+    segments.push(completed)
+    const logBytes = segments.reduce((sum, segment) => sum + segment.bytes, 0)
+    const limit = Math.max(this.#options.snapshotAfterBytes ?? snapshotDefault, this.#state.liveBytes)
     if (logBytes < limit || this.#snapshot !== undefined) return
     // What is visible now is exactly what the completed segments hold: entries are collected before anything else runs.
-    const records = [...this.#records()]
-    const covered = this.#segments.length
-    this.#snapshot = this.#replaceLog(this.#revision, completed.sequence + 1, records, covered)
+    const records = [...this.#state.records()]
+    const snapshot = { revision: this.#state.revision, firstSegment: completed.sequence + 1, records }
+    this.#snapshot = this.#replaceLog(snapshot, segments, segments.length)
       // A full disk keeps the log as it is; the next completed segment tries again.
       .catch(() => undefined)
       .finally(() => (this.#snapshot = undefined))
   }
 
-  async #replaceLog(revision: number, firstSegment: number, records: LogRecord[], covered: number): Promise<void> {
+  async #replaceLog(snapshot: Snapshot, segments: Place['segments'], covered: number): Promise<void> {
     const { dir } = this.#options
-    await writeSnapshot(dir, { revision, firstSegment, records })
-    for (const segment of this.#segments.splice(0, covered)) {
+    await writeSnapshot(dir, snapshot)
+    for (const segment of segments.splice(0, covered)) {
       await rm(join(dir, segmentName(segment.sequence)), { force: true })
     }
-    await removeOtherSnapshots(dir, revision)
+    await removeOtherSnapshots(dir, snapshot.revision)
     syncDirectory(dir)
-  }
-
-  *#records(): Generator<LogRecord> {
-    for (const [resource, collection] of this.#collections) {
-      for (const { id, revision, bytes } of collection.range('')) {
-        yield { revision, operation: 'put', key: keyOf(resource, id), bytes }
-      }
-    }
   }
 
   #syncNowAndThen(log: Log): NodeJS.Timeout {
@@ -380,15 +347,4 @@ class RevisionedStore implements Store {
     const timer = setInterval(() => void log.sync().catch(this.#options.onError ?? (() => undefined)), relaxedSyncMs)
     return timer.unref()
   }
-}
-
-// Neither resources nor ids hold a space.
-function keyOf(resource: string, id: string): string {
-  return `${resource} ${id}`
-}
-
-function toEntry(record: LogRecord): Entry {
-  const at = record.key.indexOf(' ')
-  const { revision, bytes } = record
-  return { resource: record.key.slice(0, at), id: record.key.slice(at + 1), revision, bytes, cache: undefined }
 }
