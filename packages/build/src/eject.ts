@@ -9,9 +9,8 @@
  * await writeEjected(files, { isForced: false })
  * ```
  */
-export { renderCompose } from './lib/eject/compose.ts'
+export { COMPOSE_PORT, renderCompose } from './lib/eject/compose.ts'
 export type { ComposeApp, ComposeService } from './lib/eject/compose.ts'
-export { healthScript } from './lib/eject/dockerfile.ts'
 export { ejectDockerfile, writeEjected } from './lib/eject/eject.ts'
 export type { EjectedFile, EjectedService, EjectOptions } from './lib/eject/eject.ts'
 export type { PlanOptions, PlannedHealth } from './lib/eject/plan.ts'

@@ -36,7 +36,7 @@ export interface ComposeService {
 }
 
 /** The port at which a service that is not public is reached by others: as on Kubernetes, `http://<name>`. */
-const SERVICE_PORT = 80
+export const COMPOSE_PORT = 80
 
 /**
  * A compose file (compose-spec) of the app: the same names and ports as on the cluster, the same hardening, and the databases
@@ -70,7 +70,7 @@ export function renderCompose(app: ComposeApp): string {
 }
 
 function renderService(app: ComposeApp, service: ComposeService, backing: readonly Backing[]): Record<string, unknown> {
-  const port = service.public ?? SERVICE_PORT
+  const port = service.public ?? COMPOSE_PORT
   const tmpfs = ['/tmp', ...Object.entries(service.volumes).flatMap(([path, volume]) => renderTmpfs(path, volume))]
   const files = Object.entries(service.volumes).flatMap(([path, volume]) =>
     volume.kind === 'files' ? [{ type: 'bind', source: `./${volume.name}`, target: path, read_only: true }] : [],

@@ -1,16 +1,9 @@
+import { closing, exec, identity, mounts, renderHeader } from './dockerfile-lines.ts'
+import type { DockerfileText } from './dockerfile-lines.ts'
 import type { NodePlan, PlannedHealth } from './plan.ts'
 
-/** Images a Dockerfile starts from, with their digests where those are known. */
-export interface EjectImages {
-  build: string
-  runtime: string
-}
-
-/** The account "nonroot" of distroless images. */
-const USER = '65532:65532'
-
 /** The images for a version of Node.js: one with its package managers and a shell, one with nothing but the program. */
-export function nodeImages(nodeVersion: string): EjectImages {
+export function nodeImages(nodeVersion: string): { build: string; runtime: string } {
   const [major] = nodeVersion.split('.')
   return {
     build: `docker.io/library/node:${nodeVersion}-trixie-slim`,
@@ -18,21 +11,14 @@ export function nodeImages(nodeVersion: string): EjectImages {
   }
 }
 
-/** How Docker is called, relative to the build context. */
-export interface DockerfileText {
-  /** Path of the Dockerfile below the context. */
-  path: string
-  images: EjectImages
-}
-
 /**
  * A Dockerfile in stages: dependencies first, so that they are installed again only when the lock file changes; then the build,
  * if there is one; at last an image without a package manager, a shell and root.
  */
-export function renderNodeDockerfile(plan: NodePlan, { path, images }: DockerfileText): string {
+export function renderNodeDockerfile(plan: NodePlan, { path, images }: DockerfileText<'build' | 'runtime'>): string {
   const home = plan.workspace === '' ? '/app' : `/app/${plan.workspace}`
   return `${[
-    renderHeader(plan, path),
+    renderHeader(plan, path, NPM),
     [`ARG BUILD_IMAGE=${images.build}`, `ARG RUNTIME_IMAGE=${images.runtime}`].join('\n'),
     [
       '# Alone in its stage: done again only when one of these files changes.',
@@ -57,96 +43,26 @@ export function renderNodeDockerfile(plan: NodePlan, { path, images }: Dockerfil
       ...(plan.workspace === '' ? [] : [`WORKDIR ${home}`]),
       // Below what is copied: another version is no reason to copy it again.
       ...identity(plan),
-      ...closing(plan, ['/nodejs/bin/node', '-e', `"${healthScript(plan.health)}"`]),
+      ...closing(plan, nodeProbe(plan.health)),
       `ENTRYPOINT ${exec(['/nodejs/bin/node', ...plan.args])}`,
     ].join('\n'),
   ].join('\n\n')}\n`
 }
 
-/** What is in no image: version control, secrets, what is installed or built anew, and files only people need. */
-export function renderDockerignore(plan: { outputDir?: string | undefined }): string {
-  const built = [...(plan.outputDir === undefined ? [] : [`**/${plan.outputDir}`]), '**/coverage']
-  return `# Written by "fairlead eject dockerfile". What is named here is not sent to the builder, and is in no image.
-**/.git
-**/node_modules
-${built.join('\n')}
-**/.env
-**/.env.*
-**/.npmrc
-**/*.pem
-**/*.key
-**/.DS_Store
-**/README.md
-**/*.log
-**/*.test.ts
-**/*.test.js
-**/Dockerfile
-**/Dockerfile.dockerignore
-**/.dockerignore
-**/compose.yaml
-`
-}
-
-/** First lines of a Dockerfile: how it is used. */
-function renderHeader(plan: { name: string; version: string }, path: string): string {
-  const file = path === 'Dockerfile' ? '' : ` --file ${path}`
-  return `# syntax=docker/dockerfile:1
-# Written by "fairlead eject dockerfile"; it is yours now, and nothing of Fairlead reads it.
-#   docker build${file} --build-arg VERSION=${plan.version} --build-arg REVISION="$(git rev-parse HEAD)" --tag ${plan.name} .
-# A registry of packages that wants credentials: add --secret id=npmrc,src=$HOME/.npmrc`
-}
-
-/** Version, commit and time as arguments of the build, as labels and for the service itself. */
-function identity(plan: {
-  name: string
-  version: string
-  description: string | undefined
-  license: string | undefined
-}): string[] {
-  const labels = [
-    ['title', JSON.stringify(plan.name)],
-    ...(plan.description === undefined
-      ? []
-      : [['description', JSON.stringify(plan.description).replaceAll('$', '\\$')]]),
-    ...(plan.license === undefined ? [] : [['licenses', JSON.stringify(plan.license)]]),
-    ['version', '"${VERSION}"'],
-    ['revision', '"${REVISION}"'],
-    ['created', '"${CREATED}"'],
-  ]
-  return [
-    `ARG VERSION=${plan.version}`,
-    'ARG REVISION=unknown',
-    'ARG CREATED=1970-01-01T00:00:00Z',
-    `LABEL ${labels.map(([name, value]) => `org.opencontainers.image.${name}=${value}`).join(' \\\n      ')}`,
-    'ENV FAIRLEAD_VERSION="${VERSION}" \\\n    FAIRLEAD_COMMIT="${REVISION}" \\\n    FAIRLEAD_CREATED="${CREATED}"',
-  ]
-}
-
-/** The last lines but the entry point: port, user, health. `probe` is the command that asks. */
-function closing(plan: { port: number; health: PlannedHealth }, probe: readonly string[]): string[] {
-  return [
-    `EXPOSE ${plan.port}`,
-    `USER ${USER}`,
-    'STOPSIGNAL SIGTERM',
-    plan.health.kind === 'none'
-      ? 'HEALTHCHECK NONE'
-      : `HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \\\n    CMD ${exec(probe.map((word) => word.replaceAll(/^"|"$/g, '')))}`,
-  ]
-}
-
-/** The exec form: no shell, which the image does not have. */
-function exec(words: readonly string[]): string {
-  return `[${words.map((word) => JSON.stringify(word)).join(', ')}]`
+/** The command that asks the service in a container. */
+export function nodeProbe(health: PlannedHealth): string[] {
+  return ['/nodejs/bin/node', '-e', healthScript(health)]
 }
 
 /** A program for `node -e` that ends with 0 when the service is well. */
-export function healthScript(health: PlannedHealth): string {
+function healthScript(health: PlannedHealth): string {
   if (health.kind === 'http') {
     return `fetch('http://127.0.0.1:' + process.env.PORT + '${health.path}').then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))`
   }
   return `require('node:net').connect(process.env.PORT, '127.0.0.1').on('connect', () => process.exit(0)).on('error', () => process.exit(1))`
 }
 
+const NPM = { id: 'npmrc', file: '.npmrc', target: '/root/.npmrc' }
 const CACHES = {
   npm: '/root/.npm',
   pnpm: '/root/.local/share/pnpm/store',
@@ -155,7 +71,7 @@ const CACHES = {
 
 function installManager({ managerPackage }: NodePlan): string[] {
   if (managerPackage === undefined) return []
-  return [`${mounts('/root/.npm')}    npm install --global --no-audit --no-fund ${managerPackage}`]
+  return [`${mounts('/root/.npm', NPM)}    npm install --global --no-audit --no-fund ${managerPackage}`]
 }
 
 /** One COPY per folder: files of different folders would all land in one. */
@@ -169,11 +85,7 @@ function copyManifests({ manifests }: NodePlan): string[] {
 }
 
 function install(plan: NodePlan, scope: 'production' | 'all'): string {
-  return `${mounts(CACHES[plan.manager])}    ${installCommand(plan, scope)}`
-}
-
-function mounts(cache: string): string {
-  return `RUN --mount=type=cache,target=${cache} \\\n    --mount=type=secret,id=npmrc,target=/root/.npmrc \\\n`
+  return `${mounts(CACHES[plan.manager], NPM)}    ${installCommand(plan, scope)}`
 }
 
 function installCommand({ manager, managerPackage, workspace }: NodePlan, scope: 'production' | 'all'): string {

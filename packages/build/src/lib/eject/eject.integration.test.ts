@@ -1,102 +1,47 @@
 // What is ejected is judged by programs we did not write: buildah builds it and runs the result.
 import assert from 'node:assert/strict'
-import { execFile, execFileSync } from 'node:child_process'
-import { cp, mkdir, mkdtemp, readFile, readdir, realpath, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { execFileSync } from 'node:child_process'
+import { cp, readFile, readdir, realpath, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { promisify } from 'node:util'
 
-import { digestOf, mediaTypes } from '@fairlead/oci'
 import type { TarEntry } from '@fairlead/oci/archive'
-import { openLayout } from '@fairlead/oci/layout'
-import type { ResolvedImage } from '@fairlead/oci/layout'
 
 import { buildImage } from '../build-image.ts'
-import { writeLayer } from '../layers/layer.ts'
+import { commandPath, openBuildah, reasonToSkip } from './eject-fixture.ts'
+import type { Buildah } from './eject-fixture.ts'
 import { ejectDockerfile, writeEjected } from './eject.ts'
 
 const LEGACY = join(import.meta.dirname, '../../../../../examples/legacy')
 const PROGRAMS = ['npm', 'apt-get', 'dpkg-deb', 'buildah', 'skopeo', 'busybox']
 
-function reasonToSkip(): string | false {
-  const missing = PROGRAMS.filter((name) => commandPath(name) === '')
-  const reason = process.getuid?.() !== 0 ? 'not root' : missing.length > 0 && `not installed: ${missing.join(', ')}`
-  if (reason && process.env['CI'] === 'true') throw new Error(`Cannot skip in CI: ${reason}`)
-  return reason
-}
-
-function commandPath(name: string): string {
-  return execFileSync('sh', ['-c', `command -v ${name} || true`])
-    .toString()
-    .trim()
-}
-
-describe('an ejected Dockerfile', { skip: reasonToSkip(), timeout: 300_000 }, () => {
+describe('an ejected Dockerfile', { skip: reasonToSkip(PROGRAMS), timeout: 300_000 }, () => {
   let work: string
-  let storage: readonly string[]
-
-  const buildah = async (...args: string[]): Promise<string> => {
-    const env = { ...process.env, BUILDAH_ISOLATION: 'chroot', TMPDIR: join(work, 'tmp') }
-    const { stdout } = await promisify(execFile)('buildah', [...storage, ...args], { env, maxBuffer: 64 << 20 })
-    return stdout.trim()
-  }
+  let fixture: Buildah
+  const buildah = (...args: string[]): Promise<string> => fixture.run(...args)
 
   before(async () => {
-    work = await mkdtemp(join(tmpdir(), 'fairlead-eject-'))
-    await mkdir(join(work, 'tmp'))
-    storage = ['--root', join(work, 'root'), '--runroot', join(work, 'run'), '--storage-driver', 'vfs']
+    fixture = await openBuildah()
+    work = fixture.work
     await cp(LEGACY, join(work, 'legacy'), { recursive: true, filter: (path) => !path.includes('node_modules') })
     await makeImages()
   })
-  after(async () => {
-    // Whatever a container of buildah may still have mounted.
-    await buildah('umount', '--all').catch(() => {})
-    await rm(work, { recursive: true, force: true })
-  })
+  after(() => fixture[Symbol.asyncDispose]())
 
   /** No registry is asked: the images below the Dockerfile are made of our base, npm and busybox. */
   async function makeImages(): Promise<void> {
-    const layout = await openLayout(join(work, 'images'))
+    const { layout } = fixture
+    const dir = join(work, 'legacy')
     const { reference } = await buildImage({
-      dir: join(work, 'legacy'),
+      dir,
       name: 'test/legacy',
       layout,
       cacheDir: join(work, 'cache'),
       base: 'debian',
     })
     const image = (await layout.resolve(reference)) ?? assert.fail()
-    await writeImage(image, 2, [], 'runtime')
-    await writeImage(image, 2, await builderEntries(), 'builder')
-    for (const name of ['runtime', 'builder']) {
-      const target = `containers-storage:[vfs@${join(work, 'root')}+${join(work, 'run')}]localhost/${name}`
-      await promisify(execFile)('skopeo', [
-        'copy',
-        '--quiet',
-        `oci:${join(work, 'images')}:localhost/${name}:latest`,
-        target,
-      ])
-    }
-
-    /** The lowest layers of `from`, with one more of `entries`. */
-    async function writeImage(from: ResolvedImage, kept: number, entries: TarEntry[], name: string): Promise<void> {
-      const added = entries.length > 0 ? [await writeLayer(layout, entries, { level: 1 })] : []
-      const layers = [...from.manifest.layers.slice(0, kept), ...added.map(({ descriptor }) => descriptor)]
-      const diffIds = [...from.config.rootfs.diff_ids.slice(0, kept), ...added.map(({ diffId }) => diffId)]
-      const { os, architecture } = from.config
-      const run = { Env: ['PATH=/nodejs/bin:/usr/bin:/bin'], User: entries.length > 0 ? '0' : '65532' }
-      const config = Buffer.from(
-        JSON.stringify({ os, architecture, config: run, rootfs: { type: 'layers', diff_ids: diffIds } }),
-      )
-      await layout.writeBlob(config)
-      const descriptor = await layout.writeJson(mediaTypes.manifest, {
-        schemaVersion: 2,
-        mediaType: mediaTypes.manifest,
-        config: { mediaType: mediaTypes.config, digest: digestOf(config), size: config.byteLength },
-        layers,
-      })
-      await layout.tag(`localhost/${name}:latest`, descriptor)
-    }
+    await fixture.addImage('runtime', image, { kept: 2 })
+    await fixture.addImage('builder', image, { kept: 2, entries: await builderEntries() })
   }
 
   /** npm as it is installed here, and a shell. */

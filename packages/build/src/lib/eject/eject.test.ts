@@ -105,6 +105,65 @@ describe('ejectDockerfile', () => {
     assert.match(text, /COPY --from=dependencies \/app\/packages\/kit\/node_modules/)
   })
 
+  it('makes an environment of requirements and what they name, before the source of a Python application is there', async () => {
+    await write({
+      'requirements.txt': '# pinned\n-r more/base.txt\nflask==3.1.3\n-c ../outside.txt\n',
+      'more/base.txt': 'gunicorn==23.0.0\n',
+      '.python-version': '3.12.4\n',
+      'app.py': 'from flask import Flask\napp = Flask(__name__)\n',
+    })
+    const text = await dockerfileOf('.', { name: 'pricing', health: { kind: 'http', path: '/ready' } })
+    assert.match(text, /ARG BUILD_IMAGE=docker.io\/library\/python:3.12-slim-trixie\n/)
+    assert.match(text, /COPY requirements.txt .\/\nCOPY more\/base.txt .\/more\/\n/)
+    assert.ok(text.indexOf('--requirement requirements.txt') < text.indexOf('COPY . .'))
+    assert.doesNotMatch(text, /--require-hashes|outside/)
+    assert.match(text, /CMD \["\/opt\/venv\/bin\/python", "-c", .*'\/ready'/)
+    assert.match(text, /ENTRYPOINT \["\/opt\/venv\/bin\/python", "-m", "gunicorn", .*"app:app"\]\n$/)
+    const { files } = await ejectDockerfile(dir)
+    assert.match(files[1]?.text ?? '', /\*\*\/__pycache__\n/)
+  })
+
+  const LOCKS = [
+    {
+      file: 'uv.lock',
+      text: 'version = 1\n[[package]]\nname = "x"\nversion = "2.0.1"\nsource = { virtual = "." }\n',
+      command: /RUN uv export .*--frozen --no-dev/,
+    },
+    { file: 'poetry.lock', text: 'package = []\n[metadata]\n', command: /RUN poetry export --only main/ },
+  ]
+  for (const { file, text: lockText, command } of LOCKS) {
+    it(`installs what ${file} locks, by its hashes`, async () => {
+      await write({ [file]: lockText, 'pyproject.toml': '[project]\nname = "x"\nversion = "2.0.1"\n', 'main.py': '' })
+      const text = await dockerfileOf()
+      assert.match(text, new RegExp(`COPY ${file} pyproject.toml ./\n`))
+      assert.match(text, command)
+      assert.match(text, /--require-hashes --requirement requirements.lock/)
+      assert.match(text, /ARG VERSION=2.0.1\n/)
+    })
+  }
+
+  it('copies programs by their processors, what lies beside them, and asks for the health without a shell', async () => {
+    const elf = (machine: number): Buffer => {
+      const header = Buffer.alloc(64)
+      header.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1])
+      header.writeUInt16LE(2, 16)
+      header.writeUInt16LE(machine, 18)
+      header.writeUInt16LE(56, 54)
+      return header
+    }
+    await write({ 'page.html': '', 'themes/dark.css': '', '.env': '' })
+    await writeFile(join(dir, 'pricing-linux-amd64'), elf(62))
+    await writeFile(join(dir, 'pricing-linux-arm64'), elf(183))
+    const text = await dockerfileOf('.', { name: 'pricing', port: 9000 })
+    assert.match(text, /ARG TARGETARCH\n/)
+    assert.match(text, /COPY \["page.html", ".\/"\]\nCOPY \["themes", ".\/themes"\]\n/)
+    assert.match(text, /COPY --chmod=755 pricing-linux-\$\{TARGETARCH\} \/app\/pricing\n/)
+    assert.match(text, /CMD \["\/usr\/local\/bin\/nc", "-z", "-w", "3", "127.0.0.1", "9000"\]/)
+    const { probe } = await ejectDockerfile(dir, { health: { kind: 'http', path: '/ready' } })
+    assert.deepEqual(probe(80).slice(-1), ['http://127.0.0.1:80/ready'])
+    assert.doesNotMatch(await dockerfileOf('.', { health: { kind: 'none' } }), /PROBE_IMAGE|busybox/)
+  })
+
   it('pins the images of which the registry tells the digest, and names the others', async () => {
     await write({ 'package.json': { main: 'a.js' }, 'package-lock.json': lock({ '': {} }), 'a.js': '' })
     const digest = `sha256:${'0'.repeat(64)}`

@@ -3,9 +3,17 @@ import { randomUUID } from 'node:crypto'
 import { dirname, join, relative, sep } from 'node:path'
 
 import { ejectRefused } from '../errors.ts'
-import { nodeImages, renderDockerignore, renderNodeDockerfile } from './dockerfile.ts'
+import { detectKind } from '../program/detect.ts'
+import { renderDockerignore } from './dockerfile-lines.ts'
+import { nodeImages, nodeProbe, renderNodeDockerfile } from './dockerfile.ts'
 import { planNode } from './plan.ts'
-import type { PlanOptions } from './plan.ts'
+import type { NodePlan, PlanOptions } from './plan.ts'
+import { programImages, programProbe, renderProgramDockerfile } from './program-dockerfile.ts'
+import { planProgramFile } from './program-plan.ts'
+import type { ProgramPlan } from './program-plan.ts'
+import { pythonImages, pythonProbe, renderPythonDockerfile } from './python-dockerfile.ts'
+import { planPythonFile } from './python-plan.ts'
+import type { PythonPlan } from './python-plan.ts'
 
 /** A file to be written. */
 export interface EjectedFile {
@@ -21,6 +29,8 @@ export interface EjectedService {
   /** Absolute path of the Dockerfile. */
   dockerfile: string
   files: readonly EjectedFile[]
+  /** The command that asks in the container for the health of a service which listens at `port`. */
+  probe: (port: number) => readonly string[]
   /** Images without a digest, because their registry did not answer. */
   unpinned: readonly string[]
 }
@@ -33,9 +43,12 @@ export interface EjectOptions extends PlanOptions {
   pin?: ((reference: string) => Promise<string | undefined>) | undefined
 }
 
-/** Writes nothing: the Dockerfile and what belongs to it, of the service in a folder. Throws `FAIRLEAD_BUILD_…`. */
+/**
+ * Writes nothing: the Dockerfile and what belongs to it, of the service in a folder, which holds a Node.js service, a Python
+ * application or a program that was built before. Throws `FAIRLEAD_BUILD_…`.
+ */
 export async function ejectDockerfile(dir: string, options: EjectOptions = {}): Promise<EjectedService> {
-  const plan = await planNode(dir, options)
+  const plan = await planFile(dir, options)
   const outputDir = options.outputDir ?? join(plan.contextDir, plan.workspace)
   const below = relative(plan.contextDir, outputDir).split(sep).join('/')
   if (below.split('/')[0] === '..') {
@@ -46,7 +59,7 @@ export async function ejectDockerfile(dir: string, options: EjectOptions = {}): 
     )
   }
   const path = below === '' ? 'Dockerfile' : `${below}/Dockerfile`
-  const { images, unpinned } = await pinImages(nodeImages(plan.nodeVersion), options.pin)
+  const { images, unpinned } = await pinImages(plan.images, options.pin)
   const dockerfile = join(plan.contextDir, path)
   // In a folder of its own the list is only found beside the Dockerfile, under its name.
   const ignoreFile = below === '' ? join(plan.contextDir, '.dockerignore') : `${dockerfile}.dockerignore`
@@ -54,27 +67,97 @@ export async function ejectDockerfile(dir: string, options: EjectOptions = {}): 
     contextDir: plan.contextDir,
     dockerfile,
     files: [
-      { path: dockerfile, text: renderNodeDockerfile(plan, { path, images }) },
-      { path: ignoreFile, text: renderDockerignore(plan) },
+      { path: dockerfile, text: plan.render(path, images) },
+      { path: ignoreFile, text: renderDockerignore(plan.made) },
     ],
+    probe: plan.probe,
     unpinned,
   }
 }
 
-async function pinImages<T extends object>(
-  images: T,
+/** What the kinds of services have in common. */
+interface FilePlan {
+  contextDir: string
+  workspace: string
+  /** Images by what they are for. */
+  images: Readonly<Record<string, string>>
+  render: (path: string, images: Readonly<Record<string, string>>) => string
+  /** Names that are made anew in the image, or of no use there. */
+  made: readonly string[]
+  probe: (port: number) => readonly string[]
+}
+
+async function planFile(dir: string, options: PlanOptions): Promise<FilePlan> {
+  const kind = await detectKind(dir)
+  if (kind === 'python') return planPython(await planPythonFile(dir, options))
+  return kind === 'binary'
+    ? planProgram(await planProgramFile(dir, options))
+    : planNodeFile(await planNode(dir, options))
+}
+
+function planNodeFile(plan: NodePlan): FilePlan {
+  const { contextDir, workspace, health, outputDir } = plan
+  const made = ['node_modules', ...(outputDir === undefined ? [] : [outputDir]), 'coverage', '*.test.ts', '*.test.js']
+  const images = nodeImages(plan.nodeVersion)
+  return {
+    contextDir,
+    workspace,
+    images,
+    made,
+    render: (path, pinned) => renderNodeDockerfile(plan, { path, images: { ...images, ...pinned } }),
+    probe: () => nodeProbe(health),
+  }
+}
+
+function planPython(plan: PythonPlan): FilePlan {
+  const { contextDir, workspace, health } = plan
+  const images = pythonImages(plan)
+  return {
+    contextDir,
+    workspace,
+    images,
+    made: [
+      '__pycache__',
+      '*.pyc',
+      '.venv',
+      'venv',
+      '.pytest_cache',
+      '.mypy_cache',
+      '.ruff_cache',
+      '.coverage',
+      'htmlcov',
+    ],
+    render: (path, pinned) => renderPythonDockerfile(plan, { path, images: { ...images, ...pinned } }),
+    probe: () => pythonProbe(health),
+  }
+}
+
+function planProgram(plan: ProgramPlan): FilePlan {
+  const { contextDir, workspace, health } = plan
+  const images = programImages(plan)
+  return {
+    contextDir,
+    workspace,
+    images,
+    made: [],
+    render: (path, pinned) => renderProgramDockerfile(plan, { path, images: { ...images, ...pinned } }),
+    probe: (port) => programProbe(health, port),
+  }
+}
+
+async function pinImages(
+  images: Readonly<Record<string, string>>,
   pin: EjectOptions['pin'],
-): Promise<{ images: T; unpinned: string[] }> {
-  const unpinned: string[] = []
+): Promise<{ images: Record<string, string>; unpinned: string[] }> {
+  const unpinned = new Set<string>()
   const pinned = await Promise.all(
-    Object.entries(images as Record<string, string>).map(async ([name, reference]) => {
+    Object.entries(images).map(async ([name, reference]) => {
       const found = await pin?.(reference)
-      if (found === undefined) unpinned.push(reference)
+      if (found === undefined) unpinned.add(reference)
       return [name, found ?? reference] as const
     }),
   )
-  // Sound: the same keys, with other texts.
-  return { images: Object.fromEntries(pinned) as T, unpinned }
+  return { images: Object.fromEntries(pinned), unpinned: [...unpinned] }
 }
 
 /**

@@ -25,6 +25,11 @@ export interface FolderOptions {
   withBytecode?: boolean | undefined
 }
 
+/** Whether a file or folder of this name comes along at all. */
+export function isCopied(name: string): boolean {
+  return !NEVER_COPIED.has(name) && !name.startsWith('fairlead.')
+}
+
 /** The files of a folder as entries of a layer: of root, readable by all, with one time. */
 export async function folderEntries(dir: string, options: FolderOptions): Promise<TarEntry[]> {
   const { created, target = 'app', isLeftOut = () => false } = options
@@ -34,7 +39,7 @@ export async function folderEntries(dir: string, options: FolderOptions): Promis
     const path = join(dir, entry.name)
     const inside = `${target}/${entry.name}`
     const isBytecode = entry.name === '__pycache__' && options.withBytecode === true
-    if ((NEVER_COPIED.has(entry.name) && !isBytecode) || entry.name.startsWith('fairlead.') || isLeftOut(path)) continue
+    if ((!isCopied(entry.name) && !isBytecode) || isLeftOut(path)) continue
     if (entry.isDirectory()) entries.push(...(await folderEntries(path, { ...options, target: inside })))
     else if (entry.isSymbolicLink()) {
       entries.push({ path: inside, type: 'symlink', linkPath: await readlink(path), mtimeSeconds })

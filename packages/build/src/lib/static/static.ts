@@ -13,10 +13,10 @@ import type { PlanContext, ProgramPlan } from '../program/program.ts'
  */
 export async function planStatic(context: PlanContext): Promise<ProgramPlan> {
   const { dir, architecture, created, name } = context
-  const program = await choose(context)
+  const program = await choose(dir, architecture)
   const programs = await findPrograms(dir)
   const content = await readFile(program)
-  check(program, content)
+  check(program, content, architecture)
   const target = `app/${name}`
   return {
     base: { isStatic: true, programs: undefined, packages: [] },
@@ -35,29 +35,38 @@ export async function planStatic(context: PlanContext): Promise<ProgramPlan> {
     env: {},
     healthcheck: undefined,
   }
+}
 
-  function check(path: string, bytes: Buffer): void {
-    const hint = 'Link it statically: CGO_ENABLED=0 for Go, a musl target for Rust, -static for C'
-    const interpreter = interpreterOf(bytes)
-    const { needed } = parseElf(bytes)
-    if (interpreter !== undefined)
-      throw programUnusable(path, `it is loaded by "${interpreter}", which the image lacks`, hint)
-    if (needed.length > 0) throw programUnusable(path, `it needs the libraries ${needed.join(', ')}`, hint)
-    const found = parseElf(bytes).architecture
-    if (found !== architecture) {
-      throw programUnusable(
-        path,
-        `it is for ${found ?? 'another processor'}, expected ${architecture}`,
-        `Build it for linux/${architecture}`,
-      )
-    }
+/** Path of the program in a folder that runs alone on a processor. Throws `FAIRLEAD_BUILD_PROGRAM`. */
+export async function chooseStatic(dir: string, architecture: Architecture): Promise<string> {
+  const program = await choose(dir, architecture)
+  check(program, await readFile(program), architecture)
+  return program
+}
+
+type Architecture = PlanContext['architecture']
+
+function check(path: string, bytes: Buffer, architecture: Architecture): void {
+  const hint = 'Link it statically: CGO_ENABLED=0 for Go, a musl target for Rust, -static for C'
+  const interpreter = interpreterOf(bytes)
+  const { needed } = parseElf(bytes)
+  if (interpreter !== undefined)
+    throw programUnusable(path, `it is loaded by "${interpreter}", which the image lacks`, hint)
+  if (needed.length > 0) throw programUnusable(path, `it needs the libraries ${needed.join(', ')}`, hint)
+  const found = parseElf(bytes).architecture
+  if (found !== architecture) {
+    throw programUnusable(
+      path,
+      `it is for ${found ?? 'another processor'}, expected ${architecture}`,
+      `Build it for linux/${architecture}`,
+    )
   }
 }
 
 const OTHER_NAMES = { amd64: /(^|[-_.])(amd64|x86[-_]64)$/, arm64: /(^|[-_.])(arm64|aarch64)$/ }
 
 /** Named after the processor, or in a folder named so; else the only one for it. */
-async function choose({ dir, architecture }: PlanContext): Promise<string> {
+async function choose(dir: string, architecture: Architecture): Promise<string> {
   const programs = await findPrograms(dir)
   const named = programs.filter(
     (path) => OTHER_NAMES[architecture].test(basename(path)) || basename(dirname(path)) === architecture,

@@ -29,13 +29,13 @@ export const ejectCompose: Command = defineCommand({
     { command: 'fairlead eject compose examples/shop --output /tmp/shop.yaml', text: 'to another file' },
   ],
   async run({ options, args: [dir = '.'], env, cwd, terminal, signal }) {
-    const { healthScript, renderCompose, writeEjected } = await import('@fairlead/build/eject')
+    const { COMPOSE_PORT, renderCompose, writeEjected } = await import('@fairlead/build/eject')
     const app = await loadApp(resolve(cwd, dir), { signal })
     const file = resolve(cwd, options.output ?? join(app.dir, 'compose.yaml'))
     const services = await ejectServices(app, { env, signal })
     const base = join(file, '..')
     const composed = services.map(({ service, ejected }) =>
-      toComposeService({ service, ejected }, base, ['/nodejs/bin/node', '-e', healthScript(toHealth(service))]),
+      toComposeService({ service, ejected }, base, ejected.probe(service.public ?? COMPOSE_PORT)),
     )
     const missing = services.filter(({ ejected }) => !existsSync(ejected.dockerfile))
     const files = [
