@@ -108,13 +108,13 @@ export const event: KindStrategy = defineKind<Event>({
     'involvedObject.fieldPath': about?.fieldPath ?? '',
     reason,
     reportingComponent,
-    source: source?.component ?? reportingComponent,
+    source: source?.component || reportingComponent,
     type,
   }),
   columns: eventColumns,
   row(each, now) {
     const source = [
-      each.source?.component ?? each.reportingComponent ?? '',
+      each.source?.component || each.reportingComponent || '',
       each.source?.host ?? each.reportingInstance ?? '',
     ]
     return eventRow({ ...each, about: each.involvedObject, note: each.message, source }, now)

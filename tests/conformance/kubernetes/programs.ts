@@ -1,0 +1,63 @@
+import { access, cp, mkdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { perform } from './perform.ts'
+
+/** The version whose suite is run: that of the API that is served. */
+export const kubernetesVersion = '1.36.3'
+
+/** Where the programs of a run are. */
+export interface Programs {
+  /** Source of Kubernetes, with its staging modules taken from the module proxy. */
+  readonly source: string
+  readonly suite: string
+  readonly agnhost: string
+  readonly nonewprivs: string
+  readonly sampleApiServer: string
+}
+
+/** Builds what the suite consists of with Go, in `work`. What is there already stays. */
+export async function buildPrograms(work: string): Promise<Programs> {
+  const programs: Programs = {
+    source: join(work, 'src'),
+    suite: join(work, 'e2e.test'),
+    agnhost: join(work, 'agnhost-bin'),
+    nonewprivs: join(work, 'nnp'),
+    sampleApiServer: join(work, 'sample-apiserver'),
+  }
+  const { source } = programs
+  if (!(await isThere(source))) await loadSource(source)
+  if (!(await isThere(programs.suite))) await compile(source, ['test', '-c', '-o', programs.suite, './test/e2e'])
+  const buildOf = async (output: string, path: string): Promise<void> => {
+    if (!(await isThere(output))) await compile(source, ['build', '-ldflags=-s -w', '-o', output, path])
+  }
+  await buildOf(programs.agnhost, './test/images/agnhost')
+  await buildOf(programs.nonewprivs, './test/images/nonewprivs')
+  await buildOf(programs.sampleApiServer, 'k8s.io/sample-apiserver')
+  return programs
+}
+
+export async function isThere(path: string): Promise<boolean> {
+  return await access(path).then(
+    () => true,
+    () => false,
+  )
+}
+
+/** The module of Kubernetes has no staging folder: its modules come from the proxy, under their own versions. */
+async function loadSource(source: string): Promise<void> {
+  const version = `v${kubernetesVersion}`
+  const { stdout } = await perform('go', ['mod', 'download', '-json', `k8s.io/kubernetes@${version}`])
+  const { Dir: module } = JSON.parse(stdout) as { Dir: string }
+  await mkdir(join(source, '..'), { recursive: true })
+  await cp(module, source, { recursive: true })
+  await perform('chmod', ['-R', 'u+w', source])
+  const staged = await readFile(join(source, 'go.mod'), 'utf8')
+  const names = [...staged.matchAll(/^\t(k8s\.io\/\S+) => \.\/staging/gm)].map(([, name]) => name ?? '')
+  const edits = names.map((name) => `-replace=${name}=${name}@v0${version.slice(2)}`)
+  await perform('go', ['mod', 'edit', ...edits], { cwd: source })
+}
+
+async function compile(source: string, args: readonly string[]): Promise<void> {
+  const env = { ...process.env, GOFLAGS: '-mod=mod', GOWORK: 'off', CGO_ENABLED: '0' }
+  await perform('go', args, { cwd: source, env, timeoutMs: 3_600_000 })
+}
