@@ -1,3 +1,4 @@
+import { encodeWithFields } from '@fairlead/kube/patch'
 import { findResource, subresourcesOf } from '@fairlead/kube/types'
 import type { JSONSchemaProps } from '@fairlead/kube/types/apiextensions-v1'
 import type { Scale } from '@fairlead/kube/types/autoscaling-v1'
@@ -180,11 +181,7 @@ export function selectAttributes(resource: Resource, object: KubeObject): Attrib
 /** The stored form: identifying fields first, as people read them. */
 export function serialise(object: KubeObject): Buffer {
   const { apiVersion, kind, metadata, ...rest } = object
-  const text = JSON.stringify({ apiVersion, kind, metadata, ...rest })
-  // Kept as long as the version lives: a slice of Node's pool would keep 8 KiB of passing buffers with it.
-  const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(text))
-  bytes.write(text)
-  return bytes
+  return encodeWithFields({ apiVersion, kind, metadata, ...rest })
 }
 
 /** The stored form of `object` at `revision`. */

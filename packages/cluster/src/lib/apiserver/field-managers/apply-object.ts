@@ -6,7 +6,8 @@ import { bodyKindOf, checkPatched } from '../body.ts'
 import type { ApiRequest } from '../exchange.ts'
 import { renderTime } from '../metadata.ts'
 import { readConfiguration } from '../patch.ts'
-import type { Registry, UpdateOptions, Written } from '../registry.ts'
+import { AdmissionScope } from '../admission/scope.ts'
+import type { Registry, UpdateOptions, WriteOptions, Written } from '../registry.ts'
 import { checkName, isDryRun } from '../request-checks.ts'
 import { idOf } from '../resource.ts'
 import type { Resource } from '../resource.ts'
@@ -41,7 +42,8 @@ export async function applyObject(
   const { config, warnings } = await readConfiguration(request)
   const apply = (live: KubeObject | undefined): Result => applyTo(live, { resource, writer, request, route, config })
   const { identity } = request
-  const options = { namespace, identity, isDryRun: isDryRun(request.query) }
+  const scope = new AdmissionScope(request, 'PatchOptions')
+  const options = { namespace, identity, isDryRun: isDryRun(request.query), scope }
   for (let attempt = 1; ; attempt += 1) {
     if (subresource !== '' || registry.store.get(resource.collection, idOf(namespace, name)) !== undefined) {
       return await change(registry, resource, { ...options, name, part }, apply, warnings)
@@ -83,7 +85,7 @@ async function change(
 async function make(
   registry: Registry,
   resource: Resource,
-  options: { namespace: string; identity: ApiRequest['identity']; isDryRun: boolean },
+  options: WriteOptions,
   { object, entries, warnings }: Result,
   found: string[],
 ): Promise<AppliedObject> {

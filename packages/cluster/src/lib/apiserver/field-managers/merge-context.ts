@@ -35,6 +35,7 @@ function createContext(resource: Resource, subresource: string): MergeContext {
     },
     convert: (object, apiVersion) => convertBuiltIn(object as KubeObject, apiVersion, info.kind),
     ignored: resetFieldsOf(info, subresource),
+    isFixed: true,
   }
 }
 

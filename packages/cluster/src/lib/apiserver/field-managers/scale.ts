@@ -3,6 +3,7 @@ import type { ManagedFieldsEntry, MergeContext, Owned, Writer } from '@fairlead/
 import type { KubeObject } from '@fairlead/kube/types'
 import type { Scale } from '@fairlead/kube/types/autoscaling-v1'
 
+import { AdmissionScope } from '../admission/scope.ts'
 import { checkPatched, readObjectBody } from '../body.ts'
 import type { ApiRequest } from '../exchange.ts'
 import { renderTime } from '../metadata.ts'
@@ -32,7 +33,9 @@ export async function changeScale(registry: Registry, route: ResourceRoute, requ
   const change = await readChange(request, route, { ...named, apiVersion: expected.apiVersion }, isApplied)
   const ownership: { entries: ManagedFieldsEntry[] | undefined } = { entries: undefined }
   const { identity } = request
-  const options = { namespace, name, part: 'object', identity, ownership, isDryRun: isDryRun(request.query) } as const
+  const scope = new AdmissionScope(request, request.method === 'PATCH' ? 'PatchOptions' : 'UpdateOptions')
+  const about = { namespace, name, part: 'object', subresource: 'scale', identity, ownership, scope } as const
+  const options = { ...about, isDryRun: isDryRun(request.query) }
   return await registry.update(resource, options, (current) => {
     const before = current.metadata.managedFields
     const live = resource.custom?.toScale?.(current) ?? toScale(current)

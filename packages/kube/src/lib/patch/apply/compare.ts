@@ -149,6 +149,8 @@ function compareKey(
   const before = walk.hasZeros ? presentIn(left, key, field) : left && getKey(left, key)
   const after = walk.hasZeros ? presentIn(right, key, field) : right && getKey(right, key)
   if (before === after) return
+  // One look at the whole is cheaper than finding out part by part, when as usual nothing of it differs.
+  if (walk.path.length === 0 && isEqualValue(before, after)) return
   walk.path.push(field?.element ?? `f:${key}`)
   compareValue(walk, type, before, after)
   walk.path.pop()

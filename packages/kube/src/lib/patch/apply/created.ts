@@ -1,83 +1,234 @@
 import { isJsonObject } from '../json-value.ts'
+import { FieldsText } from './fields-text.ts'
 import { elementName } from './path-element.ts'
-import { isEmptySet, member } from './field-set.ts'
 import { narrow } from './merge-type.ts'
 import { isEmptyOrNull, isZeroMap, presentIn } from './value.ts'
 import type { JsonObject } from '../json-value.ts'
-import type { FieldSet } from './field-set.ts'
 import type { MergeField, MergeList, MergeMap, MergeType } from './merge-type.ts'
 
-type Building = { [element: string]: FieldSet }
+/** Whether somebody can own a field; asked at the root, with no parent, and one level below. */
+export type Ownable = (element: string, parent: string) => boolean
 
 /**
- * Fields of a new object: what a comparison with the object that is not there yet finds, in one pass over it. Every
- * create asks.
+ * Fields of a new object as `FieldsV1` text: what a comparison with the object that is not there yet finds; undefined
+ * when that is nothing.
+ *
+ * Every create asks, and most objects have the shape of the one before: the object is walked once for a hash of its shape,
+ * and the text is made only for shapes that are not known. The hash has 64 bits and a seed of its own in every process.
  */
-export function createdFields(type: MergeType, value: unknown): FieldSet {
-  return (type.map === undefined || !isJsonObject(value) ? undefined : fieldsBelow(type.map, value, {})) ?? {}
+export function createdFields(type: MergeType, value: unknown, isOwnable: Ownable): FieldsText | undefined {
+  if (type.map === undefined || !isJsonObject(value)) return undefined
+  const hash = new ShapeHash()
+  writeFields(hash, type.map, value, isOwnable, '')
+  const shapes = shapesOf(type)
+  let fields = shapes.get(hash.value)
+  if (fields === undefined) {
+    const text = new ShapeText()
+    writeFields(text, type.map, value, isOwnable, '')
+    fields = new FieldsText(text.value)
+    if (shapes.size >= maxShapes) shapes.clear()
+    shapes.set(hash.value, fields)
+  }
+  return fields.text === '{}' ? undefined : fields
 }
 
-/** The node of a value where nothing was before. */
-function addedNode(type: MergeType, value: unknown): FieldSet {
+const maxShapes = 200
+const shapesByType = new WeakMap<MergeType, Map<string, FieldsText>>()
+
+function shapesOf(type: MergeType): Map<string, FieldsText> {
+  let shapes = shapesByType.get(type)
+  if (shapes === undefined) {
+    shapes = new Map()
+    shapesByType.set(type, shapes)
+  }
+  return shapes
+}
+
+/** What is told of a new object: nodes in the order of the object, each between `open` and `close`. */
+interface Shape {
+  open(element: string, isMember: boolean): void
+  close(): void
+}
+
+class ShapeText implements Shape {
+  #text = ''
+  /** Whether the node that is open has nothing below it yet. */
+  #isFirst = true
+
+  get value(): string {
+    return `{${this.#text}}`
+  }
+
+  open(element: string, isMember: boolean): void {
+    this.#text += `${this.#isFirst ? '' : ','}${JSON.stringify(element)}:{`
+    this.#isFirst = true
+    if (!isMember) return
+    this.#text += '".":{}'
+    this.#isFirst = false
+  }
+
+  close(): void {
+    // A member with nothing below it is the empty object.
+    const end = ':{".":{}'
+    this.#text = this.#text.endsWith(end) ? `${this.#text.slice(0, -end.length)}:{}` : `${this.#text}}`
+    this.#isFirst = false
+  }
+}
+
+const [seed = 1, otherSeed = 2] = crypto.getRandomValues(new Uint32Array(2))
+const maxHashes = 20_000
+const hashes = new Map<string, number>()
+
+class ShapeHash implements Shape {
+  #a = seed
+  #b = otherSeed
+
+  get value(): string {
+    return `${this.#a}:${this.#b}`
+  }
+
+  open(element: string, isMember: boolean): void {
+    const hash = hashOf(element)
+    this.#a = Math.imul(this.#a ^ hash, 0x9e3779b1) + (isMember ? 1 : 2)
+    this.#b = Math.imul((this.#b << 5) ^ (this.#b >>> 27) ^ hash, 0x85ebca77)
+  }
+
+  close(): void {
+    this.#a = Math.imul(this.#a ^ 0x5bd1e995, 0x27d4eb2f)
+    this.#b = (this.#b << 7) ^ (this.#b >>> 25) ^ 0x165667b1
+  }
+}
+
+/** Names come again and again; the hash of each is kept for a while. */
+function hashOf(element: string): number {
+  let hash = hashes.get(element)
+  if (hash === undefined) {
+    hash = seed
+    for (let index = 0; index < element.length; index += 1)
+      hash = Math.imul(hash ^ element.charCodeAt(index), 0x01000193)
+    if (hashes.size >= maxHashes) hashes.clear()
+    hashes.set(element, hash)
+  }
+  return hash
+}
+
+/** A value where nothing was before: it belongs to its writer with all that is below it. */
+function writeAdded(shape: Shape, element: string, type: MergeType, value: unknown): void {
   const { map, scalar, list } = narrow(type, value)
-  if (map !== undefined) return map.isAtomic || !isJsonObject(value) ? member : addedMap(map, value)
-  if (scalar !== undefined || list === undefined || list.isAtomic) return member
-  if (!Array.isArray(value) || value.length === 0) return member
-  return itemsBelow(list, value, { '.': member })
+  shape.open(element, true)
+  if (map !== undefined) {
+    if (!map.isAtomic && isJsonObject(value)) writeAddedKeys(shape, map, value)
+  } else if (scalar === undefined && list !== undefined && !list.isAtomic && Array.isArray(value)) {
+    writeItems(shape, list, value)
+  }
+  shape.close()
 }
 
-function addedMap(map: MergeMap, value: JsonObject): FieldSet {
-  const out: Building = { '.': member }
-  let count = 0
+function writeAddedKeys(shape: Shape, map: MergeMap, value: JsonObject): void {
   for (const key in value) {
     const field = map.fields.get(key)
     const type = field?.type ?? map.element
     const child = presentIn(value, key, field)
-    if (type === undefined || child === undefined) continue
-    out[field?.element ?? `f:${key}`] = addedNode(type, child)
-    count += 1
+    if (type !== undefined && child !== undefined) writeAdded(shape, field?.element ?? `f:${key}`, type, child)
   }
   for (const field of map.present) {
-    if (value[field.name] !== undefined) continue
-    out[field.element] = addedNode(field.type, field.zero)
-    count += 1
+    if (value[field.name] === undefined) writeAdded(shape, field.element, field.type, field.zero)
   }
-  return count === 0 ? member : out
 }
 
-/** The node of a field whose zero was there before; undefined when there still is no more. */
-function changedNode({ type, zero }: MergeField, value: unknown): FieldSet | undefined {
-  const { map, scalar, list } = narrow(type, value)
-  if (map !== undefined) return changedMap(map, value)
-  if (scalar !== undefined || list === undefined) return value === zero ? undefined : member
-  if (isEmptyOrNull(value)) return undefined
-  return list.isAtomic || !Array.isArray(value) ? member : itemsBelow(list, value, {})
+/** A field whose zero was there before: only what is more belongs to the writer. */
+function writeChanged(shape: Shape, field: MergeField, value: unknown, isOwnable: Ownable | undefined): void {
+  const { map, scalar, list } = narrow(field.type, value)
+  if (map !== undefined) writeChangedMap(shape, field, map, value, isOwnable)
+  else if (scalar !== undefined || list === undefined) {
+    if (value !== field.zero) writeLeaf(shape, field.element)
+  } else if (!isEmptyOrNull(value)) {
+    if (list.isAtomic || !Array.isArray(value)) return writeLeaf(shape, field.element)
+    shape.open(field.element, false)
+    writeItems(shape, list, value)
+    shape.close()
+  }
 }
 
-function changedMap(map: MergeMap, value: unknown): FieldSet | undefined {
-  if (!isJsonObject(value)) return undefined
-  if (map.isAtomic) return isZeroMap(map, value) ? undefined : member
-  return fieldsBelow(map, value, {})
+function writeChangedMap(
+  shape: Shape,
+  { element }: MergeField,
+  map: MergeMap,
+  value: unknown,
+  isOwnable: Ownable | undefined,
+): void {
+  if (!isJsonObject(value) || isZeroMap(map, value)) return
+  if (map.isAtomic) return writeLeaf(shape, element)
+  if (isOwnable !== undefined && !ownsSome(value, element, isOwnable)) return
+  shape.open(element, false)
+  writeFields(shape, map, value, isOwnable, element)
+  shape.close()
 }
 
-/** Nodes of what is below a struct that was there before, with nothing but zeros in it. */
-function fieldsBelow(map: MergeMap, value: JsonObject, out: Building): FieldSet | undefined {
+function ownsSome(value: JsonObject, parent: string, isOwnable: Ownable): boolean {
+  for (const key in value) if (value[key] !== undefined && isOwnable(`f:${key}`, parent)) return true
+  return false
+}
+
+function writeLeaf(shape: Shape, element: string): void {
+  shape.open(element, true)
+  shape.close()
+}
+
+/** What is below a struct that was there before, with nothing but zeros in it. */
+function writeFields(
+  shape: Shape,
+  map: MergeMap,
+  value: JsonObject,
+  isOwnable: Ownable | undefined,
+  parent: string,
+): void {
   for (const key in value) {
     const field = map.fields.get(key)
     const type = field?.type ?? map.element
     const child = presentIn(value, key, field)
     if (type === undefined || child === undefined) continue
-    const node = field?.zero === undefined ? addedNode(type, child) : changedNode(field, child)
-    if (node !== undefined) out[field?.element ?? `f:${key}`] = node
+    const element = field?.element ?? `f:${key}`
+    if (isOwnable !== undefined && !isOwnable(element, parent)) continue
+    // Below the second level everything counts.
+    if (field?.zero === undefined) writeAdded(shape, element, type, child)
+    else writeChanged(shape, field, child, parent === '' ? isOwnable : undefined)
   }
-  return isEmptySet(out) ? undefined : out
 }
 
-function itemsBelow(list: MergeList, items: readonly unknown[], out: Building): FieldSet {
-  for (const item of items) {
-    const name = elementName(list, item)
-    // Elements that share a name are owned together.
-    out[name] = out[name] === undefined ? addedNode(list.element, item) : member
+function writeItems(shape: Shape, list: MergeList, items: readonly unknown[]): void {
+  const names = items.map((item) => nameOf(list, item))
+  if (new Set(names).size === names.length) {
+    for (const [index, name] of names.entries()) writeAdded(shape, name, list.element, items[index])
+    return
   }
-  return out
+  // Elements that share a name are owned together.
+  const counts = new Map<string, number>()
+  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1)
+  for (const [index, name] of names.entries()) {
+    const count = counts.get(name)
+    if (count === 1) writeAdded(shape, name, list.element, items[index])
+    else if (counts.delete(name)) writeLeaf(shape, name)
+  }
+}
+
+const maxNames = 2000
+const namesByList = new WeakMap<MergeList, Map<string, string>>()
+
+/** The name of an element; the same ones come again with every object of a kind. */
+function nameOf(list: MergeList, item: unknown): string {
+  const [key] = list.keys
+  const value = list.keys.length === 1 && key !== undefined && isJsonObject(item) ? item[key] : undefined
+  if (typeof value !== 'string') return elementName(list, item)
+  let known = namesByList.get(list)
+  if (known === undefined || known.size > maxNames) {
+    known = new Map()
+    namesByList.set(list, known)
+  }
+  let name = known.get(value)
+  if (name === undefined) {
+    name = elementName(list, item)
+    known.set(value, name)
+  }
+  return name
 }

@@ -114,10 +114,10 @@ function emptyObject(apiVersion: string, kind: string): Owned {
 function startManaged(context: MergeContext, { writer, time }: WriteInfo, live: Owned, isNew: boolean): Managed {
   const managed = decodeManaged(live.metadata.managedFields, { isTrusted: true })
   if (managed.size > 0 || isNew) return managed
-  return trackUpdate(context, managed, { ...writer, manager: 'before-first-apply' }, time, {
-    live: undefined,
-    next: live,
-  })
+  const before = { ...writer, manager: 'before-first-apply' }
+  const tracked = trackUpdate(context, managed, before, time, { live: undefined, next: live })
+  // As it would be read from the store: what a create makes of fields is text.
+  return decodeManaged(JSON.parse(JSON.stringify(encodeManaged(tracked))) as ManagedFieldsEntry[], { isTrusted: true })
 }
 
 type Apply = (isForced: boolean) => ReturnType<typeof applyTyped>

@@ -8,7 +8,7 @@ import type { FieldSet } from './field-set.ts'
 import type { MergeContext } from './ownership.ts'
 
 /** Where client-side apply keeps what it applied. */
-export const lastAppliedAnnotation = 'kubectl.kubernetes.io/last-applied-configuration'
+const lastAppliedAnnotation = 'kubectl.kubernetes.io/last-applied-configuration'
 
 /** All annotations of an object together may have this many bytes. */
 const maxAnnotationsBytes = 256 * 1024

@@ -56,7 +56,7 @@ interface Open {
 }
 
 /** Any shape, owned as one. */
-export const untypedAtomic: MergeType = makeUntyped((own) => {
+const untypedAtomic: MergeType = makeUntyped((own) => {
   own.list = { isAtomic: true, keys: [], element: own }
   own.map = mapOf(own, true)
 })
@@ -75,18 +75,14 @@ function makeUntyped(complete: (own: Open) => void): MergeType {
 
 /** The one form of a type that a value has; a null fits any. */
 export function narrow(type: MergeType, value: unknown): MergeType {
+  const { scalar, list, map } = type
+  // Nearly every type has one form only.
+  if (scalar === undefined ? list === undefined || map === undefined : list === undefined && map === undefined)
+    return type
   if (value === undefined || value === null) return type
-  if (Array.isArray(value)) return type.list === undefined || isOnly(type, 'list') ? type : { list: type.list }
-  if (typeof value === 'object') return type.map === undefined || isOnly(type, 'map') ? type : { map: type.map }
-  return type.scalar === undefined || isOnly(type, 'scalar') ? type : { scalar: type.scalar }
-}
-
-function isOnly(type: MergeType, form: keyof MergeType): boolean {
-  return (
-    (form === 'scalar' || type.scalar === undefined) &&
-    (form === 'list' || type.list === undefined) &&
-    (form === 'map' || type.map === undefined)
-  )
+  if (Array.isArray(value)) return list === undefined ? type : { list }
+  if (typeof value === 'object') return map === undefined ? type : { map }
+  return scalar === undefined ? type : { scalar }
 }
 
 /** Type of a field or key of a map; undefined when the map knows none. */

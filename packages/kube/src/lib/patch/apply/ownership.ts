@@ -1,7 +1,15 @@
 import { compareTyped } from './compare.ts'
 import { createdFields } from './created.ts'
 import { conflictsOf, ApplyConflict } from './errors.ts'
-import { difference, intersection, isEmptySet, recursiveDifference, union, withNamedFields } from './field-set.ts'
+import {
+  difference,
+  intersection,
+  isEmptySet,
+  isMember,
+  recursiveDifference,
+  union,
+  withNamedFields,
+} from './field-set.ts'
 import { dropEmpty, identityOf, withFields } from './managed-fields.ts'
 import { mergeTyped } from './merge.ts'
 import { reconcileWithSchema } from './reconcile.ts'
@@ -9,6 +17,7 @@ import { removeFields } from './remove.ts'
 import { toFieldSet } from './to-field-set.ts'
 import { isEqualValue, withZeros } from './value.ts'
 import type { Comparison } from './compare.ts'
+import type { Ownable } from './created.ts'
 import type { FieldSet } from './field-set.ts'
 import type { Managed, ManagedEntry } from './managed-fields.ts'
 import type { MergeType } from './merge-type.ts'
@@ -21,6 +30,10 @@ export interface MergeContext {
   convert(object: unknown, apiVersion: string): unknown
   /** Fields that the write cannot change, so that nobody comes to own them by it: the status, usually. */
   readonly ignored?: FieldSet | undefined
+  /**
+   * The types do not change while objects live: what their change would make of ownership is looked at by an apply only.
+   */
+  readonly isFixed?: boolean
   /** The only fields the write can change; the opposite of `ignored`. */
   readonly kept?: ((fields: FieldSet) => FieldSet) | undefined
 }
@@ -114,11 +127,12 @@ export function trackUpdate(
   time: string,
   { live, next }: { live: unknown; next: unknown },
 ): Managed {
-  if (live === undefined && managed.size === 0) return trackCreate(context, writer, time, next)
+  if (live === undefined && managed.size === 0 && context.kept === undefined)
+    return trackCreate(context, writer, time, next)
   const versions = new Versions(context, live ?? {}, next, true)
   const own = versions.in(writer.apiVersion)
   if (own === undefined || (isEmptySet(own.changed) && isEmptySet(own.removed))) return managed
-  const out = reconciled(context, managed)
+  const out = context.isFixed === true ? new Map(managed) : reconciled(context, managed)
   const entry: ManagedEntry = { ...writer, operation: 'Update', time, fields: difference(own.changed, unowned) }
   const identity = identityOf(entry)
   const before = out.get(identity)
@@ -135,29 +149,39 @@ function trackCreate(context: MergeContext, writer: Writer, time: string, next: 
   const type = context.typeOf(writer.apiVersion)
   const object = context.convert(next, writer.apiVersion)
   if (type === undefined || object === undefined) return new Map()
-  const fields = difference(filtered(context, createdFields(type, object)), unowned)
-  if (isEmptySet(fields)) return new Map()
-  const entry: ManagedEntry = { ...writer, operation: 'Update', time, fields }
+  const fields = createdFields(type, object, ownableIn(context))
+  if (fields === undefined) return new Map()
+  // The proof of the cast: nothing looks into the fields of a create but what writes them.
+  const entry: ManagedEntry = { ...writer, operation: 'Update', time, fields: fields as unknown as FieldSet }
   return new Map([[identityOf(entry), entry]])
 }
 
-/** What identifies an object, and what only the server sets: nobody owns it. */
-const unowned: FieldSet = {
-  'f:apiVersion': {},
-  'f:kind': {},
-  'f:metadata': {
-    '.': {},
-    'f:name': {},
-    'f:namespace': {},
-    'f:creationTimestamp': {},
-    'f:selfLink': {},
-    'f:uid': {},
-    'f:clusterName': {},
-    'f:generation': {},
-    'f:managedFields': {},
-    'f:resourceVersion': {},
-  },
+/** Whether somebody can own a field at the root or one level below. */
+function ownableIn({ ignored }: MergeContext): Ownable {
+  return (element, parent) => {
+    if (parent === '') return element !== 'f:apiVersion' && element !== 'f:kind' && !isWhole(ignored?.[element])
+    return (parent !== 'f:metadata' || unownedMetadata[element] === undefined) && !isWhole(ignored?.[parent]?.[element])
+  }
 }
+
+function isWhole(node: FieldSet | undefined): boolean {
+  return node !== undefined && isMember(node)
+}
+
+/** What identifies an object, and what only the server sets: nobody owns it. */
+const unownedMetadata: FieldSet = {
+  '.': {},
+  'f:name': {},
+  'f:namespace': {},
+  'f:creationTimestamp': {},
+  'f:selfLink': {},
+  'f:uid': {},
+  'f:clusterName': {},
+  'f:generation': {},
+  'f:managedFields': {},
+  'f:resourceVersion': {},
+}
+const unowned: FieldSet = { 'f:apiVersion': {}, 'f:kind': {}, 'f:metadata': unownedMetadata }
 
 /** What applying a configuration makes of an object and of who owns it. */
 export interface Applied {

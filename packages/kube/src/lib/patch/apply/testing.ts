@@ -37,7 +37,8 @@ export function runSteps({ apiVersion, kind, steps }: ApplyCase): unknown[] {
       const next = runStep(step, apiVersion, kind, live)
       next.metadata.uid = 'uid'
       if (step.forget === true) delete next.metadata.managedFields
-      live = dropNulls(next) as Owned
+      // As it would be read from the store.
+      live = dropNulls(JSON.parse(JSON.stringify(next))) as Owned
       return snapshot(live)
     } catch (error) {
       if (!(error instanceof Error)) throw error

@@ -39,8 +39,9 @@ export function isZeroMap(map: MergeMap, value: unknown): boolean {
   if (!isJsonObject(value)) return false
   for (const key in value) {
     const field = map.fields.get(key)
-    if (value[key] === undefined) continue
-    if (field?.zero === undefined || !isZero(field, value[key])) return false
+    const child = presentIn(value, key, field)
+    if (child === undefined) continue
+    if (field?.zero === undefined || !isZero(field, child)) return false
   }
   return true
 }
