@@ -1,10 +1,13 @@
 import type { KubeObject } from '@fairlead/kube/types'
 import type { Pod } from '@fairlead/kube/types/core-v1'
-import type { PriorityClass } from '@fairlead/kube/types/scheduling-v1'
 
 import type { Entry } from '../storage/collection.ts'
 import type { Store, Subscription } from '../storage/store.ts'
 import { admitAccount, nameAccount } from './access/pod-account.ts'
+import { Plugins } from './admission/plugins.ts'
+import { Reservation } from './admission/reservation.ts'
+import type { Write } from './admission/write.ts'
+import type { UpdateOptions } from './registry.ts'
 import { knownResource, readObject } from './resource.ts'
 import type { Resource } from './resource.ts'
 import { ServiceAddresses } from './service-addresses.ts'
@@ -25,6 +28,7 @@ export interface AdmissionOptions {
  */
 export class Admission {
   readonly #store: Store
+  readonly #plugins: Plugins
   readonly #addresses: ServiceAddresses
   readonly #serviceAccounts: boolean
   readonly #namespaces: Resource = knownResource('', 'v1', 'namespaces')
@@ -35,6 +39,7 @@ export class Admission {
   constructor(store: Store, options: AdmissionOptions) {
     this.#store = store
     this.#serviceAccounts = options.serviceAccounts
+    this.#plugins = new Plugins(store)
     this.#addresses = new ServiceAddresses(options.serviceCidr, options.nodePortRange)
     for (const entry of store.list('services')) this.#addresses.take(readObject(this.#services, entry))
     this.#subscription = store.subscribe('services', undefined, ({ operation, entry, previous }) => {
@@ -48,25 +53,36 @@ export class Admission {
 
   close(): void {
     this.#subscription.unsubscribe()
+    this.#plugins.close()
   }
 
   /** Admits a new object, changing it; throws a `StatusError` otherwise. */
   create(resource: Resource, object: KubeObject): Reservation {
     this.#checkNamespace(resource, object)
-    if (resource.info.kind === 'Pod') this.#completePod(object as Pod)
-    return resource.collection === 'services' ? this.#assign(object, undefined) : nothing
+    this.#plugins.complete(resource, object)
+    if (resource.collection === 'pods') this.#completePod(object as Pod)
+    const reservation = new Reservation()
+    if (resource.collection === 'services') this.#assign(object, undefined, reservation)
+    return reservation
   }
 
-  update(resource: Resource, object: KubeObject, old: KubeObject): Reservation {
-    return resource.collection === 'services' ? this.#assign(object, old) : nothing
+  update(resource: Resource, object: KubeObject, old: KubeObject, { part }: Pick<UpdateOptions, 'part'>): Reservation {
+    const reservation = new Reservation()
+    if (part === 'object' && resource.collection === 'services') this.#assign(object, old, reservation)
+    return reservation
   }
 
-  #assign(object: KubeObject, old: KubeObject | undefined): Reservation {
+  /** Judges an object that is as it will be stored; what it takes goes into `reservation`. Throws a `StatusError`. */
+  validate(write: Write, reservation: Reservation): void {
+    this.#plugins.validate(write, reservation)
+  }
+
+  #assign(object: KubeObject, old: KubeObject | undefined, reservation: Reservation): void {
     const errors = this.#addresses.assign(object, old)
     if (errors.length > 0) throw invalid(this.#services.info, object.metadata.name ?? '', errors)
     // Taken at once: the next create may be decided before this one is on disk.
     this.#addresses.take(object)
-    return { cancel: () => this.#addresses.release(object, old) }
+    reservation.add(() => this.#addresses.release(object, old))
   }
 
   #checkNamespace(resource: Resource, object: KubeObject): void {
@@ -113,29 +129,5 @@ export class Admission {
       if (!isTolerated) tolerations.push({ key, operator: 'Exists', effect: 'NoExecute', tolerationSeconds: 300 })
     }
     spec.tolerations = tolerations
-    this.#completePriority(spec)
-  }
-
-  #completePriority(spec: NonNullable<Pod['spec']>): void {
-    const builtIn = new Map([
-      ['system-node-critical', 2000001000],
-      ['system-cluster-critical', 2000000000],
-    ])
-    const name = spec.priorityClassName ?? ''
-    const classes = knownResource('scheduling.k8s.io', 'v1', 'priorityclasses')
-    const entry = name === '' ? undefined : this.#store.get(classes.collection, name)
-    if (name !== '' && entry === undefined && !builtIn.has(name)) {
-      throw forbidden(`pods is forbidden: no PriorityClass with name ${name} was found`)
-    }
-    const found = entry === undefined ? undefined : (readObject(classes, entry) as unknown as PriorityClass)
-    spec.priority = found?.value ?? builtIn.get(name) ?? 0
-    spec.preemptionPolicy ??= found?.preemptionPolicy ?? 'PreemptLowerPriority'
   }
 }
-
-/** Something taken for a write that may still fail. */
-export interface Reservation {
-  cancel(): void
-}
-
-const nothing: Reservation = { cancel: () => undefined }

@@ -1,6 +1,7 @@
 import type { KubeObject, ObjectMeta } from '@fairlead/kube/types'
 import type { Namespace, Pod } from '@fairlead/kube/types/core-v1'
 
+import type { AdmissionScope } from './admission/scope.ts'
 import { renderTime } from './metadata.ts'
 import type { Resource } from './resource.ts'
 import { badRequest, conflict, forbiddenObject } from './status.ts'
@@ -11,6 +12,8 @@ export interface Deletion {
   readonly propagationPolicy: 'Orphan' | 'Background' | 'Foreground' | undefined
   readonly preconditions: { readonly uid?: string | undefined; readonly resourceVersion?: string | undefined }
   readonly isDryRun: boolean
+  /** What the request says to admission, and what that says back. */
+  readonly scope?: AdmissionScope | undefined
 }
 
 /** Reads `DeleteOptions` from body and query; the query wins where both say something. */

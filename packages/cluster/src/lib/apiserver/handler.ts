@@ -17,16 +17,19 @@ import { changeScale } from './field-managers/scale.ts'
 import { applyObject } from './field-managers/apply-object.ts'
 import { serveDiscovery } from './discovery.ts'
 import type { ApiRequest, ApiResponse } from './exchange.ts'
-import { serveList, parseRevision, reachRevision, selectAll } from './list.ts'
-import { negotiate } from './negotiate.ts'
+import { parseRevision } from './list-options.ts'
+import { reachRevision, respondList, selectAll, serveList } from './list.ts'
+import { negotiate, negotiateError } from './negotiate.ts'
+import type { Asked } from './negotiate.ts'
 import { serveOpenApi } from './openapi.ts'
 import type { OpenApi } from './openapi/document.ts'
 import { isApplyPatch, readPatch } from './patch.ts'
 import { servePodLog } from './pod-log.ts'
 import type { Kubelet } from './kubelet.ts'
 import { bindPod, evictPod } from './pods.ts'
-import type { Registry, UpdateOptions, Written } from './registry.ts'
-import { renderListFrame, respond, respondObject } from './render.ts'
+import type { AdmittedRegistry } from './admission/admitted-registry.ts'
+import type { UpdateOptions, Written } from './registry.ts'
+import { respond, respondObject } from './render.ts'
 import { readObject } from './resource.ts'
 import type { Resource } from './resource.ts'
 import { parseRoute } from './route.ts'
@@ -34,6 +37,8 @@ import type { ResourceRoute } from './route.ts'
 import { toScale } from './scale.ts'
 import { parseSelection } from './selection.ts'
 import { checkName, isDryRun } from './request-checks.ts'
+import { AdmissionScope, notesOf } from './admission/scope.ts'
+import { admitBinding, admitConnection, admitCreated } from './admission/subresources.ts'
 import { badRequest, internalError, methodNotAllowed, pathNotFound, StatusError, success } from './status.ts'
 import { serveNode, slicesOf } from './proxy/sources.ts'
 import { serveProxy } from './proxy/serve.ts'
@@ -45,7 +50,7 @@ import { serveWatch } from './watch.ts'
 /** What the handler stands on. */
 export interface HandlerContext {
   readonly store: Store
-  readonly registry: Registry
+  readonly registry: AdmittedRegistry
   readonly access: Access
   readonly guard: WriteGuard
   /** Whether pods are of service accounts that must be there. */
@@ -62,14 +67,17 @@ export async function handle(context: HandlerContext, request: ApiRequest): Prom
   try {
     return await dispatch(context, request)
   } catch (error) {
-    return renderError(error, context.onError)
+    const answer = renderError(error, context.onError, request)
+    const warnings = notesOf(request)?.warnings ?? []
+    return warnings.length === 0 ? answer : { ...answer, headers: { ...answer.headers, ...warningHeader(warnings) } }
   }
 }
 
-/** The `Status` answer for an error. */
-export function renderError(error: unknown, onError: (error: unknown) => void): ApiResponse {
+/** The `Status` answer for an error, in JSON when it is not known what the client wants. */
+export function renderError(error: unknown, onError: (error: unknown) => void, request?: Asked): ApiResponse {
   const failure = toStatusError(error, onError)
-  const answer = respond(failure.status.code, failure.status)
+  const format = request === undefined ? undefined : negotiateError(request)
+  const answer = respond(failure.status.code, failure.status, format)
   return { ...answer, headers: { ...answer.headers, ...failure.headers } }
 }
 
@@ -133,7 +141,8 @@ async function serveObject(
   request: ApiRequest,
 ): Promise<ApiResponse> {
   const { store } = context
-  const format = negotiate(request.headers['accept'], request.query)
+  if (route.verb === 'watch') return await serveWatch(store, resource, route, request, context.onError)
+  const format = negotiate(request, resource)
   switch (route.verb) {
     case 'get': {
       const wanted = parseRevision(request.query.get('resourceVersion')) ?? 0
@@ -144,8 +153,6 @@ async function serveObject(
     }
     case 'list':
       return await serveList(store, resource, route, request, format)
-    case 'watch':
-      return await serveWatch(store, resource, route, request, format, context.onError)
     case 'create':
       return await serveCreate(context, resource, route, request)
     case 'update':
@@ -178,7 +185,7 @@ async function serveSubresource(
   if (verb === 'get') {
     const entry = context.registry.read(resource, namespace, name)
     await resource.form.prepare?.([entry.bytes])
-    return respondObject(200, resource, entry.bytes, negotiate(request.headers['accept'], request.query))
+    return respondObject(200, resource, entry.bytes, negotiate(request, resource))
   }
   if (verb !== 'update' && verb !== 'patch') throw methodNotAllowed()
   if (subresource === 'status') return await serveWrite(context, resource, route, request, 'status')
@@ -197,6 +204,7 @@ async function serveProxied(context: HandlerContext, route: ResourceRoute, reque
     .join('/')
   const asked = parseProxyName(route.name)
   const object = readObject(resource, context.registry.read(resource, namespace, asked.name))
+  await admitConnection(context.registry, route, request)
   if (info.plural === 'nodes') return await serveNode(asked.name, request, prefix, context.findKubelet)
   const target =
     info.plural === 'pods'
@@ -214,6 +222,7 @@ async function serveStreams(context: HandlerContext, route: ResourceRoute, reque
   const asCreate = { ...routeAttributes(route, request.query), verb: 'create' }
   if (verb === 'get') context.access.authorizer.check(request.identity, asCreate)
   const pod = readObject(resource, context.registry.read(resource, namespace, name)) as KubeObject & Pod
+  await admitConnection(context.registry, route, request)
   return subresource === 'portforward'
     ? await servePortForward(pod, request, context.findKubelet)
     : await serveCommand(subresource === 'exec' ? 'exec' : 'attach', pod, request, context.findKubelet)
@@ -231,7 +240,8 @@ async function serveCreate(
     throw badRequest('resourceVersion should not be set on objects to be created')
   }
   const ownership = { writer: writerOf(request, resource) }
-  const options = { namespace, identity: request.identity, ownership, isDryRun: isDryRun(request.query) }
+  const scope = new AdmissionScope(request, 'CreateOptions')
+  const options = { namespace, identity: request.identity, ownership, isDryRun: isDryRun(request.query), scope }
   if (context.serviceAccounts && resource.collection === 'pods') {
     const { serviceAccountName } = (object as KubeObject & Pod).spec ?? {}
     await waitForAccount(context.store, `${namespace}/${serviceAccountName || 'default'}`)
@@ -257,7 +267,9 @@ async function serveWrite(
     return await respondWritten(applied.isNew ? 201 : 200, resource, applied.written, request, applied.warnings)
   }
   const ownership = { writer: writerOf(request, resource, route.subresource) }
-  const options = { namespace, name, part, identity: request.identity, ownership, isDryRun: isDryRun(request.query) }
+  const scope = new AdmissionScope(request, route.verb === 'update' ? 'UpdateOptions' : 'PatchOptions')
+  const { identity } = request
+  const options = { namespace, name, part, identity, ownership, isDryRun: isDryRun(request.query), scope }
   const warnings: string[] = []
   if (route.verb === 'update') {
     const decoded = await readObjectBody(request, bodyKindOf(resource))
@@ -282,7 +294,7 @@ async function serveScale(
   request: ApiRequest,
 ): Promise<ApiResponse> {
   const { namespace, name, verb } = route
-  const format = negotiate(request.headers['accept'], request.query)
+  const format = negotiate(request)
   const scaleOf = resource.custom?.toScale ?? toScale
   if (verb === 'get') {
     const entry = context.registry.read(resource, namespace, name)
@@ -302,11 +314,13 @@ async function serveDelete(
   request: ApiRequest,
 ): Promise<ApiResponse> {
   const { namespace, name } = route
-  const deletion = parseDeletion(await readOptions(request), request.query)
+  const options = await readOptions(request)
+  const scope = new AdmissionScope(request, 'DeleteOptions', options)
+  const deletion = { ...parseDeletion(options, request.query), scope }
   const written = await context.registry.delete(resource, namespace, name, deletion, request.identity)
   // A graceful deletion answers with the object that is still there.
   if (!written.isGone) return await respondWritten(200, resource, written, request, [])
-  return respond(200, success(resource.info, name, parse(written.bytes).metadata.uid))
+  return respond(200, success(resource.info, name, parse(written.bytes).metadata.uid), negotiateError(request))
 }
 
 async function serveDeleteCollection(
@@ -315,27 +329,26 @@ async function serveDeleteCollection(
   route: ResourceRoute,
   request: ApiRequest,
 ): Promise<ApiResponse> {
-  const format = negotiate(request.headers['accept'], request.query)
-  const deletion = parseDeletion(await readOptions(request), request.query)
+  const format = negotiate(request, resource)
+  const options = await readOptions(request)
+  const scope = new AdmissionScope(request, 'DeleteOptions', options)
+  const deletion = { ...parseDeletion(options, request.query), scope }
   const entries = await selectAll(context.store, resource, parseSelection(resource, route, request.query))
   for (const entry of entries) {
     const { namespace = '', name = '' } = readObject(resource, entry).metadata
     await ignoreMissing(context.registry.delete(resource, namespace, name, deletion, request.identity))
   }
-  const { head, tail } = renderListFrame(
-    resource,
-    { resourceVersion: String(context.store.revision) },
-    { ...format, shape: 'object' },
-  )
-  const items = entries.flatMap((entry, index) => (index === 0 ? [entry.bytes] : [Buffer.from(','), entry.bytes]))
-  return { status: 200, headers: { 'content-type': 'application/json' }, body: { pieces: [head, ...items, tail] } }
+  return await respondList(resource, entries, { resourceVersion: String(context.store.revision) }, format)
 }
 
 async function serveBinding(context: HandlerContext, route: ResourceRoute, request: ApiRequest): Promise<ApiResponse> {
   const { object } = await readObjectBody(request, { apiVersion: 'v1', kind: 'Binding' })
+  await admitBinding(context.registry, route, request, object)
   await bindPod(context.registry, route.namespace, route.name, object, isDryRun(request.query))
-  return respond(201, { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 })
+  return respond(201, created, negotiateError(request))
 }
+
+const created = { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 }
 
 async function serveEviction(
   context: HandlerContext,
@@ -358,8 +371,9 @@ async function serveEviction(
     name,
     object: pod,
   })
+  await admitCreated(context.registry, route, request, object, { group: 'policy', version: 'v1', kind: 'Eviction' })
   await evictPod(context.registry, resource, route, deletion)
-  return respond(201, { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 })
+  return respond(201, created, negotiateError(request))
 }
 
 async function serveTokenRequest(
@@ -372,7 +386,9 @@ async function serveTokenRequest(
   const { namespace, name, resource } = route
   const { identity } = request
   context.guard.check({ identity, resource, operation: 'create', subresource: 'token', namespace, name, object })
-  return respond(201, context.access.tokens.issue(route.namespace, route.name, object))
+  const kind = { group: 'authentication.k8s.io', version: 'v1', kind: 'TokenRequest' }
+  await admitCreated(context.registry, route, request, object, kind)
+  return respond(201, context.access.tokens.issue(route.namespace, route.name, object), negotiateError(request))
 }
 
 /** Kinds that are created to be answered: reviews, and the collection form of a binding. */
@@ -385,11 +401,13 @@ async function serveReview(
   if (route.verb !== 'create') throw methodNotAllowed()
   if (resource.info.kind === 'Binding') {
     const { object } = await readObjectBody(request, resource.info)
+    await admitBinding(context.registry, route, request, object)
     await bindPod(context.registry, route.namespace, object.metadata.name ?? '', object, isDryRun(request.query))
-    return respond(201, { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 })
+    return respond(201, created, negotiateError(request))
   }
   const { object } = await readObjectBody(request, resource.info)
-  return respond(201, answerReview(context.access, resource, object, request.identity, route.namespace))
+  const answer = answerReview(context.access, resource, object, request.identity, route.namespace)
+  return respond(201, answer, negotiateError(request))
 }
 
 async function respondWritten(
@@ -399,12 +417,18 @@ async function respondWritten(
   request: ApiRequest,
   warnings: readonly string[],
 ): Promise<ApiResponse> {
-  const format = negotiate(request.headers['accept'], request.query)
+  const format = negotiate(request, resource)
   await resource.form.prepare?.([written.bytes])
   const { custom } = resource
-  const all = custom?.deprecation === undefined ? warnings : [custom.deprecation, ...warnings]
-  const headers = all.length === 0 ? {} : { warning: all.map((text) => `299 - ${JSON.stringify(text)}`) }
+  const deprecation = custom?.deprecation === undefined ? [] : [custom.deprecation]
+  // A patch that is worked out again warns again.
+  const all = [...new Set([...deprecation, ...warnings, ...(notesOf(request)?.warnings ?? [])])]
+  const headers = all.length === 0 ? {} : warningHeader(all)
   return respondObject(status, resource, written.bytes, format, headers)
+}
+
+function warningHeader(warnings: readonly string[]): { warning: string[] } {
+  return { warning: warnings.map((text) => `299 - ${JSON.stringify(text)}`) }
 }
 
 function namespaceOf(resource: Resource, route: ResourceRoute, object: KubeObject): string {

@@ -4,7 +4,9 @@ import type { Namespace, Pod } from '@fairlead/kube/types/core-v1'
 import type { Entry } from '../storage/collection.ts'
 import type { Change, Store } from '../storage/store.ts'
 import type { WriteGuard } from './access/write-guard.ts'
-import type { Admission, Reservation } from './admission.ts'
+import type { AdmissionScope } from './admission/scope.ts'
+import type { Admission } from './admission.ts'
+import type { Reservation } from './admission/reservation.ts'
 import { planDeletion } from './deletion.ts'
 import { validateEphemeral } from './ephemeral-containers.ts'
 import type { Deletion } from './deletion.ts'
@@ -34,12 +36,18 @@ export interface WriteOptions {
   ownership?: Ownership | undefined
   /** Decide everything, store nothing. */
   isDryRun: boolean
+  /** With `isDryRun`: tell what would be judged, without judging it. */
+  isPreview?: boolean | undefined
+  /** What the request says to admission, and what that says back. */
+  scope?: AdmissionScope | undefined
 }
 
 export interface UpdateOptions extends WriteOptions {
   name: string
   /** Which part of the object the write may change: the object itself, or a subresource. */
   part: 'object' | 'status' | 'finalize' | 'binding' | 'approval' | 'ephemeralcontainers'
+  /** Set when the write of the object comes by its Scale. */
+  subresource?: 'scale' | undefined
 }
 
 /** What a write left behind: the object as stored (or as it would be), and whether it is gone now. */
@@ -166,8 +174,7 @@ export class Registry {
         ownWrite(stored, object, undefined, options.ownership, object.metadata.managedFields, this.#now())
         this.#check(stored, 'create', options, '', object, undefined)
         reservation = this.#admission.create(stored, object)
-        const found = strategy.validate?.(object, undefined) ?? []
-        if (found.length > 0) throw invalid(info, name, found)
+        if (options.isPreview !== true) this.#judgeNew(stored, object, options, reservation)
         if (!options.isDryRun) return putOf(stored, object)
         written = serialise(object)
         return undefined
@@ -181,6 +188,13 @@ export class Registry {
     }
   }
 
+  #judgeNew(stored: Resource, object: KubeObject, options: WriteOptions, reservation: Reservation): void {
+    const found = stored.strategy.validate?.(object, undefined) ?? []
+    if (found.length > 0) throw invalid(stored.info, object.metadata.name ?? '', found)
+    const request = { resource: stored, subresource: '', object, old: undefined, options }
+    this.#admission.validate(request, reservation)
+  }
+
   #planUpdate(resource: Resource, options: UpdateOptions, asked: KubeObject, before: KubeObject): Plan | undefined {
     const stored = resource.stored
     const object = convert(asked, stored.info)
@@ -191,8 +205,9 @@ export class Registry {
     else replacePart(stored, options.part, object, current)
     ownWrite(stored, object, current, options.ownership, managedFields, this.#now())
     this.#check(stored, 'update', options, options.part === 'object' ? '' : options.part, object, current)
-    const reservation = options.part === 'object' ? this.#admission.update(stored, object, current) : undefined
+    const reservation = this.#admission.update(stored, object, current, options)
     try {
+      if (options.isPreview === true) return { operation: 'put', object, reservation }
       const found =
         options.part === 'status' && strategy.validateStatus !== undefined
           ? strategy.validateStatus(object, current)
@@ -200,8 +215,10 @@ export class Registry {
       const added = options.part === 'ephemeralcontainers' ? validateEphemeral(object, current) : []
       const errors = [...validateMetadata(info, object, current), ...found, ...added]
       if (errors.length > 0) throw invalid(info, options.name, errors)
+      const subresource = options.part === 'object' ? '' : options.part
+      this.#admission.validate({ resource: stored, subresource, object, old: current, options }, reservation)
     } catch (error) {
-      reservation?.cancel()
+      reservation.cancel()
       throw error
     }
     if (isFinished(object)) return { operation: 'delete', object, reservation }

@@ -3,6 +3,10 @@ import type { KubeObject } from '@fairlead/kube/types'
 
 import type { Store } from '../storage/store.ts'
 import { Admission } from './admission.ts'
+import { AdmittedRegistry } from './admission/admitted-registry.ts'
+import { DynamicAdmission } from './admission/dynamic-admission.ts'
+import { systemClasses } from './admission/plugins/priority.ts'
+import { createServiceResolver } from './admission/webhooks/service-address.ts'
 import { Access } from './access/access.ts'
 import type { Auditor } from './access/audit/auditor.ts'
 import { authenticated } from './access/authenticator.ts'
@@ -20,7 +24,6 @@ import type { Listener, ListenOptions } from './http-server.ts'
 import { Definitions } from './custom-resources/definitions.ts'
 import { createOpenApi } from './openapi/document.ts'
 import type { Kubelet } from './kubelet.ts'
-import { Registry } from './registry.ts'
 import { knownResource } from './resource.ts'
 import { createTransport } from './transport.ts'
 
@@ -73,6 +76,7 @@ class Server implements ApiServer {
   readonly #context: HandlerContext
   readonly #options: ApiServerOptions
   readonly #admission: Admission
+  readonly #dynamic: DynamicAdmission
   readonly #definitions: Definitions
   readonly #closing = new AbortController()
   readonly #listeners: Listener[] = []
@@ -97,9 +101,12 @@ class Server implements ApiServer {
       now,
     })
     const guard = new WriteGuard(store, access.authorizer)
+    const { authorizer } = access
+    const resolveService = createServiceResolver(store)
+    this.#dynamic = new DynamicAdmission({ store, authorizer, catalogue, resolveService })
     this.#context = {
       store,
-      registry: new Registry({ store, admission: this.#admission, guard, now }),
+      registry: new AdmittedRegistry({ store, admission: this.#admission, guard, now }, this.#dynamic),
       access,
       guard,
       serviceAccounts: options.serviceAccounts ?? false,
@@ -108,7 +115,15 @@ class Server implements ApiServer {
       findKubelet: options.kubelet ?? unreachable,
       onError,
     }
-    this.#definitions = new Definitions({ store, registry: this.#context.registry, catalogue, now, onError })
+    this.#definitions = new Definitions({
+      store,
+      registry: this.#context.registry,
+      catalogue,
+      now,
+      onError,
+      // oxlint-disable-next-line require-await -- what it throws is to be a rejection
+      resolveService: async (namespace, name, port) => resolveService(namespace, name, port),
+    })
     this.#stopExpiry = expireEvents(store, now, onError)
   }
 
@@ -143,6 +158,7 @@ class Server implements ApiServer {
     this.#closing.abort()
     await Promise.all(this.#listeners.splice(0).map((listener) => listener.close()))
     this.#admission.close()
+    this.#dynamic.close()
     this.#context.access.close()
   }
 
@@ -183,7 +199,18 @@ const serviceAccountIssuer = 'https://kubernetes.default.svc.cluster.local'
 
 async function createFirstObjects(context: HandlerContext): Promise<void> {
   await createNamespaces(context)
+  await createPriorityClasses(context)
   await bootstrapRoles(context.registry)
+}
+
+async function createPriorityClasses({ store, registry }: HandlerContext): Promise<void> {
+  const classes = knownResource('scheduling.k8s.io', 'v1', 'priorityclasses')
+  const missing = systemClasses.filter(
+    ({ metadata }) => store.get(classes.collection, metadata.name ?? '') === undefined,
+  )
+  await Promise.all(
+    missing.map((each) => registry.create(classes, structuredClone(each), { namespace: '', isDryRun: false })),
+  )
 }
 
 async function createNamespaces({ store, registry }: HandlerContext): Promise<void> {

@@ -147,10 +147,10 @@ export const authorizationFunctions: ReadonlyMap<string, Implementation> = new M
   ['labelSelector', on(ResourceCheck, (check) => check)],
   [
     'check',
-    ([value, verb]) => {
-      if (value instanceof PathCheck)
-        return new DecisionValue(value.ask({ ...nowhere, verb: String(verb), path: value.path }))
-      if (value instanceof ResourceCheck) return new DecisionValue(value.ask({ ...value.place, verb: String(verb) }))
+    ([value, asked]) => {
+      const verb = typeof asked === 'string' ? asked : ''
+      if (value instanceof PathCheck) return new DecisionValue(value.ask({ ...nowhere, verb, path: value.path }))
+      if (value instanceof ResourceCheck) return new DecisionValue(value.ask({ ...value.place, verb }))
       throw noOverload()
     },
   ],

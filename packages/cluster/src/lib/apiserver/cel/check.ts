@@ -86,6 +86,12 @@ class Checker {
   #select(expr: Extract<Expr, { kind: 'select' }>): Type {
     const qualified = qualifiedName(expr)
     if (qualified !== undefined && typeNames.has(qualified)) return { kind: 'type' }
+    const variable = qualified === undefined ? undefined : this.#globals.get(qualified)
+    // A variable may have dots in its name; the longest name wins.
+    if (qualified !== undefined && variable !== undefined) {
+      this.#used.add(qualified)
+      return variable
+    }
     const operand = this.#resolve(this.check(expr.operand))
     const isOptional = operand.kind === 'optional'
     const field = this.#fieldOf(isOptional ? operand.of : operand, expr.field, expr.at)

@@ -74,6 +74,11 @@ class Evaluation {
     if (type !== undefined && typeNames.has(type) && this.#checked.types.get(expr.id)?.kind === 'type') {
       return new TypeValue(type)
     }
+    const variable = type === undefined ? undefined : this.#globals.get(type)
+    if (variable !== undefined) {
+      this.#spend(1)
+      return variable
+    }
     const operand = this.run(expr.operand)
     if (operand instanceof Optional) {
       const inner = operand.value === undefined ? undefined : fieldOf(operand.value, expr.field)

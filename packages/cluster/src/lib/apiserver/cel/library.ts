@@ -1,3 +1,4 @@
+import { authorizationFunctions } from './authorization.ts'
 import { kubernetesFunctions } from './kubernetes.ts'
 import { noOverload } from './operators.ts'
 import type { Implementation } from './operators.ts'
@@ -108,6 +109,7 @@ export const library: ReadonlyMap<string, Implementation> = new Map<string, Impl
   ...textFunctions,
   ...kubernetesFunctions,
   ...listFunctions,
+  ...authorizationFunctions,
   ['indexOf', position(false)],
   ['lastIndexOf', position(true)],
 ])

@@ -1,0 +1,67 @@
+import type { KubeObject } from '@fairlead/kube/types'
+import type { PersistentVolumeClaim, Pod } from '@fairlead/kube/types/core-v1'
+import type { Ingress } from '@fairlead/kube/types/networking-v1'
+import type { PriorityClass } from '@fairlead/kube/types/scheduling-v1'
+
+import type { Store } from '../../storage/store.ts'
+import type { Resource } from '../resource.ts'
+import { DefaultClasses } from './plugins/default-classes.ts'
+import { LimitRanger } from './plugins/limit-ranger.ts'
+import { Priority } from './plugins/priority.ts'
+import { RuntimeClasses } from './plugins/runtime-class.ts'
+import type { Reservation } from './reservation.ts'
+import type { Write } from './write.ts'
+
+/** The admission plugins that are part of the server, in upstream's order. They run inside the write and never wait. */
+export class Plugins {
+  readonly #limits: LimitRanger
+  readonly #priority: Priority
+  readonly #classes: DefaultClasses
+  readonly #runtimes: RuntimeClasses
+
+  constructor(store: Store) {
+    this.#limits = new LimitRanger(store)
+    this.#priority = new Priority(store)
+    this.#classes = new DefaultClasses(store)
+    this.#runtimes = new RuntimeClasses(store)
+  }
+
+  close(): void {}
+
+  /** Fills in a new object what others decide; throws a `StatusError` when they do not have it. */
+  complete(resource: Resource, object: KubeObject): void {
+    switch (resource.collection) {
+      case 'pods':
+        this.#limits.completePod(object as KubeObject & Pod)
+        this.#priority.complete(object as KubeObject & Pod)
+        this.#runtimes.complete(object as KubeObject & Pod)
+        return
+      case 'persistentvolumeclaims':
+        this.#classes.completeClaim(object as KubeObject & PersistentVolumeClaim)
+        return
+      case 'networking.k8s.io/ingresses':
+        this.#classes.completeIngress(object as KubeObject & Ingress)
+    }
+  }
+
+  /** Throws a `StatusError` when an object may not be. */
+  validate({ resource, subresource, object, old }: Write, _reservation: Reservation): void {
+    switch (resource.collection) {
+      case 'pods':
+        if (old === undefined) this.#limits.validate(resource, object)
+        return
+      case 'persistentvolumeclaims':
+        if (subresource !== '') return
+        this.#limits.validate(resource, object)
+        if (old !== undefined) {
+          this.#classes.validateGrowth(
+            object as KubeObject & PersistentVolumeClaim,
+            old as KubeObject & PersistentVolumeClaim,
+          )
+        }
+        return
+      case 'scheduling.k8s.io/priorityclasses':
+        this.#priority.validateClass(object as unknown as KubeObject & PriorityClass)
+    }
+  }
+}
