@@ -17,10 +17,8 @@ import { changeScale } from './field-managers/scale.ts'
 import { applyObject } from './field-managers/apply-object.ts'
 import { serveDiscovery } from './discovery.ts'
 import type { ApiRequest, ApiResponse } from './exchange.ts'
-import { parseRevision } from './list-options.ts'
-import { reachRevision, respondList, selectAll, serveList } from './list.ts'
-import { negotiate, negotiateError } from './negotiate.ts'
-import type { Asked } from './negotiate.ts'
+import { serveList, parseRevision, reachRevision, selectAll } from './list.ts'
+import { negotiate } from './negotiate.ts'
 import { serveOpenApi } from './openapi.ts'
 import type { OpenApi } from './openapi/document.ts'
 import { isApplyPatch, readPatch } from './patch.ts'
@@ -29,7 +27,7 @@ import type { Kubelet } from './kubelet.ts'
 import { bindPod, evictPod } from './pods.ts'
 import type { AdmittedRegistry } from './admission/admitted-registry.ts'
 import type { UpdateOptions, Written } from './registry.ts'
-import { respond, respondObject } from './render.ts'
+import { renderListFrame, respond, respondObject } from './render.ts'
 import { readObject } from './resource.ts'
 import type { Resource } from './resource.ts'
 import { parseRoute } from './route.ts'
@@ -67,17 +65,16 @@ export async function handle(context: HandlerContext, request: ApiRequest): Prom
   try {
     return await dispatch(context, request)
   } catch (error) {
-    const answer = renderError(error, context.onError, request)
+    const answer = renderError(error, context.onError)
     const warnings = notesOf(request)?.warnings ?? []
     return warnings.length === 0 ? answer : { ...answer, headers: { ...answer.headers, ...warningHeader(warnings) } }
   }
 }
 
-/** The `Status` answer for an error, in JSON when it is not known what the client wants. */
-export function renderError(error: unknown, onError: (error: unknown) => void, request?: Asked): ApiResponse {
+/** The `Status` answer for an error. */
+export function renderError(error: unknown, onError: (error: unknown) => void): ApiResponse {
   const failure = toStatusError(error, onError)
-  const format = request === undefined ? undefined : negotiateError(request)
-  const answer = respond(failure.status.code, failure.status, format)
+  const answer = respond(failure.status.code, failure.status)
   return { ...answer, headers: { ...answer.headers, ...failure.headers } }
 }
 
@@ -141,8 +138,7 @@ async function serveObject(
   request: ApiRequest,
 ): Promise<ApiResponse> {
   const { store } = context
-  if (route.verb === 'watch') return await serveWatch(store, resource, route, request, context.onError)
-  const format = negotiate(request, resource)
+  const format = negotiate(request.headers['accept'], request.query)
   switch (route.verb) {
     case 'get': {
       const wanted = parseRevision(request.query.get('resourceVersion')) ?? 0
@@ -153,6 +149,8 @@ async function serveObject(
     }
     case 'list':
       return await serveList(store, resource, route, request, format)
+    case 'watch':
+      return await serveWatch(store, resource, route, request, format, context.onError)
     case 'create':
       return await serveCreate(context, resource, route, request)
     case 'update':
@@ -185,7 +183,7 @@ async function serveSubresource(
   if (verb === 'get') {
     const entry = context.registry.read(resource, namespace, name)
     await resource.form.prepare?.([entry.bytes])
-    return respondObject(200, resource, entry.bytes, negotiate(request, resource))
+    return respondObject(200, resource, entry.bytes, negotiate(request.headers['accept'], request.query))
   }
   if (verb !== 'update' && verb !== 'patch') throw methodNotAllowed()
   if (subresource === 'status') return await serveWrite(context, resource, route, request, 'status')
@@ -294,7 +292,7 @@ async function serveScale(
   request: ApiRequest,
 ): Promise<ApiResponse> {
   const { namespace, name, verb } = route
-  const format = negotiate(request)
+  const format = negotiate(request.headers['accept'], request.query)
   const scaleOf = resource.custom?.toScale ?? toScale
   if (verb === 'get') {
     const entry = context.registry.read(resource, namespace, name)
@@ -320,7 +318,7 @@ async function serveDelete(
   const written = await context.registry.delete(resource, namespace, name, deletion, request.identity)
   // A graceful deletion answers with the object that is still there.
   if (!written.isGone) return await respondWritten(200, resource, written, request, [])
-  return respond(200, success(resource.info, name, parse(written.bytes).metadata.uid), negotiateError(request))
+  return respond(200, success(resource.info, name, parse(written.bytes).metadata.uid))
 }
 
 async function serveDeleteCollection(
@@ -329,7 +327,7 @@ async function serveDeleteCollection(
   route: ResourceRoute,
   request: ApiRequest,
 ): Promise<ApiResponse> {
-  const format = negotiate(request, resource)
+  const format = negotiate(request.headers['accept'], request.query)
   const options = await readOptions(request)
   const scope = new AdmissionScope(request, 'DeleteOptions', options)
   const deletion = { ...parseDeletion(options, request.query), scope }
@@ -338,17 +336,21 @@ async function serveDeleteCollection(
     const { namespace = '', name = '' } = readObject(resource, entry).metadata
     await ignoreMissing(context.registry.delete(resource, namespace, name, deletion, request.identity))
   }
-  return await respondList(resource, entries, { resourceVersion: String(context.store.revision) }, format)
+  const { head, tail } = renderListFrame(
+    resource,
+    { resourceVersion: String(context.store.revision) },
+    { ...format, shape: 'object' },
+  )
+  const items = entries.flatMap((entry, index) => (index === 0 ? [entry.bytes] : [Buffer.from(','), entry.bytes]))
+  return { status: 200, headers: { 'content-type': 'application/json' }, body: { pieces: [head, ...items, tail] } }
 }
 
 async function serveBinding(context: HandlerContext, route: ResourceRoute, request: ApiRequest): Promise<ApiResponse> {
   const { object } = await readObjectBody(request, { apiVersion: 'v1', kind: 'Binding' })
   await admitBinding(context.registry, route, request, object)
   await bindPod(context.registry, route.namespace, route.name, object, isDryRun(request.query))
-  return respond(201, created, negotiateError(request))
+  return respond(201, { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 })
 }
-
-const created = { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 }
 
 async function serveEviction(
   context: HandlerContext,
@@ -373,7 +375,7 @@ async function serveEviction(
   })
   await admitCreated(context.registry, route, request, object, { group: 'policy', version: 'v1', kind: 'Eviction' })
   await evictPod(context.registry, resource, route, deletion)
-  return respond(201, created, negotiateError(request))
+  return respond(201, { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 })
 }
 
 async function serveTokenRequest(
@@ -388,7 +390,7 @@ async function serveTokenRequest(
   context.guard.check({ identity, resource, operation: 'create', subresource: 'token', namespace, name, object })
   const kind = { group: 'authentication.k8s.io', version: 'v1', kind: 'TokenRequest' }
   await admitCreated(context.registry, route, request, object, kind)
-  return respond(201, context.access.tokens.issue(route.namespace, route.name, object), negotiateError(request))
+  return respond(201, context.access.tokens.issue(route.namespace, route.name, object))
 }
 
 /** Kinds that are created to be answered: reviews, and the collection form of a binding. */
@@ -403,11 +405,10 @@ async function serveReview(
     const { object } = await readObjectBody(request, resource.info)
     await admitBinding(context.registry, route, request, object)
     await bindPod(context.registry, route.namespace, object.metadata.name ?? '', object, isDryRun(request.query))
-    return respond(201, created, negotiateError(request))
+    return respond(201, { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 })
   }
   const { object } = await readObjectBody(request, resource.info)
-  const answer = answerReview(context.access, resource, object, request.identity, route.namespace)
-  return respond(201, answer, negotiateError(request))
+  return respond(201, answerReview(context.access, resource, object, request.identity, route.namespace))
 }
 
 async function respondWritten(
@@ -417,7 +418,7 @@ async function respondWritten(
   request: ApiRequest,
   warnings: readonly string[],
 ): Promise<ApiResponse> {
-  const format = negotiate(request, resource)
+  const format = negotiate(request.headers['accept'], request.query)
   await resource.form.prepare?.([written.bytes])
   const { custom } = resource
   const deprecation = custom?.deprecation === undefined ? [] : [custom.deprecation]
