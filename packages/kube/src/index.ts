@@ -11,6 +11,8 @@
  */
 export { createKubeClient } from './lib/client/client.ts'
 export type { KubeClient, KubeClientOptions } from './lib/client/client.ts'
+export { modifyObject, retryOnConflict } from './lib/client/conflict.ts'
+export type { ConflictOptions } from './lib/client/conflict.ts'
 export { connectKube, connectTransport, resolveContext } from './lib/client/connect.ts'
 export type { ConnectKubeOptions } from './lib/client/connect.ts'
 export { discoverResources } from './lib/client/discovery.ts'
@@ -35,11 +37,16 @@ export type {
   LoadKubeconfigOptions,
 } from './lib/client/kubeconfig.ts'
 export type {
+  Applied,
+  ApplyOptions,
+  DeleteCollectionOptions,
   DeleteOptions,
+  EachOptions,
   KubeResource,
   ListOptions,
   ObjectOptions,
   Patch,
+  PatchOptions,
   ResourceClient,
   ResourceList,
   SelectionOptions,
@@ -47,6 +54,8 @@ export type {
   WatchOptions,
   WriteOptions,
 } from './lib/client/resource.ts'
+export { readPodLog } from './lib/client/pod-logs.ts'
+export type { PodLogOptions } from './lib/client/pod-logs.ts'
 export { attachToPod, execInPod, openPortForward } from './lib/client/pod-streams.ts'
 export type { PodStreamOptions, PortForwarder, TerminalSize } from './lib/client/pod-streams.ts'
 export type { ResourceLocation } from './lib/client/resource-client.ts'

@@ -1,12 +1,11 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-
 import type { KindMap, KubeObject } from '../../types.ts'
 import { findKind } from '../../types.ts'
 import { discoverKind } from './discovery.ts'
 import { createResourceClient } from './resource-client.ts'
 import type { ResourceLocation } from './resource-client.ts'
 import type { KubeResource, ResourceClient } from './resource.ts'
-import { toKubeError } from './transport.ts'
+import { withRetries } from './retry.ts'
+import { readJson, toKubeError } from './transport.ts'
 import type { Transport, TransportRequest, TransportResponse } from './transport.ts'
 
 /** A Kubernetes API, typed. Safe to share: it holds no state but what discovery found. */
@@ -17,7 +16,10 @@ export interface KubeClient {
   resource<K extends keyof KindMap>(kind: K): ResourceClient<KindMap[K]>
   /** The verbs of any kind; one that is not built in is looked up by discovery at its first call (FAIRLEAD_KUBE_KIND when absent). */
   object(apiVersion: string, kind: string): ResourceClient<KubeObject>
-  /** One raw request; any answer that is not 2xx (or 101) is thrown as KubeError. */
+  /**
+   * One raw request; any answer that is not 2xx (or 101) is thrown as KubeError. Repeated up to nine times while the server asks
+   * for it (429 or 5xx with `Retry-After`), and when a connection breaks under a GET.
+   */
   request(request: TransportRequest): Promise<TransportResponse>
   /** Closes idle connections. Not needed to let the process end. */
   close(): Promise<void>
@@ -32,7 +34,11 @@ export interface KubeClientOptions {
 /** Puts the typed client on a transport: HTTPS (see {@link connectKube}) or an API server in this process. */
 export function createKubeClient({ transport, namespace = 'default' }: KubeClientOptions): KubeClient {
   const discovered = new Map<string, Promise<ResourceLocation>>()
-  const request = (sent: TransportRequest): Promise<TransportResponse> => sendChecked(transport, sent)
+  const request = (sent: TransportRequest): Promise<TransportResponse> =>
+    withRetries(sent, () => sendOnce(transport, sent))
+  // The body is part of the attempt: a connection that breaks while a list arrives is tried again.
+  const requestJson = (sent: TransportRequest): Promise<unknown> =>
+    withRetries(sent, async () => readJson((await sendOnce(transport, sent)).body))
 
   function locate(apiVersion: string, kind: string): ResourceLocation | Promise<ResourceLocation> {
     const builtIn = findKind(apiVersion, kind)
@@ -51,7 +57,14 @@ export function createKubeClient({ transport, namespace = 'default' }: KubeClien
   }
 
   function resourceClient<T extends KubeResource>(apiVersion: string, kind: string): ResourceClient<T> {
-    return createResourceClient<T>({ apiVersion, kind, namespace, request, locate: () => locate(apiVersion, kind) })
+    return createResourceClient<T>({
+      apiVersion,
+      kind,
+      namespace,
+      request,
+      requestJson,
+      locate: () => locate(apiVersion, kind),
+    })
   }
 
   return {
@@ -66,25 +79,10 @@ export function createKubeClient({ transport, namespace = 'default' }: KubeClien
   }
 }
 
-/** A server under load refuses before it acts (429 with Retry-After), so any request may be repeated. */
-const maxAttempts = 4
-const maxRetryAfterMs = 10_000
-
-async function sendChecked(transport: Transport, request: TransportRequest): Promise<TransportResponse> {
-  for (let attempt = 1; ; attempt += 1) {
-    const response = await transport.send(request)
-    if (response.status === 101 || (response.status >= 200 && response.status < 300)) {
-      return response
-    }
-    const error = await toKubeError(request, response)
-    const retryAfterSeconds = Number(response.headers['retry-after'] ?? Number.NaN)
-    if (response.status !== 429 || attempt === maxAttempts || !(retryAfterSeconds >= 0)) {
-      throw error
-    }
-    await sleep(
-      Math.min(retryAfterSeconds * 1000, maxRetryAfterMs),
-      undefined,
-      request.signal && { signal: request.signal },
-    )
+async function sendOnce(transport: Transport, request: TransportRequest): Promise<TransportResponse> {
+  const response = await transport.send(request)
+  if (response.status === 101 || (response.status >= 200 && response.status < 300)) {
+    return response
   }
+  throw await toKubeError(request, response)
 }

@@ -1,10 +1,11 @@
 import { createKubeClient } from './client.ts'
 import type { KubeClient } from './client.ts'
-import { createCredentials, readPem } from './credentials.ts'
+import { createCredentials } from './credentials.ts'
 import { kubeconfigInvalid } from './errors.ts'
 import { createHttpsTransport } from './https-transport.ts'
 import { loadKubeconfig } from './kubeconfig.ts'
 import type { Kubeconfig, KubeconfigCluster, KubeconfigContext, KubeconfigUser } from './kubeconfig.ts'
+import { createPemSource } from './pem-source.ts'
 import type { Transport } from './transport.ts'
 
 export interface ConnectKubeOptions {
@@ -39,15 +40,35 @@ export function connectTransport(options: ConnectKubeOptions & { readonly kubeco
       'Correct server of the cluster',
     )
   }
+  const insecure = cluster['insecure-skip-tls-verify']
+  const ca = createPemSource(cluster['certificate-authority-data'], cluster['certificate-authority'])
+  if (insecure === true && ca() !== undefined) {
+    const hint = 'Remove insecure-skip-tls-verify, or the certificate authority'
+    throw kubeconfigInvalid(context.cluster, 'insecure-skip-tls-verify is set beside a certificate authority', hint)
+  }
+  const env = options.env ?? process.env
   return createHttpsTransport({
     server,
-    ca: readPem(cluster['certificate-authority-data'], cluster['certificate-authority']),
+    ca,
     serverName: cluster['tls-server-name'],
-    insecure: cluster['insecure-skip-tls-verify'],
-    proxyUrl: cluster['proxy-url'],
-    credentials: createCredentials(user, { name: context.user, cluster, env: options.env ?? process.env }),
+    insecure,
+    proxyUrl: proxyOf(cluster, context.cluster),
+    env,
+    credentials: createCredentials(user, { name: context.user, cluster, env }),
     deadlineMs: options.deadlineMs,
   })
+}
+
+function proxyOf(cluster: KubeconfigCluster, name: string): string | undefined {
+  const url = cluster['proxy-url']
+  if (url === undefined || url === '') {
+    return undefined
+  }
+  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
+    const hint = 'Use a proxy that speaks HTTP, or remove proxy-url'
+    throw kubeconfigInvalid(name, `proxy-url is "${url}", expected an http or https URL`, hint)
+  }
+  return url
 }
 
 /** The cluster, user and context a name (default: the current context) stands for. Throws FAIRLEAD_KUBE_KUBECONFIG. */

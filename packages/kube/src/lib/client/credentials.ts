@@ -1,10 +1,11 @@
-import { execFile } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 
 import { credentialsUnavailable, kubeconfigInvalid } from './errors.ts'
+import { checkExecPlugin, runExecPlugin } from './exec-plugin.ts'
 import type { Credentials } from './https-transport.ts'
-import type { KubeconfigCluster, KubeconfigExec, KubeconfigUser } from './kubeconfig.ts'
+import type { KubeconfigCluster, KubeconfigUser } from './kubeconfig.ts'
+import { createPemSource } from './pem-source.ts'
 
 export interface CredentialsOptions {
   /** Name of the user in the kubeconfig, for errors. */
@@ -16,47 +17,134 @@ export interface CredentialsOptions {
   readonly now?: (() => number) | undefined
   /** How long an exec plugin may run. Default 60,000. */
   readonly execDeadlineMs?: number | undefined
+  /** Whether a plugin may ask the user. Default: standard input is a terminal. */
+  readonly isInteractive?: boolean | undefined
 }
 
-/** A source of the user's credentials; files of tokens are read again every minute, exec plugins run again when their credential expires. */
+/**
+ * A source of the user's credentials. Certificate files are read again when they are replaced, token files every minute, and
+ * plugins run again when their credential expires. Throws FAIRLEAD_KUBE_KUBECONFIG for a user nobody can be.
+ */
 export function createCredentials(
   user: KubeconfigUser,
   options: CredentialsOptions,
 ): (ask: { readonly refresh: boolean }) => Promise<Credentials> {
-  const fixed = { headers: impersonation(user), ...clientCertificate(user, options.name) }
-  const bearer = (token: string): Credentials => ({
-    ...fixed,
-    headers: { ...fixed.headers, authorization: `Bearer ${token}` },
-  })
-  if (user.tokenFile !== undefined) {
-    const { tokenFile } = user
-    return cached(options, async () => ({
-      credentials: bearer(await readToken(tokenFile, options.name)),
-      lifeMs: 60_000,
-    }))
+  checkUser(user, options.name)
+  const identify = createIdentity(user, options)
+  const { tokenFile, token, exec, username } = user
+  if (tokenFile !== undefined && tokenFile !== '') {
+    return withAuthorization(identify, cached(options, readTokenAs(tokenFile, user, options)))
   }
-  if (user.token !== undefined && user.token !== '') {
-    const credentials = bearer(user.token)
-    return async () => credentials
+  if (token !== undefined && token !== '') {
+    return withAuthorization(identify, fixed({ authorization: `Bearer ${token}` }))
   }
-  if (user.exec !== undefined) {
-    const { exec } = user
-    return cached(options, async () => {
-      const { token, cert, key, lifeMs } = await runExecPlugin(exec, options)
-      const own = token === undefined ? fixed : bearer(token)
-      return { credentials: { ...own, ...(cert !== undefined && { cert, key }) }, lifeMs }
-    })
+  if (exec !== undefined) {
+    return withAuthorization(
+      identify,
+      cached(options, async () => {
+        const { token: given, cert, key, lifeMs } = await runExecPlugin(exec, options)
+        const authorization = given === undefined ? undefined : `Bearer ${given}`
+        return { proof: { authorization, cert, key }, lifeMs }
+      }),
+    )
   }
-  if (user.username !== undefined) {
-    const basic = Buffer.from(`${user.username}:${user.password ?? ''}`).toString('base64')
-    const credentials = { ...fixed, headers: { ...fixed.headers, authorization: `Basic ${basic}` } }
-    return async () => credentials
+  if (username !== undefined && username !== '') {
+    const basic = Buffer.from(`${username}:${user.password ?? ''}`).toString('base64')
+    return withAuthorization(identify, fixed({ authorization: `Basic ${basic}` }))
   }
-  return async () => fixed
+  return async () => identify()
 }
 
+function checkUser(user: KubeconfigUser, name: string): void {
+  if (user['auth-provider'] !== undefined) {
+    const { name: provider } = user['auth-provider'] as { name?: unknown }
+    throw kubeconfigInvalid(
+      name,
+      `user "${name}" has the auth-provider "${String(provider)}", which Kubernetes 1.26 removed`,
+      'Replace auth-provider by an exec plugin, such as gke-gcloud-auth-plugin, kubelogin or kubectl-oidc_login',
+    )
+  }
+  if (user.exec !== undefined) {
+    checkExecPlugin(user.exec, name)
+  }
+}
+
+/** Certificate and impersonation; the same object for as long as they do not change. */
+function createIdentity(user: KubeconfigUser, { name, now }: CredentialsOptions): () => Credentials {
+  const headers = impersonation(user)
+  const certOf = createPemSource(user['client-certificate-data'], user['client-certificate'], now)
+  const keyOf = createPemSource(user['client-key-data'], user['client-key'], now)
+  let current: Credentials = { headers, cert: certOf(), key: keyOf() }
+  if ((current.cert === undefined) !== (current.key === undefined)) {
+    const missing = current.cert === undefined ? 'client-certificate-data' : 'client-key-data'
+    throw kubeconfigInvalid(name, `user "${name}" has no ${missing}`, 'Give client certificate and key together')
+  }
+  return () => {
+    const [cert, key] = [certOf(), keyOf()]
+    // Two files are not replaced at once: a certificate and the key of another would fail every connection.
+    if ((cert !== current.cert || key !== current.key) && isPair(cert, key)) {
+      current = { headers, cert, key }
+    }
+    return current
+  }
+}
+
+function isPair(cert: string | undefined, key: string | undefined): boolean {
+  try {
+    return cert !== undefined && key !== undefined && new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))
+  } catch {
+    return false
+  }
+}
+
+/** What a request carries beside the identity of the files. */
+interface Proof {
+  readonly authorization?: string | undefined
+  readonly cert?: string | undefined
+  readonly key?: string | undefined
+}
+
+function fixed(proof: Proof): () => Promise<Proof> {
+  return async () => proof
+}
+
+function withAuthorization(
+  identify: () => Credentials,
+  prove: (ask: { readonly refresh: boolean }) => Promise<Proof>,
+): (ask: { readonly refresh: boolean }) => Promise<Credentials> {
+  let last: { readonly identity: Credentials; readonly proof: Proof; readonly credentials: Credentials } | undefined
+  return async (ask) => {
+    const proof = await prove(ask)
+    const identity = identify()
+    if (last === undefined || last.proof !== proof || last.identity !== identity) {
+      const { authorization, cert = identity.cert, key = identity.key } = proof
+      const headers = { ...identity.headers, ...(authorization !== undefined && { authorization }) }
+      last = { identity, proof, credentials: { headers, cert, key } }
+    }
+    return last.credentials
+  }
+}
+
+/** As kubectl: what could be read last counts while the file is not there, at first the token of the kubeconfig. */
+function readTokenAs(file: string, user: KubeconfigUser, { name }: CredentialsOptions): () => Promise<Granted> {
+  let last = user.token === '' ? undefined : user.token
+  return async () => {
+    try {
+      last = (await readFile(file, 'utf8')).trim()
+    } catch (cause) {
+      if (last === undefined) {
+        const hint = 'Correct tokenFile in the kubeconfig'
+        throw credentialsUnavailable(name, `token file "${file}" cannot be read`, hint, cause)
+      }
+    }
+    return { proof: { authorization: `Bearer ${last}` }, lifeMs: tokenLifeMs }
+  }
+}
+
+const tokenLifeMs = 60_000
+
 interface Granted {
-  readonly credentials: Credentials
+  readonly proof: Proof
   readonly lifeMs: number
 }
 
@@ -69,7 +157,7 @@ interface Held {
 function cached(
   { now = Date.now }: CredentialsOptions,
   obtain: () => Promise<Granted>,
-): (ask: { readonly refresh: boolean }) => Promise<Credentials> {
+): (ask: { readonly refresh: boolean }) => Promise<Proof> {
   let held: Held | undefined
 
   async function watchLife(mine: Held): Promise<void> {
@@ -88,141 +176,20 @@ function cached(
       held = mine
       void watchLife(mine)
     }
-    return (await held.granted).credentials
+    return (await held.granted).proof
   }
 }
 
-function impersonation(user: KubeconfigUser): Record<string, string> {
+function impersonation(user: KubeconfigUser): Record<string, string | readonly string[]> {
+  const { as, 'as-uid': uid, 'as-groups': groups, 'as-user-extra': extra } = user
+  const extras = Object.entries(extra ?? {}).map(([key, values]) => [
+    `impersonate-extra-${encodeURIComponent(key.toLowerCase())}`,
+    [...values],
+  ])
   return {
-    ...(user.as !== undefined && { 'impersonate-user': user.as }),
-    ...(user['as-groups']?.[0] !== undefined && { 'impersonate-group': user['as-groups'][0] }),
-  }
-}
-
-function clientCertificate(
-  user: KubeconfigUser,
-  name: string,
-): { cert?: string | undefined; key?: string | undefined } {
-  const cert = readPem(user['client-certificate-data'], user['client-certificate'])
-  const key = readPem(user['client-key-data'], user['client-key'])
-  if ((cert === undefined) !== (key === undefined)) {
-    const missing = cert === undefined ? 'client-certificate-data' : 'client-key-data'
-    throw kubeconfigInvalid(name, `user "${name}" has no ${missing}`, 'Give client certificate and key together')
-  }
-  return { cert, key }
-}
-
-/** The PEM given inline (base64) or by file name; inline wins, as in kubectl. */
-export function readPem(data: string | undefined, file: string | undefined): string | undefined {
-  if (data !== undefined && data !== '') {
-    return Buffer.from(data, 'base64').toString('utf8')
-  }
-  if (file === undefined || file === '') {
-    return undefined
-  }
-  try {
-    return readFileSync(file, 'utf8')
-  } catch (cause) {
-    throw kubeconfigInvalid(file, 'file cannot be read', 'Correct the file name in the kubeconfig', cause)
-  }
-}
-
-async function readToken(file: string, user: string): Promise<string> {
-  try {
-    return (await readFile(file, 'utf8')).trim()
-  } catch (cause) {
-    throw credentialsUnavailable(
-      user,
-      `token file "${file}" cannot be read`,
-      'Correct tokenFile in the kubeconfig',
-      cause,
-    )
-  }
-}
-
-interface ExecCredential {
-  readonly token: string | undefined
-  readonly cert: string | undefined
-  readonly key: string | undefined
-  readonly lifeMs: number
-}
-
-/** Runs a credential plugin: KUBERNETES_EXEC_INFO in, an ExecCredential on stdout. */
-async function runExecPlugin(exec: KubeconfigExec, options: CredentialsOptions): Promise<ExecCredential> {
-  const { name, execDeadlineMs = 60_000 } = options
-  const apiVersion = exec.apiVersion ?? 'client.authentication.k8s.io/v1'
-  const info = {
-    apiVersion,
-    kind: 'ExecCredential',
-    spec: { interactive: false, ...execCluster(exec, options.cluster) },
-  }
-  const extra = Object.fromEntries((exec.env ?? []).map((entry) => [entry.name, entry.value]))
-  const env = { ...options.env, ...extra, KUBERNETES_EXEC_INFO: JSON.stringify(info) }
-  const { promise, resolve, reject } = Promise.withResolvers<string>()
-  const child = execFile(
-    exec.command,
-    [...(exec.args ?? [])],
-    { env, timeout: execDeadlineMs, maxBuffer: 1024 * 1024, killSignal: 'SIGKILL' },
-    (error, stdout, stderr) => {
-      if (error === null) {
-        resolve(stdout)
-      } else {
-        const state = describeFailure(error, stderr, execDeadlineMs)
-        const hint = exec.installHint ?? 'Run the plugin by hand to see what it needs, then try again'
-        reject(credentialsUnavailable(name, `plugin "${exec.command}" ${state}`, hint.trim(), error))
-      }
-    },
-  )
-  child.stdin?.end()
-  return parseExecCredential(await promise, exec, options)
-}
-
-function describeFailure(
-  error: Error & { code?: unknown; killed?: boolean },
-  stderr: string,
-  deadlineMs: number,
-): string {
-  if (error.code === 'ENOENT') {
-    return 'is not installed'
-  }
-  if (error.killed === true) {
-    return `gave no answer within ${deadlineMs} ms`
-  }
-  const said = stderr.trim().slice(-400)
-  return `failed with exit code ${String(error.code)}${said === '' ? '' : `: ${said}`}`
-}
-
-function execCluster(exec: KubeconfigExec, cluster: KubeconfigCluster): object {
-  if (exec.provideClusterInfo !== true) {
-    return {}
-  }
-  const data = cluster['certificate-authority-data']
-  const pem = data ?? toBase64(readPem(undefined, cluster['certificate-authority']))
-  return { cluster: { server: cluster.server, 'certificate-authority-data': pem } }
-}
-
-function toBase64(text: string | undefined): string | undefined {
-  return text === undefined ? undefined : Buffer.from(text).toString('base64')
-}
-
-function parseExecCredential(text: string, exec: KubeconfigExec, options: CredentialsOptions): ExecCredential {
-  const hint = 'Check the version of the plugin against the apiVersion in the kubeconfig'
-  let status: Record<string, unknown> | undefined
-  try {
-    status = (JSON.parse(text) as { status?: Record<string, unknown> }).status
-  } catch (cause) {
-    throw credentialsUnavailable(options.name, `plugin "${exec.command}" did not print JSON`, hint, cause)
-  }
-  const { token, clientCertificateData, clientKeyData, expirationTimestamp } = status ?? {}
-  if (typeof token !== 'string' && typeof clientCertificateData !== 'string') {
-    throw credentialsUnavailable(options.name, `plugin "${exec.command}" printed no token and no certificate`, hint)
-  }
-  const expires = typeof expirationTimestamp === 'string' ? Date.parse(expirationTimestamp) : Number.POSITIVE_INFINITY
-  return {
-    token: typeof token === 'string' ? token : undefined,
-    cert: typeof clientCertificateData === 'string' ? clientCertificateData : undefined,
-    key: typeof clientKeyData === 'string' ? clientKeyData : undefined,
-    // Renewed a little before its end, so no request travels with a dead one.
-    lifeMs: Number.isNaN(expires) ? 0 : expires - (options.now ?? Date.now)() - 10_000,
+    ...(as !== undefined && as !== '' && { 'impersonate-user': as }),
+    ...(uid !== undefined && uid !== '' && { 'impersonate-uid': uid }),
+    ...(groups !== undefined && groups.length > 0 && { 'impersonate-group': [...groups] }),
+    ...Object.fromEntries(extras),
   }
 }

@@ -40,6 +40,13 @@ export function deadlineExceeded(method: string, path: string, deadlineMs: numbe
   return withCode(new Error(message), { code: 'FAIRLEAD_KUBE_DEADLINE', hint })
 }
 
+/** A watch without a sign of life: no event, no bookmark. */
+export function streamIdle(method: string, path: string, idleMs: number): CodedError {
+  const message = `Cannot complete ${method} "${path}": nothing received for ${idleMs} ms`
+  const hint = 'Check what stands between this program and the cluster; informers connect again by themselves'
+  return withCode(new Error(message), { code: 'FAIRLEAD_KUBE_DEADLINE', hint })
+}
+
 /** The API server does not serve the kind. */
 export function kindUnknown(apiVersion: string, kind: string, cause?: unknown): CodedError {
   const message = `Cannot find kind "${kind}": the cluster does not serve it in ${apiVersion}`

@@ -2,20 +2,23 @@ import * as http from 'node:http'
 import * as https from 'node:https'
 import type { Duplex } from 'node:stream'
 
-import { connectFailed, deadlineExceeded } from './errors.ts'
+import { connectFailed, deadlineExceeded, streamIdle } from './errors.ts'
 import { readBytes } from './transport.ts'
 import type { Transport, TransportRequest, TransportResponse } from './transport.ts'
 
 export interface HttpsTransportOptions {
   /** `https://host:port[/prefix]`; `http://` is spoken in the clear. */
   readonly server: string
-  /** PEM of the authorities to trust. Default: Node's own. */
-  readonly ca?: string | undefined
+  /** PEM of the authorities to trust, asked before every request when a function. Default: Node's own. */
+  readonly ca?: string | (() => string | undefined) | undefined
   /** The name to expect in the server's certificate. Default: the host of `server`. */
   readonly serverName?: string | undefined
   /** Accept any certificate. Default false. */
   readonly insecure?: boolean | undefined
+  /** An HTTP proxy. Default: that of `env`, unless the server is on this machine. */
   readonly proxyUrl?: string | undefined
+  /** Where `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` are looked up. Default: nowhere. */
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined
   /** Asked before every request; `refresh` after the server answered 401 to the last ones. Default: anonymous. */
   readonly credentials?: ((options: { readonly refresh: boolean }) => Promise<Credentials>) | undefined
   /** Milliseconds until an answer must be complete. Default 30,000. */
@@ -24,7 +27,7 @@ export interface HttpsTransportOptions {
 
 /** What proves who asks. */
 export interface Credentials {
-  readonly headers?: Readonly<Record<string, string>> | undefined
+  readonly headers?: Readonly<Record<string, string | readonly string[]>> | undefined
   /** PEM of the client certificate, with its key. */
   readonly cert?: string | undefined
   readonly key?: string | undefined
@@ -65,23 +68,27 @@ interface Agents {
   close(): void
 }
 
-/** One agent per client certificate, for connections made with one must not serve another; the last is kept. */
-function createAgents(options: HttpsTransportOptions, base: URL): Agents {
-  const shared = {
-    keepAlive: true,
-    maxFreeSockets: 16,
-    ...(options.proxyUrl !== undefined && {
-      proxyEnv: { HTTPS_PROXY: options.proxyUrl, HTTP_PROXY: options.proxyUrl },
-    }),
-  }
-  let current: { agent: http.Agent; cert: string | undefined; key: string | undefined } | undefined
+interface Keys extends Credentials {
+  readonly ca: string | undefined
+}
 
-  function createAgent({ cert, key }: Credentials): http.Agent {
+/**
+ * One agent per client certificate and authority, for connections made with one must not serve another. When they are rotated
+ * the idle connections are closed; what is under way goes on to its end.
+ */
+function createAgents(options: HttpsTransportOptions, base: URL): Agents {
+  const proxyEnv = proxyEnvOf(options, base)
+  // Shorter than the idle timeout of servers (90 s upstream): they do not close what we are about to use.
+  const shared = { keepAlive: true, maxFreeSockets: 16, timeout: 60_000, ...(proxyEnv !== undefined && { proxyEnv }) }
+  const caOf = typeof options.ca === 'function' ? options.ca : () => options.ca as string | undefined
+  let current: { readonly agent: http.Agent; readonly keys: Keys } | undefined
+
+  function createAgent({ cert, key, ca }: Keys): http.Agent {
     return base.protocol === 'http:'
       ? new http.Agent(shared)
       : new https.Agent({
           ...shared,
-          ca: options.ca,
+          ca,
           cert,
           key,
           rejectUnauthorized: options.insecure !== true,
@@ -91,14 +98,37 @@ function createAgents(options: HttpsTransportOptions, base: URL): Agents {
   }
 
   return {
-    for(credentials) {
-      if (current === undefined || current.cert !== credentials.cert || current.key !== credentials.key) {
-        current = { agent: createAgent(credentials), cert: credentials.cert, key: credentials.key }
+    for({ cert, key }) {
+      const ca = caOf()
+      const keys = current?.keys
+      if (current === undefined || keys?.cert !== cert || keys?.key !== key || keys?.ca !== ca) {
+        if (current !== undefined) retire(current.agent)
+        current = { agent: createAgent({ cert, key, ca }), keys: { cert, key, ca } }
       }
       return current.agent
     },
     close: () => current?.agent.destroy(),
   }
+}
+
+function retire(agent: http.Agent): void {
+  agent.maxFreeSockets = 0
+  for (const socket of Object.values(agent.freeSockets).flat()) {
+    socket?.destroy()
+  }
+}
+
+/** Proxies as Go's `ProxyFromEnvironment` finds them: never for this machine. */
+function proxyEnvOf({ proxyUrl, env = {} }: HttpsTransportOptions, base: URL): Record<string, string> | undefined {
+  if (proxyUrl !== undefined) {
+    return { HTTPS_PROXY: proxyUrl, HTTP_PROXY: proxyUrl }
+  }
+  if (/^(?:localhost|127\..*|\[::1\])$/.test(base.hostname)) {
+    return undefined
+  }
+  const names = ['HTTPS_PROXY', 'HTTP_PROXY', 'NO_PROXY'].flatMap((name) => [name, name.toLowerCase()])
+  const found = names.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]] as const]))
+  return found.length === 0 ? undefined : Object.fromEntries(found)
 }
 
 function deadlineOf(
@@ -129,7 +159,7 @@ function sendOnce(request: TransportRequest, connection: Connection, canRetry = 
     headers: {
       'user-agent': 'fairlead',
       ...request.headers,
-      ...credentials.headers,
+      ...(credentials.headers as http.OutgoingHttpHeaders | undefined),
       ...(body !== undefined && { 'content-length': Buffer.byteLength(body) }),
     },
   })
@@ -167,6 +197,11 @@ function sendOnce(request: TransportRequest, connection: Connection, canRetry = 
     if (deadlineMs.wholeMs === 0) {
       clearTimeout(timer)
       response.socket.setKeepAlive(true, 30_000)
+    }
+    const { idleMs } = request
+    if (idleMs !== undefined) {
+      // Half-open: the other side is gone, or a proxy keeps the connection and forgot what it was for.
+      response.setTimeout(idleMs, () => destroy(streamIdle(request.method, request.path, idleMs)))
     }
     response.once('close', settle)
     resolve({

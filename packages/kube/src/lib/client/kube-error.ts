@@ -8,14 +8,21 @@ export class KubeError extends Error {
   /** `status.reason`: NotFound, AlreadyExists, Conflict, Invalid, Expired...; empty when the server gave none. */
   readonly reason: string
   readonly hint: string | undefined
+  /** What the server asked to wait before the next try (`Retry-After`), milliseconds. */
+  readonly retryAfterMs: number | undefined
 
-  constructor(status: Status, httpStatus: number, options?: ErrorOptions) {
+  constructor(
+    status: Status,
+    httpStatus: number,
+    options: ErrorOptions & { readonly retryAfterMs?: number | undefined } = {},
+  ) {
     super(status.message ?? `Cannot complete request: status ${httpStatus}`, options)
     this.name = 'KubeError'
     this.status = status
     this.httpStatus = httpStatus
     this.reason = status.reason ?? ''
     this.hint = hints.get(httpStatus)
+    this.retryAfterMs = options.retryAfterMs
   }
 }
 

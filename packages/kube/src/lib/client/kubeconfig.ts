@@ -38,7 +38,9 @@ export interface KubeconfigUser {
   readonly username?: string | undefined
   readonly password?: string | undefined
   readonly as?: string | undefined
+  readonly 'as-uid'?: string | undefined
   readonly 'as-groups'?: readonly string[] | undefined
+  readonly 'as-user-extra'?: Readonly<Record<string, readonly string[]>> | undefined
   readonly exec?: KubeconfigExec | undefined
   readonly [key: string]: unknown
 }
@@ -57,6 +59,8 @@ export interface KubeconfigExec {
   readonly args?: readonly string[] | null | undefined
   readonly env?: readonly { readonly name: string; readonly value: string }[] | null | undefined
   readonly provideClusterInfo?: boolean | undefined
+  /** Whether the plugin may use standard input: `Never`, `IfAvailable` or `Always`. Required with v1. */
+  readonly interactiveMode?: string | undefined
   readonly installHint?: string | undefined
   readonly [key: string]: unknown
 }
@@ -196,7 +200,7 @@ export function parseKubeconfig(text: string, file: string): Kubeconfig {
       return { name, cluster: { ...absolute(body, ['certificate-authority'], from), server: body['server'] } }
     }),
     users: named(value, 'users', 'user', file).map(({ name, body }) => {
-      return { name, user: absolute(body, ['client-certificate', 'client-key', 'tokenFile'], from) }
+      return { name, user: absoluteExec(absolute(body, ['client-certificate', 'client-key', 'tokenFile'], from), from) }
     }),
     contexts: named(value, 'contexts', 'context', file).map(({ name, body }) => {
       const { cluster, user } = body
@@ -251,6 +255,15 @@ function absolute(body: Record<string, unknown>, keys: readonly string[], from: 
     return typeof file === 'string' && file !== '' ? [[key, resolve(from, file)] as const] : []
   })
   return { ...body, ...Object.fromEntries(changed) }
+}
+
+/** A plugin named with a slash is a file beside the kubeconfig; one without is looked for in PATH. */
+function absoluteExec(user: Record<string, unknown>, from: string): Record<string, unknown> {
+  const { exec } = user
+  const command = isRecord(exec) ? exec['command'] : undefined
+  return isRecord(exec) && typeof command === 'string' && /[/\\]/.test(command)
+    ? { ...user, exec: { ...exec, command: resolve(from, command) } }
+    : user
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -1,8 +1,14 @@
+import type { Scale } from '../types/generated/autoscaling-v1.ts'
 import { objectIncomplete } from './errors.ts'
+import { isGone } from './kube-error.ts'
 import type {
+  DeleteCollectionOptions,
   DeleteOptions,
+  EachOptions,
   KubeResource,
   ListOptions,
+  Patch,
+  PatchOptions,
   ResourceClient,
   ResourceList,
   SelectionOptions,
@@ -10,7 +16,7 @@ import type {
   WatchOptions,
   WriteOptions,
 } from './resource.ts'
-import { readBytes, readJson } from './transport.ts'
+import { readBytes } from './transport.ts'
 import type { TransportRequest, TransportResponse } from './transport.ts'
 import { parseWatch } from './watch.ts'
 import type { WatchEvent } from './watch.ts'
@@ -28,6 +34,8 @@ export interface ResourceClientOptions {
   readonly kind: string
   readonly namespace: string
   readonly request: (request: TransportRequest) => Promise<TransportResponse>
+  /** The same, with the answer read as JSON. */
+  readonly requestJson: (request: TransportRequest) => Promise<unknown>
   readonly locate: () => ResourceLocation | Promise<ResourceLocation>
 }
 
@@ -35,6 +43,8 @@ const contentTypes = {
   merge: 'application/merge-patch+json',
   strategic: 'application/strategic-merge-patch+json',
   json: 'application/json-patch+json',
+  // JSON is YAML.
+  apply: 'application/apply-patch+yaml',
 } as const
 
 const acceptMetadata = {
@@ -46,7 +56,7 @@ type Query = Readonly<Record<string, string | number | boolean | undefined>>
 
 /** The verbs of one kind, as HTTP requests. */
 export function createResourceClient<T extends KubeResource>(options: ResourceClientOptions): ResourceClient<T> {
-  const { apiVersion, kind, request } = options
+  const { apiVersion, kind, request, requestJson } = options
 
   async function collection(selection: SelectionOptions, query: Query): Promise<string> {
     const location = await options.locate()
@@ -62,10 +72,19 @@ export function createResourceClient<T extends KubeResource>(options: ResourceCl
     return renderPath(await options.locate(), { namespace, name, subresource, query })
   }
 
-  async function send(method: string, path: string, rest: Omit<TransportRequest, 'method' | 'path'>): Promise<T> {
-    const response = await request({ method, path, ...rest })
+  async function send<R = T>(
+    method: string,
+    path: string,
+    rest: Omit<TransportRequest, 'method' | 'path'>,
+  ): Promise<R> {
     // The server answers with the kind the path names.
-    return (await readJson(response.body)) as T
+    return (await requestJson({ method, path, ...rest })) as R
+  }
+
+  async function patchAs<R>(name: string | undefined, patch: Patch, given: PatchOptions): Promise<R> {
+    const headers = { accept: 'application/json', 'content-type': contentTypes[patch.type] }
+    const path = await item(name, given, { ...writeQuery(given), force: given.force })
+    return send<R>('PATCH', path, { headers, body: JSON.stringify(patch.body), signal: given.signal })
   }
 
   function withKind(object: T): T {
@@ -83,8 +102,7 @@ export function createResourceClient<T extends KubeResource>(options: ResourceCl
     async list(given: ListOptions = {}): Promise<ResourceList<T>> {
       const path = await collection(given, { limit: given.limit, continue: given.continue })
       const headers = given.metadataOnly === true ? { accept: acceptMetadata.list } : acceptJson
-      const response = await request({ method: 'GET', path, headers, signal: given.signal })
-      const list = (await readJson(response.body)) as { items?: T[] | null; metadata?: ResourceList<T>['metadata'] }
+      const list = await send<ListJson<T>>('GET', path, { headers, signal: given.signal })
       // Items of a list carry no kind of their own on the wire.
       const items = list.items ?? []
       for (const object of items) {
@@ -92,6 +110,20 @@ export function createResourceClient<T extends KubeResource>(options: ResourceCl
         object.kind ??= kind
       }
       return { items, metadata: list.metadata ?? {} }
+    },
+
+    async *each(given: EachOptions = {}): AsyncGenerator<T, void, undefined> {
+      const { pageSize = 500, ...selection } = given
+      // A page belongs to the version of the first; to name another with it is an error.
+      let next: ListOptions = { ...selection, limit: pageSize }
+      for (;;) {
+        const { items, metadata } = await listPage(next)
+        yield* items
+        if (metadata.continue === undefined || metadata.continue === '') {
+          return
+        }
+        next = { ...selection, resourceVersion: undefined, limit: pageSize, continue: metadata.continue }
+      }
     },
 
     async *watch(given: WatchOptions = {}): AsyncGenerator<WatchEvent<T>, void, undefined> {
@@ -103,7 +135,14 @@ export function createResourceClient<T extends KubeResource>(options: ResourceCl
         resourceVersionMatch: given.sendInitialEvents === true ? 'NotOlderThan' : undefined,
       })
       const headers = given.metadataOnly === true ? { accept: acceptMetadata.object } : acceptJson
-      const response = await request({ method: 'GET', path, headers, signal: given.signal, deadlineMs: 0 })
+      const response = await request({
+        method: 'GET',
+        path,
+        headers,
+        signal: given.signal,
+        deadlineMs: 0,
+        idleMs: given.idleMs,
+      })
       yield* parseWatch<T>(response.body)
     },
 
@@ -121,10 +160,31 @@ export function createResourceClient<T extends KubeResource>(options: ResourceCl
 
     updateStatus: (object, given) => client.update(object, { ...given, subresource: 'status' }),
 
-    async patch(name, patch, given: SubresourceOptions = {}) {
-      const headers = { accept: 'application/json', 'content-type': contentTypes[patch.type] }
-      const path = await item(name, given, writeQuery(given))
-      return send('PATCH', path, { headers, body: JSON.stringify(patch.body), signal: given.signal })
+    patch: (name, patch, given = {}) => patchAs<T>(name, patch, given),
+
+    async apply(object, given) {
+      const body = { ...object, apiVersion, kind }
+      const { metadata } = body as KubeResource
+      const namespace = given.namespace ?? metadata?.namespace
+      return patchAs<T>(metadata?.name, { type: 'apply', body }, { ...given, namespace })
+    },
+
+    async getScale(name, given = {}) {
+      const path = await item(name, { ...given, subresource: 'scale' })
+      return send<Scale>('GET', path, { headers: acceptJson, signal: given.signal })
+    },
+
+    scale: (name, replicas, given = {}) =>
+      patchAs<Scale>(name, { type: 'merge', body: { spec: { replicas } } }, { ...given, subresource: 'scale' }),
+
+    async createSubresource<B extends KubeResource>(
+      name: string,
+      subresource: string,
+      body: B,
+      given: WriteOptions = {},
+    ): Promise<B> {
+      const path = await item(name, { ...given, subresource }, writeQuery(given))
+      return send<B>('POST', path, { headers: jsonHeaders, body: JSON.stringify(body), signal: given.signal })
     },
 
     async delete(name, given: DeleteOptions = {}) {
@@ -133,8 +193,33 @@ export function createResourceClient<T extends KubeResource>(options: ResourceCl
       const response = await request({ method: 'DELETE', path, headers: jsonHeaders, body, signal: given.signal })
       await readBytes(response.body)
     },
+
+    async deleteCollection(given: DeleteCollectionOptions = {}) {
+      const path = await collection(given, {})
+      const body = JSON.stringify(toDeleteOptions(given))
+      const response = await request({ method: 'DELETE', path, headers: jsonHeaders, body, signal: given.signal })
+      await readBytes(response.body)
+    },
+  }
+
+  /** One page; a continue token that is too old brings a newer one, to go on with (`inconsistent continue`). */
+  async function listPage(given: ListOptions): Promise<ResourceList<T>> {
+    try {
+      return await client.list(given)
+    } catch (error) {
+      const next = isGone(error) && given.continue !== undefined ? error.status.metadata?.continue : undefined
+      if (next === undefined || next === '') {
+        throw error
+      }
+      return client.list({ ...given, continue: next })
+    }
   }
   return client
+}
+
+interface ListJson<T> {
+  readonly items?: T[] | null
+  readonly metadata?: ResourceList<T>['metadata']
 }
 
 const acceptJson = { accept: 'application/json' } as const

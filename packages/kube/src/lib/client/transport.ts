@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream'
 
 import type { Status } from '../types/generated/meta-v1.ts'
 import { KubeError } from './kube-error.ts'
+import { parseRetryAfter } from './retry.ts'
 
 /** One request to a Kubernetes API, addressed by path: a transport knows the host, the credentials and the deadline. */
 export interface TransportRequest {
@@ -16,6 +17,8 @@ export interface TransportRequest {
    * transport was made with, and 0 for paths that ask for `watch=true` or `follow=true`.
    */
   readonly deadlineMs?: number | undefined
+  /** Milliseconds without a byte after which an answer without deadline counts as lost. Default: never. */
+  readonly idleMs?: number | undefined
   /** The headers ask to change the protocol: with status 101 the answer has the connection. Default false. */
   readonly upgrade?: boolean | undefined
 }
@@ -70,7 +73,9 @@ const maxQuotedCharacters = 400
 /** The error a non-2xx answer stands for. Reads the body. */
 export async function toKubeError(request: TransportRequest, response: TransportResponse): Promise<KubeError> {
   const text = Buffer.from(await readBytes(response.body)).toString('utf8')
-  return new KubeError(parseStatus(text) ?? foreignStatus(request, response.status, text), response.status)
+  const retryAfterMs = parseRetryAfter(response.headers['retry-after'])
+  const status = parseStatus(text) ?? foreignStatus(request, response.status, text)
+  return new KubeError(status, response.status, { retryAfterMs })
 }
 
 function parseStatus(text: string): Status | undefined {

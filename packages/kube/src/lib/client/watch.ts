@@ -1,6 +1,7 @@
 import type { Status } from '../types/generated/meta-v1.ts'
 import { watchSyntax } from './errors.ts'
 import { KubeError } from './kube-error.ts'
+import { splitLines } from './lines.ts'
 
 /** One change of a watched collection. A `BOOKMARK` carries only `metadata.resourceVersion` (and annotations). */
 export interface WatchEvent<T> {
@@ -8,41 +9,14 @@ export interface WatchEvent<T> {
   readonly object: T
 }
 
-/** The longest line accepted. Stored objects stay below 1.5 MiB upstream; JSON escapes may multiply that. */
-const maxLineBytes = 16 * 1024 * 1024
-
 /**
  * Parses the body of a watch: one JSON event per line. An `ERROR` event is thrown as {@link KubeError}; a line over
  * 16 MiB or not an event throws FAIRLEAD_KUBE_WATCH. A last line without its newline is a cut connection and is dropped.
  */
 export async function* parseWatch<T>(body: AsyncIterable<Uint8Array>): AsyncGenerator<WatchEvent<T>, void, undefined> {
   for await (const line of splitLines(body)) {
-    yield parseEvent<T>(line)
-  }
-}
-
-async function* splitLines(body: AsyncIterable<Uint8Array>): AsyncGenerator<string, void, undefined> {
-  let pending: Buffer[] = []
-  let pendingBytes = 0
-  for await (const chunk of body) {
-    const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
-    let start = 0
-    for (let end = bytes.indexOf(10); end >= 0; end = bytes.indexOf(10, start)) {
-      pending.push(bytes.subarray(start, end))
-      start = end + 1
-      const line = (pending.length === 1 ? (pending[0] ?? bytes) : Buffer.concat(pending)).toString('utf8')
-      pending = []
-      pendingBytes = 0
-      if (line.trim() !== '') {
-        yield line
-      }
-    }
-    if (start < bytes.length) {
-      pendingBytes += bytes.length - start
-      if (pendingBytes > maxLineBytes) {
-        throw watchSyntax(`line is longer than ${maxLineBytes} bytes`)
-      }
-      pending.push(bytes.subarray(start))
+    if (line.trim() !== '') {
+      yield parseEvent<T>(line)
     }
   }
 }
