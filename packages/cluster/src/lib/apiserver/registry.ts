@@ -1,5 +1,5 @@
 import type { KubeObject } from '@fairlead/kube/types'
-import type { Namespace, Pod } from '@fairlead/kube/types/core-v1'
+import type { Namespace } from '@fairlead/kube/types/core-v1'
 
 import type { Entry } from '../storage/collection.ts'
 import type { Change, Store } from '../storage/store.ts'
@@ -15,6 +15,8 @@ import { isSameOwnership, ownWrite } from './field-managers/ownership.ts'
 import type { Ownership } from './field-managers/ownership.ts'
 import { desiresChange, generateNameFrom, isEqual, keepIdentity, stampNew, validateMetadata } from './metadata.ts'
 import { converting, idOf, readObject, selectAttributes, serialise } from './resource.ts'
+import { replacePart } from './replace-part.ts'
+import type { Part } from './replace-part.ts'
 import type { Resource } from './resource.ts'
 import { alreadyExists, conflict, invalid, notFound, terminating } from './status.ts'
 import { convert } from './versions.ts'
@@ -45,7 +47,7 @@ export interface WriteOptions {
 export interface UpdateOptions extends WriteOptions {
   name: string
   /** Which part of the object the write may change: the object itself, or a subresource. */
-  part: 'object' | 'status' | 'finalize' | 'binding' | 'approval' | 'ephemeralcontainers'
+  part: 'object' | Part
   /** Set when the write of the object comes by its Scale. */
   subresource?: 'scale' | undefined
 }
@@ -301,37 +303,6 @@ function isUnchanged(object: KubeObject, current: KubeObject): boolean {
   const { managedFields: _fields, ...metadata } = object.metadata
   const { managedFields: _before, ...before } = current.metadata
   return isEqual({ ...object, metadata }, { ...current, metadata: before })
-}
-
-/** A write to a subresource changes its part of the object and nothing else. */
-function replacePart(stored: Resource, part: UpdateOptions['part'], object: KubeObject, current: KubeObject): void {
-  const asked = { ...object }
-  for (const key of Object.keys(object)) delete object[key]
-  // Nothing below is changed in place: what stays may be shared.
-  Object.assign(object, current, { metadata: { ...current.metadata } })
-  if (part === 'binding') {
-    object['spec'] = asked['spec']
-    object['status'] = asked['status']
-  }
-  if (part === 'status') {
-    if (asked['status'] === undefined) delete object['status']
-    else object['status'] = asked['status']
-    stored.strategy.updateStatus?.(object, current)
-  }
-  if (part === 'ephemeralcontainers') {
-    const { ephemeralContainers = [] } = (asked as KubeObject & Pod).spec ?? {}
-    // Defaults are written into it, and what is there may be shared.
-    object['spec'] = structuredClone({ ...(current as KubeObject & Pod).spec, ephemeralContainers })
-    stored.strategy.default?.(object)
-  }
-  if (part === 'approval') {
-    const { conditions } = (asked['status'] ?? {}) as { conditions?: unknown }
-    object['status'] = { ...(current['status'] as object | undefined), conditions }
-  }
-  if (part === 'finalize') {
-    const namespace = object as KubeObject & Namespace
-    namespace.spec = { ...namespace.spec, finalizers: (asked as KubeObject & Namespace).spec?.finalizers ?? [] }
-  }
 }
 
 function startNamespace(object: KubeObject): void {

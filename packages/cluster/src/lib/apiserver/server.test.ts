@@ -26,7 +26,10 @@ describe('a create', () => {
     assert.equal(body.metadata.resourceVersion, String(api.store.revision))
     assert.deepEqual(Object.keys(body), ['apiVersion', 'kind', 'metadata', 'data'])
     assert.deepEqual(
-      body.metadata.managedFields.map((entry: { manager: string; operation: string }) => [entry.manager, entry.operation]),
+      body.metadata.managedFields.map((entry: { manager: string; operation: string }) => [
+        entry.manager,
+        entry.operation,
+      ]),
       [['unknown', 'Update']],
     )
     assert.equal(body.metadata.namespace, 'default')
@@ -235,6 +238,21 @@ describe('an update', () => {
     })
     assert.deepEqual([reported.body.status.replicas, reported.body.spec.replicas], [2, 2])
     assert.equal(reported.body.metadata.generation, 2)
+  })
+
+  it('of the status writes annotations and finalizers too, and labels unless the kind keeps them', async () => {
+    await using api = await startTestServer()
+    const metadata = { annotations: { seen: 'yes' }, labels: { new: 'label' }, name: 'other' }
+    await api.call('POST', pods, podNamed('p'))
+    const pod = await api.call('PATCH', `${pods}/p/status`, { metadata, status: { reason: 'Because' } })
+    assert.equal(pod.status, 400, 'the name is not to be changed')
+    const { name: _name, ...rest } = metadata
+    const written = await api.call('PATCH', `${pods}/p/status`, { metadata: rest, status: { reason: 'Because' } })
+    assert.deepEqual(written.body.metadata.annotations, { seen: 'yes' })
+    assert.equal(written.body.metadata.labels.new, 'label')
+    await api.call('POST', deployments, deploymentNamed('web'))
+    const kept = await api.call('PATCH', `${deployments}/web/status`, { metadata: rest })
+    assert.deepEqual([kept.body.metadata.annotations, kept.body.metadata.labels?.new], [{ seen: 'yes' }, undefined])
   })
 
   for (const { type, patch, image } of [
