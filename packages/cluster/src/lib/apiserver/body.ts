@@ -28,10 +28,7 @@ export function bodyKindOf({ info, custom }: Resource): BodyKind {
 const accepted = ['application/json', 'application/yaml', 'application/vnd.kubernetes.protobuf']
 
 /** Reads the object in the body of a create or update and checks it against the definition of its kind. */
-export async function readObjectBody(
-  request: ApiRequest,
-  expected: BodyKind,
-): Promise<Decoded> {
+export async function readObjectBody(request: ApiRequest, expected: BodyKind): Promise<Decoded> {
   const bytes = await request.readBody()
   const { object, duplicates } = decode(request.headers['content-type'], bytes)
   object.apiVersion ??= expected.apiVersion
@@ -51,11 +48,7 @@ export async function readOptions(request: ApiRequest): Promise<Record<string, u
  * Checks what a patch produced; errors were the client's, so they are worded the same as for a create. A patch may
  * repeat the kind of the object but not change it: what is stored would be checked by the rules of another kind.
  */
-export function checkPatched(
-  object: KubeObject,
-  expected: BodyKind,
-  query: URLSearchParams,
-): Decoded {
+export function checkPatched(object: KubeObject, expected: BodyKind, query: URLSearchParams): Decoded {
   object.apiVersion ??= expected.apiVersion
   object.kind ??= expected.kind
   checkKind(object, expected)
@@ -87,7 +80,7 @@ function decode(contentType: string | undefined, bytes: Buffer): { object: KubeO
   } catch (error) {
     throw badRequest(error instanceof Error ? error.message : String(error))
   }
-  throw unsupportedMediaType(type, accepted)
+  throw unsupportedMediaType(accepted)
 }
 
 function asObject(value: unknown): KubeObject {

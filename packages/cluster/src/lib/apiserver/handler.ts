@@ -17,8 +17,10 @@ import { changeScale } from './field-managers/scale.ts'
 import { applyObject } from './field-managers/apply-object.ts'
 import { serveDiscovery } from './discovery.ts'
 import type { ApiRequest, ApiResponse } from './exchange.ts'
-import { serveList, parseRevision, reachRevision, selectAll } from './list.ts'
-import { negotiate } from './negotiate.ts'
+import { parseRevision } from './list-options.ts'
+import { reachRevision, respondList, selectAll, serveList } from './list.ts'
+import { negotiate, negotiateError } from './negotiate.ts'
+import type { Asked } from './negotiate.ts'
 import { serveOpenApi } from './openapi.ts'
 import type { OpenApi } from './openapi/document.ts'
 import { isApplyPatch, readPatch } from './patch.ts'
@@ -27,7 +29,7 @@ import type { Kubelet } from './kubelet.ts'
 import { bindPod, evictPod } from './pods.ts'
 import type { AdmittedRegistry } from './admission/admitted-registry.ts'
 import type { UpdateOptions, Written } from './registry.ts'
-import { renderListFrame, respond, respondObject } from './render.ts'
+import { respond, respondObject } from './render.ts'
 import { readObject } from './resource.ts'
 import type { Resource } from './resource.ts'
 import { parseRoute } from './route.ts'
@@ -65,16 +67,17 @@ export async function handle(context: HandlerContext, request: ApiRequest): Prom
   try {
     return await dispatch(context, request)
   } catch (error) {
-    const answer = renderError(error, context.onError)
+    const answer = renderError(error, context.onError, request)
     const warnings = notesOf(request)?.warnings ?? []
     return warnings.length === 0 ? answer : { ...answer, headers: { ...answer.headers, ...warningHeader(warnings) } }
   }
 }
 
-/** The `Status` answer for an error. */
-export function renderError(error: unknown, onError: (error: unknown) => void): ApiResponse {
+/** The `Status` answer for an error, in JSON when it is not known what the client wants. */
+export function renderError(error: unknown, onError: (error: unknown) => void, request?: Asked): ApiResponse {
   const failure = toStatusError(error, onError)
-  const answer = respond(failure.status.code, failure.status)
+  const format = request === undefined ? undefined : negotiateError(request)
+  const answer = respond(failure.status.code, failure.status, format)
   return { ...answer, headers: { ...answer.headers, ...failure.headers } }
 }
 
@@ -138,7 +141,8 @@ async function serveObject(
   request: ApiRequest,
 ): Promise<ApiResponse> {
   const { store } = context
-  const format = negotiate(request.headers['accept'], request.query)
+  if (route.verb === 'watch') return await serveWatch(store, resource, route, request, context.onError)
+  const format = negotiate(request, resource)
   switch (route.verb) {
     case 'get': {
       const wanted = parseRevision(request.query.get('resourceVersion')) ?? 0
@@ -149,8 +153,6 @@ async function serveObject(
     }
     case 'list':
       return await serveList(store, resource, route, request, format)
-    case 'watch':
-      return await serveWatch(store, resource, route, request, format, context.onError)
     case 'create':
       return await serveCreate(context, resource, route, request)
     case 'update':
@@ -183,7 +185,7 @@ async function serveSubresource(
   if (verb === 'get') {
     const entry = context.registry.read(resource, namespace, name)
     await resource.form.prepare?.([entry.bytes])
-    return respondObject(200, resource, entry.bytes, negotiate(request.headers['accept'], request.query))
+    return respondObject(200, resource, entry.bytes, negotiate(request, resource))
   }
   if (verb !== 'update' && verb !== 'patch') throw methodNotAllowed()
   if (subresource === 'status') return await serveWrite(context, resource, route, request, 'status')
@@ -292,7 +294,7 @@ async function serveScale(
   request: ApiRequest,
 ): Promise<ApiResponse> {
   const { namespace, name, verb } = route
-  const format = negotiate(request.headers['accept'], request.query)
+  const format = negotiate(request)
   const scaleOf = resource.custom?.toScale ?? toScale
   if (verb === 'get') {
     const entry = context.registry.read(resource, namespace, name)
@@ -318,7 +320,7 @@ async function serveDelete(
   const written = await context.registry.delete(resource, namespace, name, deletion, request.identity)
   // A graceful deletion answers with the object that is still there.
   if (!written.isGone) return await respondWritten(200, resource, written, request, [])
-  return respond(200, success(resource.info, name, parse(written.bytes).metadata.uid))
+  return respond(200, success(resource.info, name, parse(written.bytes).metadata.uid), negotiateError(request))
 }
 
 async function serveDeleteCollection(
@@ -327,7 +329,7 @@ async function serveDeleteCollection(
   route: ResourceRoute,
   request: ApiRequest,
 ): Promise<ApiResponse> {
-  const format = negotiate(request.headers['accept'], request.query)
+  const format = negotiate(request, resource)
   const options = await readOptions(request)
   const scope = new AdmissionScope(request, 'DeleteOptions', options)
   const deletion = { ...parseDeletion(options, request.query), scope }
@@ -336,21 +338,17 @@ async function serveDeleteCollection(
     const { namespace = '', name = '' } = readObject(resource, entry).metadata
     await ignoreMissing(context.registry.delete(resource, namespace, name, deletion, request.identity))
   }
-  const { head, tail } = renderListFrame(
-    resource,
-    { resourceVersion: String(context.store.revision) },
-    { ...format, shape: 'object' },
-  )
-  const items = entries.flatMap((entry, index) => (index === 0 ? [entry.bytes] : [Buffer.from(','), entry.bytes]))
-  return { status: 200, headers: { 'content-type': 'application/json' }, body: { pieces: [head, ...items, tail] } }
+  return await respondList(resource, entries, { resourceVersion: String(context.store.revision) }, format)
 }
 
 async function serveBinding(context: HandlerContext, route: ResourceRoute, request: ApiRequest): Promise<ApiResponse> {
   const { object } = await readObjectBody(request, { apiVersion: 'v1', kind: 'Binding' })
   await admitBinding(context.registry, route, request, object)
   await bindPod(context.registry, route.namespace, route.name, object, isDryRun(request.query))
-  return respond(201, { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 })
+  return respond(201, created, negotiateError(request))
 }
+
+const created = { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 }
 
 async function serveEviction(
   context: HandlerContext,
@@ -375,7 +373,7 @@ async function serveEviction(
   })
   await admitCreated(context.registry, route, request, object, { group: 'policy', version: 'v1', kind: 'Eviction' })
   await evictPod(context.registry, resource, route, deletion)
-  return respond(201, { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 })
+  return respond(201, created, negotiateError(request))
 }
 
 async function serveTokenRequest(
@@ -390,7 +388,7 @@ async function serveTokenRequest(
   context.guard.check({ identity, resource, operation: 'create', subresource: 'token', namespace, name, object })
   const kind = { group: 'authentication.k8s.io', version: 'v1', kind: 'TokenRequest' }
   await admitCreated(context.registry, route, request, object, kind)
-  return respond(201, context.access.tokens.issue(route.namespace, route.name, object))
+  return respond(201, context.access.tokens.issue(route.namespace, route.name, object), negotiateError(request))
 }
 
 /** Kinds that are created to be answered: reviews, and the collection form of a binding. */
@@ -405,10 +403,11 @@ async function serveReview(
     const { object } = await readObjectBody(request, resource.info)
     await admitBinding(context.registry, route, request, object)
     await bindPod(context.registry, route.namespace, object.metadata.name ?? '', object, isDryRun(request.query))
-    return respond(201, { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 })
+    return respond(201, created, negotiateError(request))
   }
   const { object } = await readObjectBody(request, resource.info)
-  return respond(201, answerReview(context.access, resource, object, request.identity, route.namespace))
+  const answer = answerReview(context.access, resource, object, request.identity, route.namespace)
+  return respond(201, answer, negotiateError(request))
 }
 
 async function respondWritten(
@@ -418,7 +417,7 @@ async function respondWritten(
   request: ApiRequest,
   warnings: readonly string[],
 ): Promise<ApiResponse> {
-  const format = negotiate(request.headers['accept'], request.query)
+  const format = negotiate(request, resource)
   await resource.form.prepare?.([written.bytes])
   const { custom } = resource
   const deprecation = custom?.deprecation === undefined ? [] : [custom.deprecation]

@@ -6,14 +6,17 @@ import type { ListMeta } from '@fairlead/kube/types'
 import { codeOf } from '../errors.ts'
 import type { Entry } from '../storage/collection.ts'
 import type { Store } from '../storage/store.ts'
+import { parseContinueToken, renderContinueToken } from './continue-token.ts'
 import type { ApiRequest, ApiResponse } from './exchange.ts'
+import { parseListOptions } from './list-options.ts'
+import type { ListOptions } from './list-options.ts'
 import type { Format } from './negotiate.ts'
-import { renderItem, renderListFrame } from './render.ts'
+import { goTypeOf, isRaw, renderItem, renderListFrame, renderSeparator } from './render.ts'
 import type { Resource } from './resource.ts'
 import type { ResourceRoute } from './route.ts'
 import { parseSelection } from './selection.ts'
 import type { Selection } from './selection.ts'
-import { badRequest, expired, tooLargeRevision } from './status.ts'
+import { badRequest, expired, notAcceptableShape, tooLargeRevision } from './status.ts'
 
 interface Page {
   readonly entries: readonly Entry[]
@@ -28,11 +31,24 @@ export async function serveList(
   request: ApiRequest,
   format: Format,
 ): Promise<ApiResponse> {
+  if (format.shape === 'metadata' && !format.isListShape) {
+    throw notAcceptableShape('PartialObjectMetadata', `a list (*${goTypeOf(resource)}List)`)
+  }
+  const options = parseListOptions(request.query)
   const selection = parseSelection(resource, route, request.query)
-  const page = await findPage(store, resource, selection, request)
-  const pieces = await renderPage(resource, page, format)
-  const isPlain = format.encoding === 'json' && !format.isPretty
-  const body = isPlain ? pieces : [reformat(pieces, format)]
+  const page = await findPage(store, resource, selection, options, request.signal)
+  return await respondList(resource, page.entries, page.metadata, format)
+}
+
+/** An answer with these entries as a list. */
+export async function respondList(
+  resource: Resource,
+  entries: readonly Entry[],
+  metadata: ListMeta,
+  format: Format,
+): Promise<ApiResponse> {
+  const pieces = await renderPage(resource, { entries, metadata }, format)
+  const body = isRaw(format) ? pieces : [reformat(pieces, format)]
   return { status: 200, headers: { 'content-type': format.contentType }, body: { pieces: body } }
 }
 
@@ -50,38 +66,45 @@ export async function reachRevision(store: Store, revision: number, signal: Abor
   }
 }
 
-/** A `resourceVersion` parameter as a number; undefined when it is empty. */
-export function parseRevision(text: string | null): number | undefined {
-  if (text === null || text === '') return undefined
-  if (!/^\d{1,15}$/.test(text)) throw badRequest(`resourceVersion: Invalid value: "${text}": must be a whole number`)
-  return Number(text)
-}
-
 const revisionWaitMs = 3000
 const sliceBytes = 1 << 20
 const sliceEntries = 2000
 const sliceRows = 200
 
-async function findPage(store: Store, resource: Resource, selection: Selection, request: ApiRequest): Promise<Page> {
-  const { query, signal } = request
-  const token = query.get('continue') ?? ''
-  const start = token === '' ? undefined : parseToken(token)
-  const asked = parseRevision(query.get('resourceVersion'))
-  const match = query.get('resourceVersionMatch') ?? ''
-  if (start !== undefined && asked !== undefined && asked !== 0) {
+async function findPage(
+  store: Store,
+  resource: Resource,
+  selection: Selection,
+  options: ListOptions,
+  signal: AbortSignal,
+): Promise<Page> {
+  const asked = options.revision ?? 0
+  const start = options.continueToken === '' ? undefined : parseContinueToken(options.continueToken)
+  if (start !== undefined && asked > 0) {
     throw badRequest('specifying resource version is not allowed when using continue')
   }
-  if (asked !== undefined && asked > store.revision) await reachRevision(store, asked, signal)
-  const revision = start?.revision ?? (match === 'Exact' && asked !== undefined && asked > 0 ? asked : store.revision)
+  if (asked > store.revision) await reachRevision(store, asked, signal)
   // "0" means anything will do; like upstream's cache, the whole list is then as good as a page.
-  const limit = asked === 0 && start === undefined ? Infinity : parseLimit(query.get('limit'))
-  const { found, next, remaining } = await collect(store, resource, selection, { revision, after: start?.after, limit })
-  const metadata: ListMeta = { resourceVersion: String(revision) }
+  const limit = options.revision === 0 && start === undefined ? Infinity : options.limit
+  const revision = start === undefined ? exactRevision(options, asked) : start.revision
+  const shown = revision === undefined || revision < 0 ? store.revision : revision
+  const { found, next, remaining } = await collect(store, resource, selection, {
+    revision: shown,
+    after: start?.after,
+    limit,
+  })
+  const metadata: ListMeta = { resourceVersion: String(shown) }
   if (next !== undefined) {
-    metadata.continue = renderToken({ revision, after: next })
+    metadata.continue = renderContinueToken({ revision: shown, after: next })
     if (selection.isEverything) metadata.remainingItemCount = remaining
   }
   return { entries: found, metadata }
+}
+
+/** The one revision a list is to show; a page of a known revision is exact although nobody says so. */
+function exactRevision({ match, limit }: ListOptions, asked: number): number | undefined {
+  if (asked === 0) return undefined
+  return match === 'Exact' || (match === '' && limit !== Infinity) ? asked : undefined
 }
 
 interface Reach {
@@ -130,65 +153,43 @@ function listEntries(
     return [...store.list(resource.collection, { prefix: selection.prefix, after, revision })]
   } catch (error) {
     if (codeOf(error) !== 'FAIRLEAD_CLUSTER_STORAGE_GONE') throw error
-    throw expired(
-      'The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.',
-    )
+    if (after === undefined) throw expired('The resourceVersion for the provided list is too old.')
+    throw expired(inconsistent, renderContinueToken({ revision: -1, after }))
   }
 }
 
+/** Clients match the first sentence; the token given with it leads on, at the newest revision. */
+const inconsistent =
+  'The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.'
+
 async function renderPage(resource: Resource, page: Page, format: Format): Promise<Buffer[]> {
   await resource.form.prepare?.(page.entries.map(({ bytes }) => bytes))
-  const { head, tail } = renderListFrame(resource, page.metadata, format)
   const slices: Buffer[] = []
-  let slice: Buffer[] = [head]
-  let bytes = head.length
+  let slice: Buffer[] = []
+  let bytes = 0
+  let total = 0
+  // Rows, metadata and messages are computed, whole objects in JSON only copied.
+  const isCopied = format.shape === 'object' && format.encoding !== 'protobuf'
   for (const [index, entry] of page.entries.entries()) {
     const item = renderItem(resource, entry, format)
-    if (index > 0) slice.push(comma)
-    slice.push(item)
-    bytes += item.length
-    // Rows and metadata are computed for each answer, whole objects only copied.
-    if (format.shape !== 'object' && index % sliceRows === sliceRows - 1) await nextTurn()
+    const separator = renderSeparator(item, index === 0, format)
+    slice.push(separator, item)
+    bytes += separator.length + item.length
+    if (!isCopied && index % sliceRows === sliceRows - 1) await nextTurn()
     if (bytes < sliceBytes) continue
     slices.push(Buffer.concat(slice))
+    total += bytes
     slice = []
     bytes = 0
     await nextTurn()
   }
-  slices.push(Buffer.concat([...slice, tail]))
-  return slices
+  const { head, tail } = renderListFrame(resource, page.metadata, format, total + bytes)
+  const [first] = slices
+  if (first === undefined) return [Buffer.concat([head, ...slice, tail])]
+  return [head, ...slices, Buffer.concat([...slice, tail])]
 }
-
-const comma = Buffer.from(',')
 
 function reformat(pieces: readonly Buffer[], format: Format): Buffer {
   const value: unknown = JSON.parse(Buffer.concat(pieces).toString('utf8'))
   return Buffer.from(format.encoding === 'yaml' ? renderYaml(value) : `${JSON.stringify(value, null, 2)}\n`)
-}
-
-function parseLimit(text: string | null): number {
-  if (text === null || text === '' || text === '0') return Infinity
-  const limit = Number(text)
-  if (!Number.isInteger(limit) || limit < 0) throw badRequest(`limit: Invalid value: "${text}": must be a whole number`)
-  return limit
-}
-
-interface Token {
-  revision: number
-  after: string
-}
-
-function renderToken({ revision, after }: Token): string {
-  return Buffer.from(JSON.stringify({ v: 'meta.k8s.io/v1', rv: revision, start: after })).toString('base64url')
-}
-
-function parseToken(text: string): Token {
-  try {
-    const parsed = JSON.parse(Buffer.from(text, 'base64url').toString('utf8')) as { rv?: unknown; start?: unknown }
-    if (typeof parsed.rv === 'number' && typeof parsed.start === 'string')
-      return { revision: parsed.rv, after: parsed.start }
-  } catch {
-    // Falls through to the one message for every unreadable token.
-  }
-  throw badRequest('continue key is not valid')
 }

@@ -1,17 +1,28 @@
+import type { ApiRequest } from './exchange.ts'
+import type { Resource } from './resource.ts'
 import { isTrue } from './route.ts'
-import { notAcceptable } from './status.ts'
+import { badRequest, notAcceptable } from './status.ts'
 
 /** The shape of an answer: the object itself, its metadata alone, or rows for a terminal. */
 export type Shape = 'object' | 'metadata' | 'table'
 
+export type Encoding = 'json' | 'yaml' | 'protobuf'
+
 export interface Format {
   readonly shape: Shape
-  readonly encoding: 'json' | 'yaml'
+  /** What the client named: metadata of one object, or of a list. */
+  readonly isListShape: boolean
+  /** Version of `meta.k8s.io` that tables and metadata are of. */
+  readonly metaVersion: 'v1' | 'v1beta1'
+  readonly encoding: Encoding
   /** Table rows: how much of the object goes with them. */
   readonly rowObject: 'None' | 'Metadata' | 'Object'
   readonly contentType: string
   readonly isPretty: boolean
 }
+
+/** The parts of a request that decide how it is answered. */
+export type Asked = Pick<ApiRequest, 'headers' | 'query'>
 
 export interface MediaType {
   readonly type: string
@@ -39,42 +50,96 @@ export function parseMediaType(text: string): MediaType {
   return { type: type.toLowerCase(), parameters: new Map(parameters) }
 }
 
-const accepted = ['application/json', 'application/yaml']
+const contentTypes = {
+  json: 'application/json',
+  yaml: 'application/yaml',
+  protobuf: 'application/vnd.kubernetes.protobuf',
+} as const
 
-/** Picks the first acceptable way to answer; throws 406 when there is none. */
-export function negotiate(accept: string | undefined, query: URLSearchParams): Format {
-  for (const media of parseAccept(accept)) {
-    const format = toFormat(media, query)
+/**
+ * Picks the first acceptable way to answer; throws 406 when there is none. Objects of `resource` that no table describes
+ * have no protobuf form, only their metadata has one.
+ */
+export function negotiate(request: Asked, resource?: Pick<Resource, 'custom'>): Format {
+  const isCustom = resource?.custom !== undefined
+  for (const media of parseAccept(request.headers['accept'])) {
+    const format = toFormat(media, request, isCustom)
     if (format !== undefined) return format
   }
-  throw notAcceptable(accepted)
+  throw notAcceptable([contentTypes.json, contentTypes.yaml, ...(isCustom ? [] : [contentTypes.protobuf])])
 }
 
-function toFormat(media: MediaType, query: URLSearchParams): Format | undefined {
+/** The same for a watch, which cannot be YAML: its documents have no end. */
+export function negotiateStream(request: Asked, resource: Pick<Resource, 'custom'>): Format {
+  const isCustom = resource.custom !== undefined
+  for (const media of parseAccept(request.headers['accept'])) {
+    const format = toFormat(media, request, isCustom)
+    if (format?.encoding === 'json') return format
+    if (format !== undefined && format.encoding === 'protobuf') {
+      return { ...format, contentType: `${format.contentType};stream=watch` }
+    }
+  }
+  const streamed = [contentTypes.json, ...(isCustom ? [] : [contentTypes.protobuf])]
+  throw notAcceptable(streamed.map((type) => `${type};stream=watch`))
+}
+
+/** How an error is told to whoever sent `request`: as asked for, where that can be, else in JSON. */
+export function negotiateError(request: Asked): Pick<Format, 'encoding' | 'isPretty'> {
+  for (const media of parseAccept(request.headers['accept'])) {
+    const encoding = encodingOf(media.type)
+    if (encoding !== undefined) return { encoding, isPretty: wantsPretty(request) }
+  }
+  return { encoding: 'json', isPretty: false }
+}
+
+function toFormat(media: MediaType, request: Asked, isCustom: boolean): Format | undefined {
   const encoding = encodingOf(media.type)
   if (encoding === undefined) return undefined
-  const isPretty = isTrue(query.get('pretty'))
-  const base = { encoding, isPretty, rowObject: rowObjectOf(query), contentType: contentTypes[encoding] } as const
+  const stream = media.parameters.get('stream') ?? ''
+  if (stream !== '' && stream !== 'watch') return undefined
+  const base = {
+    encoding,
+    metaVersion: media.parameters.get('v') === 'v1beta1' ? 'v1beta1' : 'v1',
+    isPretty: media.parameters.get('pretty') === '1' || wantsPretty(request),
+    isListShape: false,
+    rowObject: 'Metadata',
+    contentType: contentTypes[encoding],
+  } as const
   const as = media.parameters.get('as')
-  if (as === undefined) return { ...base, shape: 'object' }
+  if (as === undefined) return encoding === 'protobuf' && isCustom ? undefined : { ...base, shape: 'object' }
   const isMeta =
     media.parameters.get('g') === 'meta.k8s.io' && ['v1', 'v1beta1'].includes(media.parameters.get('v') ?? '')
   if (!isMeta) return undefined
-  const contentType = `${base.contentType};as=${as};v=v1;g=meta.k8s.io`
-  if (as === 'Table') return { ...base, shape: 'table', contentType }
-  if (as === 'PartialObjectMetadata' || as === 'PartialObjectMetadataList')
-    return { ...base, shape: 'metadata', contentType }
+  if (as === 'PartialObjectMetadata') return { ...base, shape: 'metadata' }
+  if (as === 'PartialObjectMetadataList') return { ...base, shape: 'metadata', isListShape: true }
+  // Tables have no protobuf form.
+  if (as !== 'Table' || encoding === 'protobuf') return undefined
+  return { ...base, shape: 'table', rowObject: rowObjectOf(request.query) }
+}
+
+function encodingOf(type: string): Encoding | undefined {
+  switch (type) {
+    case 'application/json':
+    case '*/*':
+    case 'application/*':
+      return 'json'
+    case 'application/yaml':
+      return 'yaml'
+    case 'application/vnd.kubernetes.protobuf':
+      return 'protobuf'
+  }
   return undefined
 }
 
-const contentTypes = { json: 'application/json', yaml: 'application/yaml' } as const
-
-function encodingOf(type: string): 'json' | 'yaml' | undefined {
-  if (type === 'application/json' || type === '*/*' || type === 'application/*') return 'json'
-  return type === 'application/yaml' ? 'yaml' : undefined
+/** Asked for, or asked by a program whose output people read. */
+function wantsPretty({ headers, query }: Asked): boolean {
+  const asked = query.get('pretty') ?? ''
+  return asked === '' ? /^(?:curl|Wget|Mozilla\/5\.0)/.test(headers['user-agent'] ?? '') : isTrue(asked)
 }
 
 function rowObjectOf(query: URLSearchParams): Format['rowObject'] {
-  const asked = query.get('includeObject')
-  return asked === 'None' || asked === 'Object' ? asked : 'Metadata'
+  const asked = query.get('includeObject') ?? ''
+  if (asked === '' || asked === 'Metadata') return 'Metadata'
+  if (asked === 'None' || asked === 'Object') return asked
+  throw badRequest(`unrecognized includeObject value: ${JSON.stringify(asked)}`)
 }

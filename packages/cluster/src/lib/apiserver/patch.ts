@@ -57,7 +57,7 @@ export async function readPatch(
   expected: Pick<KindInfo, 'apiVersion' | 'kind'>,
 ): Promise<(object: KubeObject) => KubeObject> {
   const type = typeOf(request)
-  if (!accepted.includes(type)) throw unsupportedMediaType(type, accepted)
+  if (!accepted.includes(type)) throw unsupportedMediaType(accepted)
   const body = parse(await request.readBody())
   return (object) => {
     try {
@@ -93,7 +93,7 @@ function applyMerging(
 ): unknown {
   if (type === 'application/merge-patch+json') return applyMergePatch(object, body)
   const definition = findDefinition(expected.apiVersion, expected.kind)
-  if (definition === undefined) throw unsupportedMediaType(type, acceptedByCustom)
+  if (definition === undefined) throw unsupportedMediaType(acceptedByCustom)
   return applyStrategicMergePatch(object, body, definition)
 }
 

@@ -9,11 +9,12 @@ export class StatusError extends Error {
     code: number,
     reason: string,
     message: string,
-    facts: { details?: StatusDetails; retryAfter?: number } = {},
+    facts: { details?: StatusDetails; retryAfter?: number; continueToken?: string | undefined } = {},
   ) {
     super(message)
-    const { details, retryAfter } = facts
-    const base = { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', message, reason } as const
+    const { details, retryAfter, continueToken } = facts
+    const metadata = continueToken === undefined ? {} : { continue: continueToken }
+    const base = { kind: 'Status', apiVersion: 'v1', metadata, status: 'Failure', message, reason } as const
     this.status = { ...base, ...(details === undefined ? {} : { details }), code }
     this.headers = retryAfter === undefined ? {} : { 'retry-after': String(retryAfter) }
   }
@@ -65,11 +66,18 @@ export function methodNotAllowed(): StatusError {
 export function terminating(info: KindInfo): StatusError {
   const name = qualifiedResource(info)
   const message = `create not allowed while custom resource definition is terminating`
-  return new StatusError(405, 'MethodNotAllowed', `${name}: ${message}`, { details: { group: info.group, kind: info.plural } })
+  return new StatusError(405, 'MethodNotAllowed', `${name}: ${message}`, {
+    details: { group: info.group, kind: info.plural },
+  })
 }
 
 export function notAcceptable(accepted: readonly string[]): StatusError {
   return new StatusError(406, 'NotAcceptable', `only the following media types are accepted: ${accepted.join(', ')}`)
+}
+
+/** The shape asked for is of a list and the answer is none, or the other way round; `found` says what it is. */
+export function notAcceptableShape(asked: string, found: string): StatusError {
+  return new StatusError(406, 'NotAcceptable', `you requested ${asked}, but the requested object is ${found}`)
 }
 
 export function alreadyExists(info: KindInfo, name: string): StatusError {
@@ -92,19 +100,20 @@ export function conflict(info: KindInfo, name: string, why: string = modified): 
   )
 }
 
-export function expired(message: string): StatusError {
-  return new StatusError(410, 'Expired', message)
+/** `continueToken` leads on where that is possible. */
+export function expired(message: string, continueToken?: string): StatusError {
+  return new StatusError(410, 'Expired', message, { continueToken })
 }
 
 export function tooLarge(limitBytes: number): StatusError {
   return new StatusError(413, 'RequestEntityTooLarge', `Request entity too large: limit is ${limitBytes}`)
 }
 
-export function unsupportedMediaType(got: string, accepted: readonly string[]): StatusError {
+export function unsupportedMediaType(accepted: readonly string[]): StatusError {
   return new StatusError(
     415,
     'UnsupportedMediaType',
-    `the body of the request was in an unknown format ("${got}") - accepted media types include: ${accepted.join(', ')}`,
+    `the body of the request was in an unknown format - accepted media types include: ${accepted.join(', ')}`,
   )
 }
 
@@ -116,7 +125,11 @@ export interface FieldError {
   readonly message: string
 }
 
-export function invalid(info: KindInfo, name: string, errors: readonly FieldError[]): StatusError {
+export function invalid(
+  info: Pick<KindInfo, 'group' | 'kind'>,
+  name: string,
+  errors: readonly FieldError[],
+): StatusError {
   const causes: StatusCause[] = errors.map(({ field, reason, message }) => ({ reason, message, field }))
   const lines = errors.map(({ field, message }) => `${field}: ${message}`)
   const text = lines.length === 1 ? lines[0] : `[${lines.join(', ')}]`

@@ -4,17 +4,20 @@ import type { StoreEvent } from '../storage/history.ts'
 import type { Store } from '../storage/store.ts'
 import { createFrame } from './exchange.ts'
 import type { ApiRequest, ApiResponse, Frame, Sink } from './exchange.ts'
-import { parseRevision, reachRevision } from './list.ts'
+import { parseWatchOptions } from './list-options.ts'
+import { reachRevision } from './list.ts'
+import { negotiateStream } from './negotiate.ts'
 import type { Format } from './negotiate.ts'
-import { renderBookmark, renderEntry } from './render.ts'
+import { renderProtobufEvent } from './render-protobuf.ts'
+import { renderBookmark, renderEntry, renderValue } from './render.ts'
 import { readObject, stampRevision } from './resource.ts'
 import type { Resource } from './resource.ts'
-import { isTrue } from './route.ts'
 import type { ResourceRoute } from './route.ts'
 import { parseSelection } from './selection.ts'
 import type { Selection } from './selection.ts'
-import { badRequest, expired } from './status.ts'
+import { expired } from './status.ts'
 import type { StatusError } from './status.ts'
+import { asksWebSocket, switchToWebSocket } from './watch-websocket.ts'
 
 type EventType = 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK' | 'ERROR'
 
@@ -30,16 +33,18 @@ export async function serveWatch(
   resource: Resource,
   route: ResourceRoute,
   request: ApiRequest,
-  format: Format,
   onError: (error: unknown) => void,
 ): Promise<ApiResponse> {
+  const format = negotiateStream(request, resource)
   const plan = parseWatch(store, resource, route, request.query)
   if (plan.notBefore > store.revision) await reachRevision(store, plan.notBefore, request.signal)
-  const contentType = format.shape === 'object' ? format.contentType : `${format.contentType};stream=watch`
+  const run = (sink: Sink, signal: AbortSignal): Promise<void> =>
+    runWatch(store, resource, plan, format, sink, signal, onError)
+  if (asksWebSocket(request)) return switchToWebSocket(request, format, run)
   return {
     status: 200,
-    headers: { 'content-type': contentType, 'cache-control': 'no-cache, private' },
-    body: { stream: (sink) => runWatch(store, resource, plan, format, sink, request.signal, onError) },
+    headers: { 'content-type': format.contentType, 'cache-control': 'no-cache, private' },
+    body: { stream: (sink) => run(sink, request.signal) },
   }
 }
 
@@ -56,24 +61,15 @@ interface WatchPlan {
 }
 
 function parseWatch(store: Store, resource: Resource, route: ResourceRoute, query: URLSearchParams): WatchPlan {
-  const revision = parseRevision(query.get('resourceVersion'))
-  const initial = query.get('sendInitialEvents')
-  const hasBookmarks = isTrue(query.get('allowWatchBookmarks'))
-  if (initial !== null && query.get('resourceVersionMatch') !== 'NotOlderThan') {
-    throw badRequest(
-      'resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan',
-    )
-  }
-  const wantsState = initial === null ? (revision ?? 0) === 0 : isTrue(initial)
-  const seconds = Number(query.get('timeoutSeconds') ?? 0)
+  const { revision = 0, sendsState, hasBookmarks, timeoutMs } = parseWatchOptions(query)
   return {
     selection: parseSelection(resource, route, query),
     // Asked for neither state nor a place in history, the watch begins now.
-    since: wantsState ? undefined : revision === undefined || revision === 0 ? store.revision : revision,
-    notBefore: wantsState ? (revision ?? 0) : 0,
+    since: sendsState ? undefined : revision === 0 ? store.revision : revision,
+    notBefore: sendsState ? revision : 0,
     hasBookmarks,
-    marksInitialEnd: isTrue(initial) && hasBookmarks,
-    timeoutMs: seconds > 0 ? seconds * 1000 : defaultWatchMs * (1 + Math.random()),
+    marksInitialEnd: sendsState && hasBookmarks,
+    timeoutMs: timeoutMs > 0 ? timeoutMs : defaultWatchMs * (1 + Math.random()),
   }
 }
 
@@ -125,14 +121,14 @@ async function runWatch(
   }
   const subscription = subscribe(store, resource, plan, deliver)
   if (subscription instanceof Error) {
-    sink.writeFrame(errorFrame(subscription))
+    sink.writeFrame(errorFrame(subscription, format))
     return
   }
   const timer = setTimeout(() => end('over'), Math.min(plan.timeoutMs, 2 ** 31 - 1))
   let bookmarks: NodeJS.Timeout | undefined
   function bookmark(): void {
     if (store.revision > sent)
-      sink.writeFrame(frame('BOOKMARK', renderBookmark(resource, store.revision, false, format)))
+      sink.writeFrame(frame('BOOKMARK', renderBookmark(resource, store.revision, false, format), format))
     sent = store.revision
   }
   signal.addEventListener('abort', () => end('over'))
@@ -145,7 +141,7 @@ async function runWatch(
     // Only now: a bookmark promises that everything before it has been sent.
     if (plan.hasBookmarks) bookmarks = setInterval(bookmark, bookmarkEveryMs)
     if (signal.aborted) end('over')
-    if ((await ended) === 'slow') await refuse(sink)
+    if ((await ended) === 'slow') await refuse(sink, format)
   } finally {
     clearTimeout(timer)
     clearInterval(bookmarks)
@@ -202,18 +198,18 @@ async function sendState(
   for (const entry of entries) {
     if (signal.aborted) return
     if (!plan.selection.matches(entry)) continue
-    sink.write(line('ADDED', renderEntry(resource, entry, format)))
+    sink.write(line('ADDED', renderEntry(resource, entry, format), format))
     if (sink.waitingBytes > stateSliceBytes) await sink.drained()
   }
-  if (plan.marksInitialEnd) sink.write(line('BOOKMARK', renderBookmark(resource, revision, true, format)))
+  if (plan.marksInitialEnd) sink.write(line('BOOKMARK', renderBookmark(resource, revision, true, format), format))
 }
 
 const stateSliceBytes = 1 << 20
 
 /** Lets the client read what it was sent, then tells it that it fell behind. */
-async function refuse(sink: Sink): Promise<void> {
+async function refuse(sink: Sink, format: Format): Promise<void> {
   await sink.drained()
-  sink.writeFrame(errorFrame(expired('too old resource version: the watcher fell too far behind')))
+  sink.writeFrame(errorFrame(expired('too old resource version: the watcher fell too far behind'), format))
 }
 
 /** What this watcher is told of an event; the bytes are made once for all watchers that are told the same. */
@@ -225,11 +221,11 @@ function frameOf(resource: Resource, selection: Selection, event: StoreEvent, fo
   const type: EventType = isIn ? (wasIn ? 'MODIFIED' : 'ADDED') : 'DELETED'
   const hasLeft = type === 'DELETED' && event.operation === 'put'
   const kept = (event.cache ??= new Map<string, Frame>()) as Map<string, Frame>
-  const key = `${resource.info.apiVersion} ${format.shape} ${format.rowObject} ${type}`
+  const key = `${resource.info.apiVersion} ${format.encoding} ${format.shape} ${format.metaVersion} ${format.rowObject} ${type}`
   let shared = kept.get(key)
   if (shared === undefined) {
     const shown = hasLeft && previous !== undefined ? { bytes: lastSeen(resource, previous, event.revision) } : entry
-    shared = frame(type, renderEntry(resource, shown, format))
+    shared = frame(type, renderEntry(resource, shown, format), format)
     kept.set(key, shared)
   }
   return shared
@@ -241,15 +237,16 @@ function lastSeen(resource: Resource, previous: Entry, revision: number): Buffer
   return stampRevision(object, revision)
 }
 
-function errorFrame(error: StatusError): Frame {
-  return frame('ERROR', Buffer.from(JSON.stringify(error.status)))
+function errorFrame(error: StatusError, format: Format): Frame {
+  return frame('ERROR', renderValue(error.status, { ...format, isPretty: false }), format)
 }
 
-function frame(type: EventType, object: Buffer): Frame {
-  return createFrame(line(type, object))
+function frame(type: EventType, object: Buffer, format: Format): Frame {
+  return createFrame(line(type, object, format))
 }
 
-function line(type: EventType, object: Buffer): Buffer {
+function line(type: EventType, object: Buffer, format: Format): Buffer {
+  if (format.encoding === 'protobuf') return renderProtobufEvent(type, object)
   return Buffer.concat([Buffer.from(`{"type":"${type}","object":`), object, lineEnd])
 }
 

@@ -143,7 +143,7 @@ describe('encodeProtobuf', () => {
     })
   })
 
-  for (const { name, object, error } of [
+  const failures: { name: string; object: { apiVersion: string; kind: string; spec?: unknown }; error: RegExp }[] = [
     { name: 'an unknown kind', object: { apiVersion: 'v9', kind: 'Widget' }, error: /"v9 Widget" .*kind is unknown/ },
     {
       name: 'a value of the wrong type',
@@ -155,7 +155,8 @@ describe('encodeProtobuf', () => {
       object: { apiVersion: 'v1', kind: 'Pod', spec: { containers: 'web' } },
       error: /"containers" .*string where object/,
     },
-  ]) {
+  ]
+  for (const { name, object, error } of failures) {
     it(`refuses ${name}`, () => {
       assert.throws(() => encodeProtobuf(object), { name: 'TypeError', message: error, code: 'FAIRLEAD_KUBE_PROTOBUF' })
     })

@@ -68,6 +68,11 @@ export class WebSocket {
     return this.#ended.promise
   }
 
+  /** Bytes sent that the connection has not taken yet. */
+  get waitingBytes(): number {
+    return this.#socket.writableLength
+  }
+
   get isOpen(): boolean {
     return !this.#isEnded && !this.#sentClose && this.#received === undefined
   }
