@@ -25,20 +25,25 @@ export function isProtobuf(bytes: Uint8Array): boolean {
  */
 export function decodeProtobuf(bytes: Uint8Array): KubeObject {
   if (!isProtobuf(bytes)) throw protobufSyntax('body', 'it does not begin with the bytes "k8s" and zero')
-  const { apiVersion, kind, raw } = readEnvelope(bytes.subarray(magic.length))
+  const { apiVersion, kind, raw } = damaged('body', () => readEnvelope(bytes.subarray(magic.length)))
   const definition = findDefinition(apiVersion, kind)
   const subject = `body of ${apiVersion} ${kind}`
   if (definition === undefined) throw protobufSyntax(subject, 'the kind is unknown')
   const object: Decoded = {}
+  damaged(subject, () => decodeMessage(object, definition, raw, subject))
+  if (hasMetadata(definition)) object.metadata ??= {}
+  // The proof of the cast: apiVersion and kind are strings, metadata is an object wherever the kind has one.
+  return { apiVersion, kind, ...object } as KubeObject
+}
+
+/** Runs what reads bytes; text that is no UTF-8 and lengths beyond reason are damage too. */
+function damaged<T>(subject: string, read: () => T): T {
   try {
-    decodeMessage(object, definition, raw, subject)
+    return read()
   } catch (error) {
     if (error instanceof TypeError || error instanceof RangeError) throw protobufSyntax(subject, error.message)
     throw error
   }
-  if (hasMetadata(definition)) object.metadata ??= {}
-  // The proof of the cast: apiVersion and kind are strings, metadata is an object wherever the kind has one.
-  return { apiVersion, kind, ...object } as KubeObject
 }
 
 function hasMetadata(definition: string): boolean {

@@ -1,7 +1,7 @@
 import { getKey, isJsonObject } from '../json-value.ts'
 import { isEqualValue, isZeroMap, presentIn } from './value.ts'
 import { elementName } from './path-element.ts'
-import { emptySet, isEmptySet, isMember, member } from './field-set.ts'
+import { emptySet, member } from './field-set.ts'
 import { narrow } from './merge-type.ts'
 import type { JsonObject } from '../json-value.ts'
 import type { FieldSet } from './field-set.ts'
@@ -57,18 +57,21 @@ class Walk {
     const root: Building = set === emptySet ? {} : set
     let node: Building = root
     const last = this.path.length - 1
-    for (let index = 0; index < last; index += 1) {
-      const element = this.path[index] ?? ''
-      const below = node[element]
-      if (below === undefined) node = node[element] = {}
-      else if (isEmptySet(below)) node = node[element] = { '.': member }
-      else node = below
-    }
+    for (let index = 0; index < last; index += 1) node = this.#descend(node, this.path[index] ?? '')
     const element = this.path[last] ?? ''
-    const present = node[element]
-    if (present === undefined) node[element] = {}
-    else if (!isMember(present)) node[element] = { '.': member, ...present }
+    const present: Building | undefined = node[element]
+    if (present === undefined) node[element] = member
+    else if (present !== member) present['.'] = member
     return root
+  }
+
+  /** A leaf is always the one `member`: whether a node is empty need not be looked at, which takes long in large ones. */
+  #descend(node: Building, element: string): Building {
+    const below = node[element]
+    if (below !== undefined && below !== member) return below
+    const made: Building = below === undefined ? {} : { '.': member }
+    node[element] = made
+    return made
   }
 }
 

@@ -52,26 +52,21 @@ interface Shape {
 
 class ShapeText implements Shape {
   #text = ''
-  /** Whether the node that is open has nothing below it yet. */
-  #isFirst = true
+  /** What has to be written before the next node: the membership of a node that turns out to have more, or a comma. */
+  #before = ''
 
   get value(): string {
     return `{${this.#text}}`
   }
 
   open(element: string, isMember: boolean): void {
-    this.#text += `${this.#isFirst ? '' : ','}${JSON.stringify(element)}:{`
-    this.#isFirst = true
-    if (!isMember) return
-    this.#text += '".":{}'
-    this.#isFirst = false
+    this.#text += `${this.#before}${JSON.stringify(element)}:{`
+    this.#before = isMember ? '".":{},' : ''
   }
 
   close(): void {
-    // A member with nothing below it is the empty object.
-    const end = ':{".":{}'
-    this.#text = this.#text.endsWith(end) ? `${this.#text.slice(0, -end.length)}:{}` : `${this.#text}}`
-    this.#isFirst = false
+    this.#text += '}'
+    this.#before = ','
   }
 }
 

@@ -3,6 +3,7 @@ import { ApplyConflict, ApplyError } from './errors.ts'
 import { hasPath } from './field-set.ts'
 import { allowedConflicts, lastApplied, syncLastApplied } from './last-applied.ts'
 import { asksForReset, capUpdaters, decodeManaged, encodeManaged } from './managed-fields.ts'
+import { ElementError } from './path-element.ts'
 import { applyTyped, trackUpdate } from './ownership.ts'
 import { renderFindings, validateTyped } from './validate.ts'
 import type { JsonObject } from '../json-value.ts'
@@ -30,6 +31,21 @@ export interface WriteInfo {
  * those of `live` if they are in order. Undefined when nobody owns anything, or nobody has been asked to.
  */
 export function ownUpdate(
+  context: MergeContext,
+  { writer, time }: WriteInfo,
+  live: Owned | undefined,
+  next: Owned,
+): ManagedFieldsEntry[] | undefined {
+  try {
+    return decideUpdate(context, { writer, time }, live, next)
+  } catch (error) {
+    // A list whose elements cannot be told apart is for validation to refuse; until then nobody owns anything.
+    if (error instanceof ElementError) return undefined
+    throw error
+  }
+}
+
+function decideUpdate(
   context: MergeContext,
   { writer, time }: WriteInfo,
   live: Owned | undefined,
@@ -133,6 +149,7 @@ function tryApply(
   try {
     return apply(isForced)
   } catch (error) {
+    if (error instanceof ElementError) throw new ApplyError(500, `failed to merge config: ${error.message}`)
     if (!(error instanceof ApplyConflict) || writer.manager !== 'kubectl') throw error
     const allowed = allowedConflicts(context, writer.apiVersion, live)
     if (allowed === undefined) throw error

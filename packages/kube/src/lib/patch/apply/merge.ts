@@ -52,7 +52,8 @@ function mergeItems(list: MergeList, left: readonly unknown[], right: readonly u
   const shared = rightNames.filter((name) => lefts.has(name))
   const merged = new Set<string>()
   const out: unknown[] = []
-  let next = shared.shift()
+  let turn = 0
+  let next = shared[turn]
   let i = 0
   let j = 0
   const take = (name: string): void => {
@@ -66,7 +67,7 @@ function mergeItems(list: MergeList, left: readonly unknown[], right: readonly u
       if (a === b) {
         take(b)
         i += 1
-        next = shared.shift()
+        next = shared[++turn]
         continue
       }
       // Shared, and not the one whose turn it is.
@@ -85,7 +86,7 @@ function mergeItems(list: MergeList, left: readonly unknown[], right: readonly u
     }
     if (b !== undefined) {
       take(b)
-      if (next === b) next = shared.shift()
+      if (next === b) next = shared[++turn]
     }
   }
   return out

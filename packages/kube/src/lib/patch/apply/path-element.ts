@@ -1,25 +1,30 @@
 import { getKey, isJsonObject } from '../json-value.ts'
 import type { MergeList, MergeMap } from './merge-type.ts'
 
+/** An element of a list that nothing tells from the others; the message is upstream's. */
+export class ElementError extends TypeError {
+  override readonly name = 'ElementError'
+}
+
 /**
  * The text by which `FieldsV1` names an element of a list: `k:{"name":"web"}` by its keys, `v:"x"` by its value.
  *
- * Throws `TypeError` for elements that have none; the message is upstream's.
+ * Throws {@link ElementError} for elements that have none.
  */
 export function elementName(list: MergeList, item: unknown): string {
   return list.keys.length === 0 ? nameByValue(item) : nameByKeys(list, item)
 }
 
 function nameByValue(item: unknown): string {
-  if (item === null) throw new TypeError("associative list without keys has an element that's an explicit null")
-  if (Array.isArray(item)) throw new TypeError('not supported: associative list with lists as elements')
-  if (typeof item === 'object') throw new TypeError("associative list without keys has an element that's a map type")
+  if (item === null) throw new ElementError("associative list without keys has an element that's an explicit null")
+  if (Array.isArray(item)) throw new ElementError('not supported: associative list with lists as elements')
+  if (typeof item === 'object') throw new ElementError("associative list without keys has an element that's a map type")
   return `v:${renderScalar(item)}`
 }
 
 function nameByKeys(list: MergeList, item: unknown): string {
-  if (item === null) throw new TypeError('associative list with keys may not have a null element')
-  if (!isJsonObject(item)) throw new TypeError('associative list with keys may not have non-map elements')
+  if (item === null) throw new ElementError('associative list with keys may not have a null element')
+  if (!isJsonObject(item)) throw new ElementError('associative list with keys may not have non-map elements')
   let text = ''
   for (const key of sortedKeys(list)) {
     const value = getKey(item, key) ?? list.element.map?.fields.get(key)?.default
@@ -28,7 +33,7 @@ function nameByKeys(list: MergeList, item: unknown): string {
   }
   if (text !== '') return `k:{${text}}`
   const keys = `[${list.keys.map((key) => JSON.stringify(key)).join(' ')}]`
-  throw new TypeError(
+  throw new ElementError(
     `associative list with keys has an element that omits all key fields ${keys} (and doesn't have default values for any key fields)`,
   )
 }
