@@ -12,6 +12,8 @@ import { asksImpersonation, impersonate } from './access/impersonation.ts'
 import type { OriginCheck } from './access/origin.ts'
 import type { ApiRequest, ApiResponse, Frame, Sink } from './exchange.ts'
 import { renderError } from './handler.ts'
+import { InFlight, inFlightDefaults } from './in-flight.ts'
+import type { InFlightLimits, Seat } from './in-flight.ts'
 import { badRequest, timeout, tooLarge } from './status.ts'
 import { maySwitch, sendSwitch } from './streaming/upgrade.ts'
 
@@ -22,6 +24,8 @@ export interface ListenOptions {
   port?: number | undefined
   /** PEM texts: the server's key and certificate, and the authority whose client certificates are believed (none without). */
   tls: { key: string; cert: string; ca?: string | undefined }
+  /** Default: see {@link HttpLimits}. */
+  limits?: Partial<HttpLimits> | undefined
 }
 
 export interface Listener {
@@ -38,17 +42,49 @@ export interface HttpServerOptions {
   onError: (error: unknown) => void
 }
 
+/** What a client may take of the server's time, and all of them together. */
+export interface HttpLimits {
+  /** To agree on TLS, and to send the head of a request. Default 10 s. */
+  readonly headMs: number
+  /** To send a whole request. Default 60 s. */
+  readonly requestMs: number
+  /** How often the connections are looked for that are too slow. Default 5 s. */
+  readonly checkMs: number
+  /** For the answer to begin. Default 60 s. */
+  readonly answerMs: number
+  /** To read the next piece of an answer. Default 60 s. */
+  readonly drainMs: number
+  /** Requests served at once, administrators and what lasts by nature aside. Default 400 that read and 200 that change. */
+  readonly inFlight: InFlightLimits
+}
+
+const limitDefaults: HttpLimits = {
+  headMs: 10_000,
+  requestMs: 60_000,
+  checkMs: 5000,
+  answerMs: 60_000,
+  drainMs: 60_000,
+  inFlight: inFlightDefaults,
+}
+
 const bodyLimitBytes = 3 << 20
 const headerLimitBytes = 64 << 10
-const receiveTimeoutMs = 60_000
-const answerTimeoutMs = 60_000
-const drainTimeoutMs = 60_000
 const closeGraceMs = 2000
+
+/** What all requests of a listener share. */
+interface Serving extends HttpServerOptions {
+  readonly bounds: HttpLimits
+  readonly inFlight: InFlight
+  /** One for each request under way. */
+  readonly controllers: Set<AbortController>
+}
 
 /** Serves the API by HTTP/1.1 over TLS: for this API faster than HTTP/2 in Node, and every client speaks it. */
 export async function listen(options: HttpServerOptions, where: ListenOptions): Promise<Listener> {
-  const { host = '127.0.0.1', port = 0, tls } = where
+  const { host = '127.0.0.1', port = 0, tls, limits } = where
+  const bounds = { ...limitDefaults, ...limits }
   const controllers = new Set<AbortController>()
+  const serving: Serving = { ...options, bounds, controllers, inFlight: new InFlight(bounds.inFlight) }
   const server = createServer({
     key: tls.key,
     cert: tls.cert,
@@ -60,14 +96,16 @@ export async function listen(options: HttpServerOptions, where: ListenOptions): 
     ALPNProtocols: ['http/1.1'],
     minVersion: 'TLSv1.2',
     maxHeaderSize: headerLimitBytes,
-    headersTimeout: 10_000,
-    requestTimeout: receiveTimeoutMs,
+    handshakeTimeout: bounds.headMs,
+    headersTimeout: bounds.headMs,
+    requestTimeout: bounds.requestMs,
+    connectionsCheckingInterval: bounds.checkMs,
     keepAliveTimeout: 120_000,
     noDelay: true,
     shouldUpgradeCallback: maySwitch,
   })
-  server.on('request', (request, response) => void serve(options, controllers, request, response))
-  server.on('upgrade', (request, socket, head: Buffer) => void upgrade(options, controllers, request, socket, head))
+  server.on('request', (request, response) => void serve(serving, request, response))
+  server.on('upgrade', (request, socket, head: Buffer) => void upgrade(serving, request, socket, head))
   try {
     server.listen(port, host)
     await once(server, 'listening')
@@ -87,78 +125,84 @@ async function closeServer(server: Server, controllers: ReadonlySet<AbortControl
   clearTimeout(timer)
 }
 
-async function serve(
-  options: HttpServerOptions,
-  controllers: Set<AbortController>,
-  incoming: IncomingMessage,
-  outgoing: ServerResponse,
-): Promise<void> {
+async function serve(serving: Serving, incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
   const controller = new AbortController()
-  controllers.add(controller)
+  serving.controllers.add(controller)
   outgoing.on('close', () => {
-    controllers.delete(controller)
+    serving.controllers.delete(controller)
     // Aborting is dear, and nobody listens any more when the answer went out whole.
     if (!outgoing.writableFinished) controller.abort()
   })
+  const exchange: Exchange = { incoming, signal: controller.signal, isUpgrade: false, seat: 'exempt' }
   try {
-    const answer = await answerOf(options, incoming, controller.signal)
-    await send(incoming, outgoing, answer)
+    await send(serving, incoming, outgoing, await answerOf(serving, exchange))
   } catch (error) {
-    if (!controller.signal.aborted) options.onError(error)
+    if (!controller.signal.aborted) serving.onError(error)
     outgoing.destroy()
+  } finally {
+    serving.inFlight.leave(exchange.seat)
   }
+}
+
+/** A request while it is answered. */
+interface Exchange {
+  readonly incoming: IncomingMessage
+  readonly signal: AbortSignal
+  readonly isUpgrade: boolean
+  seat: Seat
 }
 
 /** A request that asks for another protocol, and has the connection to itself from now on. */
 async function upgrade(
-  options: HttpServerOptions,
-  controllers: Set<AbortController>,
+  serving: Serving,
   incoming: IncomingMessage,
   socket: Duplex,
   head: Buffer,
 ): Promise<void> {
   const controller = new AbortController()
-  controllers.add(controller)
+  serving.controllers.add(controller)
   controller.signal.addEventListener('abort', () => socket.destroy())
   socket.on('error', () => socket.destroy())
   socket.on('close', () => {
-    controllers.delete(controller)
+    serving.controllers.delete(controller)
     controller.abort()
   })
   try {
-    await sendSwitch(socket, head, await answerOf(options, incoming, controller.signal, true))
+    const exchange: Exchange = { incoming, signal: controller.signal, isUpgrade: true, seat: 'exempt' }
+    await sendSwitch(socket, head, await answerOf(serving, exchange))
   } catch (error) {
-    if (!controller.signal.aborted) options.onError(error)
+    if (!controller.signal.aborted) serving.onError(error)
     socket.destroy()
   }
 }
 
-async function answerOf(
-  options: HttpServerOptions,
-  incoming: IncomingMessage,
-  signal: AbortSignal,
-  isUpgrade = false,
-): Promise<ApiResponse> {
+async function answerOf(serving: Serving, exchange: Exchange): Promise<ApiResponse> {
   const { promise: late, reject } = Promise.withResolvers<never>()
   const timer = setTimeout(
     () => reject(timeout('request did not complete within the allotted timeout')),
-    answerTimeoutMs,
+    serving.bounds.answerMs,
   )
   try {
-    return await Promise.race([options.handle(toRequest(options, incoming, signal, isUpgrade)), late])
+    const request = toRequest(serving, exchange)
+    const seat = serving.inFlight.enter(request)
+    if (seat === undefined) return busy
+    exchange.seat = seat
+    return await Promise.race([serving.handle(request), late])
   } catch (error) {
-    return renderError(error, options.onError)
+    return renderError(error, serving.onError)
   } finally {
     clearTimeout(timer)
   }
 }
 
-function toRequest(
-  options: HttpServerOptions,
-  incoming: IncomingMessage,
-  signal: AbortSignal,
-  isUpgrade: boolean,
-): ApiRequest {
+/** Word for word what kube-apiserver answers: clients wait as long as it says and ask again. */
+const busy: ApiResponse = {
+  status: 429,
+  headers: { 'content-type': 'text/plain; charset=utf-8', 'x-content-type-options': 'nosniff', 'retry-after': '1' },
+  body: { pieces: [Buffer.from('Too many requests, please try again later.\n')] },
+}
+
+function toRequest(options: HttpServerOptions, { incoming, signal, isUpgrade }: Exchange): ApiRequest {
   const headers = incoming.headers as Record<string, string | undefined>
   const who = identify(options, incoming)
   const { path, query } = parseTarget(incoming.url ?? '/')
@@ -222,33 +266,41 @@ function joined(chunks: readonly Buffer[], size: number): Buffer {
   return chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks, size)
 }
 
-async function send(incoming: IncomingMessage, outgoing: ServerResponse, answer: ApiResponse): Promise<void> {
+async function send(
+  { bounds }: Serving,
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  answer: ApiResponse,
+): Promise<void> {
   if (outgoing.destroyed) return
   const headers: Record<string, string | string[] | number> = { 'cache-control': 'no-cache, private' }
   for (const [name, value] of Object.entries(answer.headers))
     headers[name] = typeof value === 'string' ? value : [...value]
   // The rest of a body that was refused is not read: the connection ends with the answer.
   if (!incoming.complete && answer.status >= 400) headers['connection'] = 'close'
-  if ('pieces' in answer.body) return await sendPieces(incoming, outgoing, answer.status, headers, answer.body.pieces)
+  if ('pieces' in answer.body) {
+    outgoing.statusCode = answer.status
+    return await sendPieces(incoming, outgoing, headers, answer.body.pieces, bounds.drainMs)
+  }
   if ('switchTo' in answer.body) throw new TypeError('a plain request was answered with another protocol')
   outgoing.writeHead(answer.status, headers)
   outgoing.flushHeaders()
-  await answer.body.stream(new HttpSink(incoming, outgoing))
+  await answer.body.stream(new HttpSink(incoming, outgoing, bounds.drainMs))
   outgoing.end()
 }
 
 async function sendPieces(
   incoming: IncomingMessage,
   outgoing: ServerResponse,
-  status: number,
   headers: Record<string, string | string[] | number>,
   pieces: readonly Buffer[],
+  drainMs: number,
 ): Promise<void> {
   headers['content-length'] = pieces.reduce((sum, piece) => sum + piece.length, 0)
-  outgoing.writeHead(status, headers)
+  outgoing.writeHead(outgoing.statusCode, headers)
   if (incoming.method === 'HEAD') return void outgoing.end()
   for (const piece of pieces.slice(0, -1)) {
-    if (!outgoing.write(piece)) await drained(outgoing.socket)
+    if (!outgoing.write(piece)) await drained(outgoing.socket, drainMs)
     if (outgoing.destroyed) return
   }
   outgoing.end(pieces.at(-1))
@@ -258,10 +310,12 @@ async function sendPieces(
 class HttpSink implements Sink {
   readonly #outgoing: ServerResponse
   readonly #isChunked: boolean
+  readonly #drainMs: number
   #isCorked = false
 
-  constructor(incoming: IncomingMessage, outgoing: ServerResponse) {
+  constructor(incoming: IncomingMessage, outgoing: ServerResponse, drainMs: number) {
     this.#outgoing = outgoing
+    this.#drainMs = drainMs
     this.#isChunked = incoming.httpVersion === '1.1' && incoming.method !== 'HEAD'
   }
 
@@ -289,15 +343,15 @@ class HttpSink implements Sink {
   }
 
   async drained(): Promise<void> {
-    await drained(this.#outgoing.socket)
+    await drained(this.#outgoing.socket, this.#drainMs)
   }
 }
 
-/** Resolves when the socket takes more, or is gone. What a client does not read in a minute is not kept for it. */
-async function drained(socket: Socket | null): Promise<void> {
+/** Resolves when the socket takes more, or is gone. What a client does not read in `drainMs` is not kept for it. */
+async function drained(socket: Socket | null, drainMs: number): Promise<void> {
   if (socket === null || socket.destroyed || !socket.writableNeedDrain) return
   const { promise, resolve } = Promise.withResolvers<void>()
-  const timer = setTimeout(() => socket.destroy(), drainTimeoutMs)
+  const timer = setTimeout(() => socket.destroy(), drainMs)
   socket.on('drain', resolve)
   socket.on('close', resolve)
   await promise
