@@ -5,6 +5,7 @@ import type { Entry } from '../storage/collection.ts'
 import type { Store, Subscription } from '../storage/store.ts'
 import { admitAccount, nameAccount } from './access/pod-account.ts'
 import { Plugins } from './admission/plugins.ts'
+import type { Quotas } from './admission/quota/quotas.ts'
 import { Reservation } from './admission/reservation.ts'
 import type { Write } from './admission/write.ts'
 import type { UpdateOptions } from './registry.ts'
@@ -20,6 +21,8 @@ export interface AdmissionOptions {
   nodePortRange: string
   /** Whether a pod must be of a service account that is there, and gets its token. */
   serviceAccounts: boolean
+  /** Milliseconds since 1970. */
+  now: () => number
 }
 
 /**
@@ -39,7 +42,7 @@ export class Admission {
   constructor(store: Store, options: AdmissionOptions) {
     this.#store = store
     this.#serviceAccounts = options.serviceAccounts
-    this.#plugins = new Plugins(store)
+    this.#plugins = new Plugins(store, options.now)
     this.#addresses = new ServiceAddresses(options.serviceCidr, options.nodePortRange)
     for (const entry of store.list('services')) this.#addresses.take(readObject(this.#services, entry))
     this.#subscription = store.subscribe('services', undefined, ({ operation, entry, previous }) => {
@@ -49,6 +52,11 @@ export class Admission {
       }
       if (operation === 'put') this.#addresses.take(object)
     })
+  }
+
+  /** What quotas count. */
+  get quotas(): Quotas {
+    return this.#plugins.quotas
   }
 
   close(): void {

@@ -5,6 +5,7 @@ import type { Store } from '../storage/store.ts'
 import { Admission } from './admission.ts'
 import { AdmittedRegistry } from './admission/admitted-registry.ts'
 import { DynamicAdmission } from './admission/dynamic-admission.ts'
+import { followQuotas } from './admission/quota/quota-status.ts'
 import { systemClasses } from './admission/plugins/priority.ts'
 import { createServiceResolver } from './admission/webhooks/service-address.ts'
 import { Access } from './access/access.ts'
@@ -81,6 +82,7 @@ class Server implements ApiServer {
   readonly #closing = new AbortController()
   readonly #listeners: Listener[] = []
   readonly #stopExpiry: () => void
+  readonly #stopQuotas: () => void
   #ready: Promise<void> | undefined
 
   constructor(options: ApiServerOptions) {
@@ -92,6 +94,7 @@ class Server implements ApiServer {
       serviceCidr,
       nodePortRange,
       serviceAccounts: options.serviceAccounts ?? false,
+      now,
     })
     const access = new Access({
       store,
@@ -124,6 +127,7 @@ class Server implements ApiServer {
       // oxlint-disable-next-line require-await -- what it throws is to be a rejection
       resolveService: async (namespace, name, port) => resolveService(namespace, name, port),
     })
+    this.#stopQuotas = followQuotas(this.#admission.quotas, this.#context.registry, onError)
     this.#stopExpiry = expireEvents(store, now, onError)
   }
 
@@ -154,6 +158,7 @@ class Server implements ApiServer {
 
   async close(): Promise<void> {
     this.#stopExpiry()
+    this.#stopQuotas()
     this.#definitions.close()
     this.#closing.abort()
     await Promise.all(this.#listeners.splice(0).map((listener) => listener.close()))

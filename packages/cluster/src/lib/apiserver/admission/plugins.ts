@@ -9,6 +9,7 @@ import { DefaultClasses } from './plugins/default-classes.ts'
 import { LimitRanger } from './plugins/limit-ranger.ts'
 import { Priority } from './plugins/priority.ts'
 import { RuntimeClasses } from './plugins/runtime-class.ts'
+import { Quotas } from './quota/quotas.ts'
 import type { Reservation } from './reservation.ts'
 import type { Write } from './write.ts'
 
@@ -19,14 +20,19 @@ export class Plugins {
   readonly #classes: DefaultClasses
   readonly #runtimes: RuntimeClasses
 
-  constructor(store: Store) {
+  readonly quotas: Quotas
+
+  constructor(store: Store, now: () => number) {
+    this.quotas = new Quotas(store, now)
     this.#limits = new LimitRanger(store)
     this.#priority = new Priority(store)
     this.#classes = new DefaultClasses(store)
     this.#runtimes = new RuntimeClasses(store)
   }
 
-  close(): void {}
+  close(): void {
+    this.quotas.close()
+  }
 
   /** Fills in a new object what others decide; throws a `StatusError` when they do not have it. */
   complete(resource: Resource, object: KubeObject): void {
@@ -45,7 +51,13 @@ export class Plugins {
   }
 
   /** Throws a `StatusError` when an object may not be. */
-  validate({ resource, subresource, object, old }: Write, _reservation: Reservation): void {
+  validate(write: Write, reservation: Reservation): void {
+    this.#judge(write)
+    // Last: what is refused for another reason uses nothing.
+    this.quotas.admit(write, reservation)
+  }
+
+  #judge({ resource, subresource, object, old }: Write): void {
     switch (resource.collection) {
       case 'pods':
         if (old === undefined) this.#limits.validate(resource, object)

@@ -88,7 +88,7 @@ const eventColumns: readonly TableColumn[] = [
   wideColumn('Source'),
   column('Message'),
   wideColumn('First Seen'),
-  wideColumn('Count', 'integer'),
+  wideColumn('Count'),
   { ...wideColumn('Name'), format: 'name' },
 ]
 
@@ -202,6 +202,14 @@ export const resourceQuota: KindStrategy = defineKind<ResourceQuota>({
 })
 
 export const limitRange: KindStrategy = defineKind<LimitRange>({
+  default({ spec }) {
+    for (const item of spec?.limits ?? []) {
+      if (item.type !== 'Container') continue
+      // What is asked for follows from what is allowed, where nothing else is said.
+      item.default = { ...item.max, ...item.default }
+      item.defaultRequest = { ...item.min, ...item.default, ...item.defaultRequest }
+    }
+  },
   validate: ({ spec }) => ((spec?.limits ?? []).length === 0 ? [required('spec.limits')] : []),
   columns: [nameColumn, column('Created At')],
   row: ({ metadata }) => [metadata.name, metadata.creationTimestamp ?? ''],
