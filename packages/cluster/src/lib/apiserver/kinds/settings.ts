@@ -83,8 +83,8 @@ export const secret: KindStrategy = defineKind<Secret>({
 })
 
 export const serviceAccount: KindStrategy = defineKind<ServiceAccount>({
-  columns: [nameColumn, column('Secrets'), ageColumn],
-  row: ({ metadata, secrets = [] }, now) => [metadata.name, secrets.length, age(metadata.creationTimestamp, now)],
+  columns: [nameColumn, ageColumn],
+  row: ({ metadata }, now) => [metadata.name, age(metadata.creationTimestamp, now)],
 })
 
 function validateBase64(field: string, value: string): FieldError[] {

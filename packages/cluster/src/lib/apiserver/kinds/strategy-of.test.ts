@@ -373,7 +373,7 @@ describe('strategyOf: columns', () => {
     },
     { kind: ['v1', 'ConfigMap'], rest: { data: { a: '', b: '' } }, row: ['web', 2, '2m'] },
     { kind: ['v1', 'Namespace'], rest: { status: { phase: 'Active' } }, row: ['web', 'Active', '2m'] },
-    { kind: ['node.k8s.io/v1', 'RuntimeClass'], rest: {}, row: ['web', '2m'] },
+    { kind: ['node.k8s.io/v1', 'RuntimeClass'], rest: { handler: 'runc' }, row: ['web', 'runc', '2m'] },
   ]
   for (const { kind, rest, row } of cases) {
     it(kind[1], () => assert.deepEqual(strategy(...kind).row(object(...kind, rest), now), row))

@@ -1,5 +1,6 @@
 import type { KindInfo, KubeObject } from '@fairlead/kube/types'
 
+import { tables } from './columns.ts'
 import { clusterRole, clusterRoleBinding, role, roleBinding } from './access.ts'
 import { certificateSigningRequest } from './certificates.ts'
 import { event, eventsEvent, lease, limitRange, namespace, node, resourceQuota } from './cluster.ts'
@@ -68,7 +69,8 @@ const strategies: ReadonlyMap<string, KindStrategy> = new Map([
  * Age for `kubectl get`.
  */
 export function strategyOf(kind: KindInfo): KindStrategy {
-  const own = strategies.get(`${kind.apiVersion} ${kind.kind}`) ?? plain
+  const key = `${kind.apiVersion} ${kind.kind}`
+  const own = strategies.get(key) ?? tables.get(key) ?? plain
   const hasStatus = kind.subresources.includes('status')
   return {
     ...own,

@@ -67,8 +67,8 @@ export const deployment: KindStrategy = defineKind<Deployment>({
   columns: [
     nameColumn,
     column('Ready'),
-    column('Up-to-date', 'integer'),
-    column('Available', 'integer'),
+    column('Up-to-date'),
+    column('Available'),
     ageColumn,
     ...containerColumns,
     selectorColumn,
