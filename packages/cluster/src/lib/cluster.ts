@@ -156,6 +156,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   if (network.plan.mode === 'namespaces') await server.listen({ host: network.gateway, port, tls })
   const published = keepKubernetesService({
     client: administrator,
+    serviceCidr: plan.serviceCidr,
     clusterIP: apiAddressOf(plan),
     host: network.gateway,
     port,

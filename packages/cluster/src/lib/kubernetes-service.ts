@@ -3,6 +3,7 @@ import { isAlreadyExists, isNotFound } from '@fairlead/kube'
 import type { KubeClient } from '@fairlead/kube'
 import type { Endpoints, Service } from '@fairlead/kube/types/core-v1'
 import type { EndpointSlice } from '@fairlead/kube/types/discovery-v1'
+import { publishServiceCidr } from './service-cidr.ts'
 
 /** Where programs in pods reach the API server. */
 export interface ApiEndpoint {
@@ -15,6 +16,8 @@ export interface ApiEndpoint {
 
 export interface KubernetesServiceOptions extends ApiEndpoint {
   readonly client: KubeClient
+  /** Range that addresses of Services come from. */
+  readonly serviceCidr: string
   readonly signal: AbortSignal
   /** How often the objects are looked at again. Default 10,000, as kube-apiserver does it. */
   readonly everyMs?: number | undefined
@@ -40,7 +43,8 @@ export async function keepKubernetesService(options: KubernetesServiceOptions): 
   }
 }
 
-async function publish({ client, signal, ...endpoint }: KubernetesServiceOptions): Promise<void> {
+async function publish({ client, signal, serviceCidr, ...endpoint }: KubernetesServiceOptions): Promise<void> {
+  await publishServiceCidr(client, serviceCidr, signal)
   const at = { namespace, signal }
   const services = client.resource('v1/Service')
   const found = await orNothing(services.get(name, at))

@@ -1,4 +1,4 @@
-import { findDuplicateKeys, parseYaml } from '@fairlead/kube/codec'
+import { findDuplicateKeys, parseRepeatingYaml } from '@fairlead/kube/codec'
 import { applyJsonPatch, applyMergePatch, applyStrategicMergePatch } from '@fairlead/kube/patch'
 import { findDefinition } from '@fairlead/kube/types'
 import type { KindInfo, KubeObject } from '@fairlead/kube/types'
@@ -28,24 +28,35 @@ function typeOf({ headers }: ApiRequest): string {
 
 /** The configuration in the body of an apply: YAML, which JSON is too. A key given twice is told of, or refused. */
 export async function readConfiguration(request: ApiRequest): Promise<{ config: unknown; warnings: string[] }> {
-  const text = (await request.readBody()).toString('utf8')
-  const config = parseConfiguration(text)
+  const { value: config, findings, problem } = parseConfiguration((await request.readBody()).toString('utf8'))
   const strictness = request.query.get('fieldValidation') ?? ''
-  if (strictness === 'Ignore' || !/^\s*\{/.test(text)) return { config, warnings: [] }
-  const findings = findDuplicateKeys(text).map((path) => `key "${path}" already set in map`)
-  if (findings.length === 0) return { config, warnings: [] }
-  if (strictness === 'Strict') throw badRequest(`error strict decoding YAML: ${findings.join(', ')}`)
+  if (strictness === 'Ignore' || findings.length === 0) return { config, warnings: [] }
+  if (strictness === 'Strict') throw badRequest(`error strict decoding YAML: ${problem}`)
   return { config, warnings: findings }
 }
 
-function parseConfiguration(text: string): unknown {
+interface Configuration {
+  readonly value: unknown
+  readonly findings: string[]
+  /** All findings as one text. */
+  readonly problem: string
+}
+
+function parseConfiguration(text: string): Configuration {
   try {
-    return JSON.parse(text) as unknown
+    const value = JSON.parse(text) as unknown
+    // Most have one line: a path says more than its number.
+    const findings = findDuplicateKeys(text).map((path) => `key "${path}" already set in map`)
+    return { value, findings, problem: findings.join(', ') }
   } catch {
     // Not JSON, then.
   }
   try {
-    return parseYaml(text)
+    const { value, repeated } = parseRepeatingYaml(text)
+    const findings = repeated.map(({ key, line }) => `line ${line}: key ${JSON.stringify(key)} already set in map`)
+    // In the words of the parser that Kubernetes has.
+    const problem = ['error converting YAML to JSON: yaml: unmarshal errors:', ...findings].join('\n  ')
+    return { value, findings, problem }
   } catch (error) {
     throw badRequest(`error decoding YAML: ${error instanceof Error ? error.message : String(error)}`)
   }

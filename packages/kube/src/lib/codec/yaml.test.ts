@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { parseManifests, parseYaml, renderYaml } from '../../codec.ts'
+import { parseManifests, parseRepeatingYaml, parseYaml, renderYaml } from '../../codec.ts'
 
 describe('parseManifests', () => {
   it('reads several documents and skips empty ones', () => {
@@ -93,5 +93,22 @@ describe('renderYaml', () => {
   it('writes no aliases', () => {
     const labels = { app: 'web' }
     assert.equal(renderYaml({ a: labels, b: labels }), 'a:\n  app: web\nb:\n  app: web\n')
+  })
+})
+
+describe('parseRepeatingYaml', () => {
+  it('takes the last of several equal keys and tells of them by line', () => {
+    const text = '\nspec:\n  foo: 1\n  "foo": 2\n  list:\n  - {b: 1, b: 3}\n'
+    assert.deepEqual(parseRepeatingYaml(text), {
+      value: { spec: { foo: 2, list: [{ b: 3 }] } },
+      repeated: [
+        { key: 'foo', line: 4 },
+        { key: 'b', line: 6 },
+      ],
+    })
+  })
+
+  it('refuses what is wrong in another way', () => {
+    assert.throws(() => parseRepeatingYaml('a: 1\na: [', 'x.yaml'), { code: 'FAIRLEAD_KUBE_MANIFEST' })
   })
 })

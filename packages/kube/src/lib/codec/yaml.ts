@@ -1,6 +1,6 @@
 import { LineCounter, parseAllDocuments, stringify } from 'yaml'
 import { manifestSyntax } from '../errors.ts'
-import type { Document, Tags } from 'yaml'
+import type { Document, Tags, YAMLParseError } from 'yaml'
 import type { KubeObject } from '../types/kinds.ts'
 
 /** An alias bomb turns a short text into a huge object; manifests use a handful of aliases at most. */
@@ -41,6 +41,21 @@ export function parseYaml(text: string, source = 'document'): unknown {
   return documents[0]?.value ?? null
 }
 
+/** A key that a mapping of a YAML text has more than once. */
+export interface RepeatedKey {
+  readonly key: string
+  /** Of its later place, from 1. */
+  readonly line: number
+}
+
+/** As {@link parseYaml}, but the last of several equal keys counts, and all but the first are told of. */
+export function parseRepeatingYaml(text: string, source = 'document'): { value: unknown; repeated: RepeatedKey[] } {
+  const repeated: RepeatedKey[] = []
+  const documents = parseDocuments(text, source, repeated)
+  if (documents.length > 1) throw manifestSyntax(source, `it holds ${documents.length} documents, expected one`)
+  return { value: documents[0]?.value ?? null, repeated }
+}
+
 /** Block-style YAML of one value; text that YAML 1.1 would read as a number or a boolean is quoted. */
 export function renderYaml(value: unknown): string {
   return stringify(value, { version: '1.1', aliasDuplicateObjects: false, lineWidth: 0 })
@@ -51,7 +66,8 @@ interface Parsed {
   place: string
 }
 
-function parseDocuments(text: string, source: string): Parsed[] {
+/** With `repeated`, a key given twice is noted there; without, it is an error. */
+function parseDocuments(text: string, source: string, repeated?: RepeatedKey[]): Parsed[] {
   const lines = new LineCounter()
   let documents: Document.Parsed[]
   try {
@@ -62,7 +78,11 @@ function parseDocuments(text: string, source: string): Parsed[] {
     throw manifestSyntax(source, error instanceof Error ? error.message : String(error), error)
   }
   return documents.map((document) => {
-    const problem = document.errors[0]
+    const isNoted = (error: YAMLParseError): boolean => repeated !== undefined && error.code === 'DUPLICATE_KEY'
+    for (const { pos } of document.errors.filter(isNoted)) {
+      repeated?.push({ key: keyAt(text, pos[0]), line: lines.linePos(pos[0]).line })
+    }
+    const problem = document.errors.find((error) => !isNoted(error))
     if (problem !== undefined) {
       throw manifestSyntax(placeOf(source, lines, problem.pos[0]), problem.message, problem)
     }
@@ -77,6 +97,12 @@ function parseDocuments(text: string, source: string): Parsed[] {
 
 function placeOf(source: string, lines: LineCounter, offset: number): string {
   return `${source}:${Math.max(lines.linePos(offset).line, 1)}`
+}
+
+/** The key that begins at `offset`, without quotes. */
+function keyAt(text: string, offset: number): string {
+  const [, double, single, plain] = /"((?:[^"\\]|\\.)*)"|'([^']*)'|([^:\n]*)/y.exec(text.slice(offset)) ?? []
+  return double ?? single ?? plain?.trim() ?? ''
 }
 
 function toObjects(value: unknown, place: string): KubeObject[] {

@@ -45,6 +45,16 @@ describe('server-side apply', () => {
     assert.deepEqual([made.status, made.body.metadata.name, made.body.data], [201, 'c', { a: '1' }])
   })
 
+  it('tells of a key given twice by its line, and refuses it when asked to be strict', async () => {
+    await using api = await startTestServer()
+    const text = '\napiVersion: v1\nkind: ConfigMap\ndata:\n  a: "1"\n  a: "2"\n'
+    const strict = await apply(api, `${maps}/c`, text, 'fieldManager=one&fieldValidation=Strict')
+    assert.equal(strict.status, 400)
+    assert.match(strict.body.message, /^error strict decoding YAML: .*line 6: key "a" already set in map$/s)
+    const lenient = await apply(api, `${maps}/c`, text, 'fieldManager=one')
+    assert.deepEqual([lenient.status, lenient.body.data], [201, { a: '2' }])
+  })
+
   it('writes nothing when nothing would change', async () => {
     await using api = await startTestServer()
     const { body } = await apply(api, `${maps}/c`, mapNamed('c', { a: '1' }), 'fieldManager=one')
