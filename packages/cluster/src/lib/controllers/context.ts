@@ -4,7 +4,18 @@ import type { Informer } from '@fairlead/kube/cache'
 import { createEventRecorder } from '@fairlead/kube/controller'
 import type { Clock, EventRecorder } from '@fairlead/kube/controller'
 import type { Deployment, ReplicaSet } from '@fairlead/kube/types/apps-v1'
-import type { ConfigMap, Endpoints, Namespace, Pod, Service, ServiceAccount } from '@fairlead/kube/types/core-v1'
+import type { CronJob, Job } from '@fairlead/kube/types/batch-v1'
+import type { Lease } from '@fairlead/kube/types/coordination-v1'
+import type {
+  ConfigMap,
+  Endpoints,
+  Namespace,
+  Node,
+  Pod,
+  ReplicationController,
+  Service,
+  ServiceAccount,
+} from '@fairlead/kube/types/core-v1'
 import type { EndpointSlice } from '@fairlead/kube/types/discovery-v1'
 
 import { controllerIndex } from './ownership.ts'
@@ -20,6 +31,11 @@ interface Informers {
   readonly endpointSlices: Informer<EndpointSlice>
   readonly replicaSets: Informer<ReplicaSet>
   readonly deployments: Informer<Deployment>
+  readonly replicationControllers: Informer<ReplicationController>
+  readonly jobs: Informer<Job>
+  readonly cronJobs: Informer<CronJob>
+  readonly nodes: Informer<Node>
+  readonly leases: Informer<Lease>
 }
 
 /** What every controller is given. */
@@ -58,6 +74,8 @@ export const rootCertificateName = 'kube-root-ca.crt'
 
 /** The index of pods and replica sets by their controller. */
 export const byController = 'controller'
+/** The index of pods by the node they are on. */
+const byNode = 'node'
 /** The index of endpoint slices by their service. */
 export const byService = 'service'
 export const serviceNameLabel = 'kubernetes.io/service-name'
@@ -81,8 +99,18 @@ export function createContext(options: ContextOptions): ControllerContext {
     endpointSlices: createInformer(client.resource('discovery.k8s.io/v1/EndpointSlice'), common),
     replicaSets: createInformer(client.resource('apps/v1/ReplicaSet'), common),
     deployments: createInformer(client.resource('apps/v1/Deployment'), common),
+    replicationControllers: createInformer(client.resource('v1/ReplicationController'), common),
+    jobs: createInformer(client.resource('batch/v1/Job'), common),
+    cronJobs: createInformer(client.resource('batch/v1/CronJob'), common),
+    nodes: createInformer(client.resource('v1/Node'), common),
+    leases: createInformer(client.resource('coordination.k8s.io/v1/Lease'), {
+      ...common,
+      namespace: 'kube-node-lease',
+    }),
   }
   informers.pods.index(byController, controllerIndex)
+  informers.pods.index(byNode, ({ spec }) => [spec?.nodeName ?? ''])
+  informers.jobs.index(byController, controllerIndex)
   informers.replicaSets.index(byController, controllerIndex)
   informers.endpointSlices.index(byService, ({ metadata }) => [
     `${metadata?.namespace ?? ''}/${metadata?.labels?.[serviceNameLabel] ?? ''}`,

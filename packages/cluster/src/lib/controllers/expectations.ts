@@ -12,6 +12,8 @@ export interface Expectations {
   expect(key: string, uid: string): void
   /** The cache has shown the creation or deletion of `uid`. */
   observe(key: string, uid: string): void
+  /** Whether the cache has yet to show what was done to `uid`. */
+  isExpected(key: string, uid: string): boolean
   /** How long to wait at most for what is expected for `key`; undefined when all has been seen, or waited for in vain. */
   leftMs(key: string): number | undefined
   forget(key: string): void
@@ -31,6 +33,7 @@ export function createExpectations(clock: Clock): Expectations {
         expected.delete(key)
       }
     },
+    isExpected: (key, uid) => expected.get(key)?.has(uid) === true,
     leftMs(key) {
       const latest = Math.max(0, ...(expected.get(key)?.values() ?? []))
       const left = latest - clock.now()

@@ -1,6 +1,6 @@
 import { isNotFound } from '@fairlead/kube'
 import type { KubeResource, ResourceClient } from '@fairlead/kube'
-import type { LabelSelector, OwnerReference } from '@fairlead/kube/types'
+import type { LabelSelector, ObjectMeta, OwnerReference } from '@fairlead/kube/types'
 
 import { matchesSelector } from './label-selector.ts'
 
@@ -10,7 +10,7 @@ export function controllerOf(object: KubeResource): OwnerReference | undefined {
 }
 
 /** The reference by which `owner` manages its objects. */
-function controllerReference(owner: KubeResource): OwnerReference {
+export function controllerReference(owner: KubeResource): OwnerReference {
   return {
     apiVersion: owner.apiVersion ?? '',
     kind: owner.kind ?? '',
@@ -60,33 +60,52 @@ export function decideClaim<T extends KubeResource>(
   return claim
 }
 
-/** Carries a claim out; returns the objects that are the owner's now. */
+/**
+ * Carries a claim out; returns the objects that are the owner's now. What is adopted gets `finalizer`, what is released
+ * loses it. Default: no finalizer.
+ */
 export async function claimObjects<T extends KubeResource, O extends KubeResource>(
   clients: { readonly objects: ResourceClient<T>; readonly owners: ResourceClient<O> },
-  owner: O,
+  owner: KubeResource,
   claim: Claim<T>,
+  options: { readonly finalizer?: string | undefined } = {},
 ): Promise<T[]> {
   const { objects } = clients
+  const { finalizer } = options
   if (claim.adopted.length > 0 && !(await isCurrent(clients.owners, owner))) {
     return [...claim.kept]
   }
   const adopted = await Promise.all(
     claim.adopted.map(({ metadata }) => {
       const ownerReferences = [...(metadata?.ownerReferences ?? []), controllerReference(owner)]
-      return patchOwners(objects, metadata, ownerReferences)
+      return patchOwners(objects, metadata, { ownerReferences, ...addFinalizer(metadata, finalizer) })
     }),
   )
   await Promise.all(
     claim.released.map(({ metadata }) => {
       const others = (metadata?.ownerReferences ?? []).filter(({ uid }) => uid !== owner.metadata?.uid)
-      return patchOwners(objects, metadata, others)
+      return patchOwners(objects, metadata, { ownerReferences: others, ...dropFinalizer(metadata, finalizer) })
     }),
   )
   return [...claim.kept, ...adopted.filter((object) => object !== undefined)]
 }
 
+function addFinalizer(metadata: ObjectMeta | undefined, finalizer: string | undefined): Pick<ObjectMeta, 'finalizers'> {
+  const { finalizers = [] } = metadata ?? {}
+  return finalizer === undefined || finalizers.includes(finalizer) ? {} : { finalizers: [...finalizers, finalizer] }
+}
+
+function dropFinalizer(
+  metadata: ObjectMeta | undefined,
+  finalizer: string | undefined,
+): Pick<ObjectMeta, 'finalizers'> {
+  const { finalizers = [] } = metadata ?? {}
+  if (finalizer === undefined || !finalizers.includes(finalizer)) return {}
+  return { finalizers: finalizers.filter((name) => name !== finalizer) }
+}
+
 /** Adopting is only right while the owner lives: the copy in the cache may be behind. */
-async function isCurrent<O extends KubeResource>(owners: ResourceClient<O>, owner: O): Promise<boolean> {
+async function isCurrent<O extends KubeResource>(owners: ResourceClient<O>, owner: KubeResource): Promise<boolean> {
   const { name = '', namespace, uid } = owner.metadata ?? {}
   try {
     const { metadata } = await owners.get(name, { namespace })
@@ -102,10 +121,10 @@ async function isCurrent<O extends KubeResource>(owners: ResourceClient<O>, owne
 async function patchOwners<T extends KubeResource>(
   objects: ResourceClient<T>,
   metadata: KubeResource['metadata'],
-  ownerReferences: readonly OwnerReference[],
+  change: Pick<ObjectMeta, 'ownerReferences' | 'finalizers'>,
 ): Promise<T | undefined> {
   const { name = '', namespace, uid, resourceVersion } = metadata ?? {}
-  const body = { metadata: { uid, resourceVersion, ownerReferences } }
+  const body = { metadata: { uid, resourceVersion, ...change } }
   try {
     return await objects.patch(name, { type: 'merge', body }, { namespace })
   } catch (error) {

@@ -3,6 +3,7 @@ import type { ReplicaSet, ReplicaSetCondition, ReplicaSetStatus } from '@fairlea
 import type { Pod } from '@fairlead/kube/types/core-v1'
 
 import { matchesLabels } from './label-selector.ts'
+import { controllerReference } from './ownership.ts'
 import { isPodAvailable, isPodReady, isPodTerminal, podAvailableAt, podCondition } from './pod-state.ts'
 import { omitZero } from './write.ts'
 
@@ -118,7 +119,7 @@ export function nextAvailabilityMs(pods: readonly Pod[], minReadySeconds: number
 
 /** A pod of the replica set's template, owned by it; the server completes the name. */
 export function renderPod(replicaSet: ReplicaSet): Pod {
-  const { name = '', namespace, uid = '' } = replicaSet.metadata ?? {}
+  const { name = '', namespace } = replicaSet.metadata ?? {}
   const template = replicaSet.spec?.template
   return {
     apiVersion: 'v1',
@@ -129,9 +130,7 @@ export function renderPod(replicaSet: ReplicaSet): Pod {
       labels: { ...template?.metadata?.labels },
       annotations: { ...template?.metadata?.annotations },
       finalizers: [...(template?.metadata?.finalizers ?? [])],
-      ownerReferences: [
-        { apiVersion: 'apps/v1', kind: 'ReplicaSet', name, uid, controller: true, blockOwnerDeletion: true },
-      ],
+      ownerReferences: [controllerReference(replicaSet)],
     },
     spec: template?.spec,
   }

@@ -1,14 +1,17 @@
 import { isDeepStrictEqual } from 'node:util'
 
-import { KubeError } from '@fairlead/kube'
+import type { KubeResource, ResourceClient } from '@fairlead/kube'
+import type { Informer } from '@fairlead/kube/cache'
 import { fromInformer, keyOf, parseKey, runController } from '@fairlead/kube/controller'
 import type { ReplicaSet } from '@fairlead/kube/types/apps-v1'
-import type { Pod } from '@fairlead/kube/types/core-v1'
+import type { Pod, ReplicationController } from '@fairlead/kube/types/core-v1'
 
 import { byController } from './context.ts'
 import type { ControllerContext } from './context.ts'
 import { createExpectations } from './expectations.ts'
+import { writeInGrowingBatches } from './growing-batches.ts'
 import { isEmptySelector, matchesSelector } from './label-selector.ts'
+import { isNamespaceTerminating } from './namespaces.ts'
 import { claimObjects, controllerOf, decideClaim, orphansOf } from './ownership.ts'
 import { isPodActive } from './pod-state.ts'
 import { decideReplicas, describeReplicaSet, nextAvailabilityMs, renderPod } from './replica-set-plan.ts'
@@ -21,12 +24,51 @@ interface Failure {
   readonly error: unknown
 }
 
+/** A kind that asks for a number of pods of a template: all that differs between ReplicaSets and ReplicationControllers. */
+interface ReplicaKind<T extends KubeResource> {
+  readonly kind: string
+  /** The name it has in events and errors. */
+  readonly name: string
+  readonly informer: Informer<T>
+  readonly objects: ResourceClient<T>
+  readonly toReplicaSet: (object: T) => ReplicaSet
+}
+
 /** Keeps as many pods running as each ReplicaSet asks for. */
 export function runReplicaSetController(context: ControllerContext): Promise<void> {
+  return runReplicas(context, {
+    kind: 'ReplicaSet',
+    name: 'replicaset-controller',
+    informer: context.informers.replicaSets,
+    objects: context.client.resource('apps/v1/ReplicaSet'),
+    toReplicaSet: (replicaSet) => replicaSet,
+  })
+}
+
+/** Keeps as many pods running as each ReplicationController asks for. */
+export function runReplicationController(context: ControllerContext): Promise<void> {
+  return runReplicas(context, {
+    kind: 'ReplicationController',
+    name: 'replication-controller',
+    informer: context.informers.replicationControllers,
+    objects: context.client.resource('v1/ReplicationController'),
+    toReplicaSet,
+  })
+}
+
+/** The same wish in the newer form: its selector is a set of labels. */
+function toReplicaSet(controller: ReplicationController): ReplicaSet {
+  const { metadata, spec, status } = controller
+  const names = { apiVersion: 'v1', kind: 'ReplicationController' }
+  const selector = { matchLabels: { ...spec?.selector } }
+  // References to the owner, and events about it, carry these names; nothing else reads them.
+  return { ...(names as object), metadata, spec: { ...spec, selector }, status }
+}
+
+function runReplicas<T extends KubeResource>(context: ControllerContext, kind: ReplicaKind<T>): Promise<void> {
   const { client, informers, clock, signal, onError } = context
   const pods = client.resource('v1/Pod')
-  const replicaSets = client.resource('apps/v1/ReplicaSet')
-  const recorder = context.recorder('replicaset-controller')
+  const recorder = context.recorder(kind.name)
   const expectations = createExpectations(clock)
 
   async function createPod(key: string, replicaSet: ReplicaSet): Promise<void> {
@@ -39,19 +81,9 @@ export function runReplicaSetController(context: ControllerContext): Promise<voi
     recorder.record(replicaSet, { type: 'Normal', reason: 'SuccessfulCreate', message: `Created pod: ${name}` })
   }
 
-  /** In growing batches, so a template the server refuses costs one request instead of hundreds. */
   async function createPods(key: string, replicaSet: ReplicaSet, count: number): Promise<Failure | undefined> {
-    let done = 0
-    for (let batch = 1; done < count; batch *= 2) {
-      const size = Math.min(batch, count - done)
-      const outcomes = await Promise.allSettled(Array.from({ length: size }, () => createPod(key, replicaSet)))
-      const failed = outcomes.find((outcome) => outcome.status === 'rejected')
-      if (failed !== undefined) {
-        return describeFailure('FailedCreate', failed.reason)
-      }
-      done += size
-    }
-    return undefined
+    const { failed, error } = await writeInGrowingBatches(count, () => createPod(key, replicaSet))
+    return failed ? describeFailure('FailedCreate', error) : undefined
   }
 
   async function deletePod(key: string, replicaSet: ReplicaSet, { metadata }: Pod): Promise<void> {
@@ -87,13 +119,14 @@ export function runReplicaSetController(context: ControllerContext): Promise<voi
       ...informers.pods.byIndex(byController, orphansOf(namespace)).filter(isPodActive),
     ]
     const claim = decideClaim(replicaSet, replicaSet.spec?.selector ?? {}, candidates)
-    return claimObjects({ objects: pods, owners: replicaSets }, replicaSet, claim)
+    return claimObjects({ objects: pods, owners: kind.objects }, replicaSet, claim)
   }
 
   async function reconcile(key: string): Promise<{ requeueAfterMs: number | undefined } | undefined> {
     const { namespace, name } = parseKey(key)
-    const replicaSet = informers.replicaSets.get(namespace, name)
-    if (replicaSet?.spec === undefined || isEmptySelector(replicaSet.spec.selector)) {
+    const object = kind.informer.get(namespace, name)
+    const replicaSet = object && kind.toReplicaSet(object)
+    if (object === undefined || replicaSet?.spec === undefined || isEmptySelector(replicaSet.spec.selector)) {
       expectations.forget(key)
       return undefined
     }
@@ -103,15 +136,15 @@ export function runReplicaSetController(context: ControllerContext): Promise<voi
     const owned = await claimPods(replicaSet)
     const plan = decideReplicas(replicaSet.spec.replicas ?? 1, owned.filter(isPodActive))
     const failure = mayAct ? await carryOut(key, replicaSet, plan) : undefined
-    if (failure !== undefined && !isNamespaceGone(failure.error)) {
+    if (failure !== undefined && !isNamespaceTerminating(failure.error)) {
       recorder.record(replicaSet, { type: 'Warning', reason: failure.reason, message: failure.message })
     }
     const now = clock.now()
     const status = describeReplicaSet(replicaSet, owned, { now, failure })
     if (!hasStatus(replicaSet, status)) {
-      await patchStatus(replicaSets, replicaSet, status)
+      await patchStatus(kind.objects, object, status)
     }
-    if (failure !== undefined && !isNamespaceGone(failure.error)) {
+    if (failure !== undefined && !isNamespaceTerminating(failure.error)) {
       throw failure.error
     }
     const availableMs = nextAvailabilityMs(owned, replicaSet.spec.minReadySeconds ?? 0, now)
@@ -120,7 +153,9 @@ export function runReplicaSetController(context: ControllerContext): Promise<voi
   }
 
   function keysOfPod(pod: Pod, event: 'add' | 'update' | 'delete', old?: Pod): string[] {
-    const keys = [keyOfController(pod), old && keyOfController(old)].filter((key) => key !== undefined)
+    const keys = [keyOfController(pod, kind.kind), old && keyOfController(old, kind.kind)].filter(
+      (key) => key !== undefined,
+    )
     for (const key of keys) {
       if (event !== 'update' || pod.metadata?.deletionTimestamp !== undefined) {
         expectations.observe(key, pod.metadata?.uid ?? '')
@@ -133,18 +168,15 @@ export function runReplicaSetController(context: ControllerContext): Promise<voi
     if (controllerOf(pod) !== undefined) {
       return []
     }
-    return informers.replicaSets
+    return kind.informer
       .list(pod.metadata?.namespace)
-      .filter(({ spec }) => matchesSelector(spec?.selector, pod.metadata?.labels))
+      .filter((object) => matchesSelector(kind.toReplicaSet(object).spec?.selector, pod.metadata?.labels))
       .map(keyOf)
   }
 
   return runController({
-    name: 'replica-set',
-    sources: [
-      fromInformer(informers.replicaSets, (replicaSet) => [keyOf(replicaSet)]),
-      fromInformer(informers.pods, keysOfPod),
-    ],
+    name: kind.name,
+    sources: [fromInformer(kind.informer, (object) => [keyOf(object)]), fromInformer(informers.pods, keysOfPod)],
     reconcile,
     concurrency: 8,
     signal,
@@ -153,20 +185,14 @@ export function runReplicaSetController(context: ControllerContext): Promise<voi
   })
 }
 
-function keyOfController(pod: Pod): string | undefined {
+function keyOfController(pod: Pod, kind: string): string | undefined {
   const controller = controllerOf(pod)
-  return controller?.kind === 'ReplicaSet' ? `${pod.metadata?.namespace ?? ''}/${controller.name}` : undefined
+  return controller?.kind === kind ? `${pod.metadata?.namespace ?? ''}/${controller.name}` : undefined
 }
 
 function describeFailure(reason: 'FailedCreate' | 'FailedDelete', error: unknown): Failure {
   const act = reason === 'FailedCreate' ? 'creating' : 'deleting'
   return { reason, message: `Error ${act}: ${error instanceof Error ? error.message : String(error)}`, error }
-}
-
-/** Nothing can be created in a namespace that is being deleted, and nothing needs to. */
-function isNamespaceGone(error: unknown): boolean {
-  const causes = error instanceof KubeError ? (error.status.details?.causes ?? []) : []
-  return causes.some(({ reason }) => reason === 'NamespaceTerminating')
 }
 
 function hasStatus({ status }: ReplicaSet, wanted: object): boolean {

@@ -11,7 +11,10 @@ import { runDeploymentController } from './deployment.ts'
 import { runEndpointsController, runEndpointSliceController } from './endpoint.ts'
 import { runGarbageCollector } from './garbage-collector.ts'
 import { runNamespaceController } from './namespace.ts'
-import { runReplicaSetController } from './replica-set.ts'
+import { runJobController } from './job/job.ts'
+import { runJobPodRelease } from './job/released-pods.ts'
+import { runTtlAfterFinished } from './job/ttl-after-finished.ts'
+import { runReplicaSetController, runReplicationController } from './replica-set.ts'
 import { runRootCertificateController } from './root-certificate.ts'
 import { runServiceAccountController } from './service-account.ts'
 import { runTokenSecretController } from './token-secret.ts'
@@ -53,6 +56,10 @@ export async function runControllers(options: RunControllersOptions): Promise<vo
     ...(signCertificate === undefined ? [] : [runCertificateSigning(as('certificate-controller'), signCertificate)]),
     runDeploymentController(as('deployment-controller')),
     runReplicaSetController(as('replicaset-controller')),
+    runReplicationController(as('replication-controller')),
+    runJobController(as('job-controller')),
+    runJobPodRelease(as('job-controller')),
+    runTtlAfterFinished(as('ttl-after-finished-controller')),
     runEndpointSliceController(as('endpointslice-controller')),
     runEndpointsController(as('endpoint-controller')),
     runGarbageCollector(as('generic-garbage-collector')),

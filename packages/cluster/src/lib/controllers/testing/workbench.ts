@@ -1,6 +1,7 @@
 import { createKubeClient } from '@fairlead/kube'
 import type { KubeClient, KubeResource, ResourceClient } from '@fairlead/kube'
 import { renderTime } from '@fairlead/kube/controller'
+import type { Clock } from '@fairlead/kube/controller'
 import type { Deployment } from '@fairlead/kube/types/apps-v1'
 import type { Node, Pod } from '@fairlead/kube/types/core-v1'
 
@@ -16,7 +17,9 @@ export interface Workbench extends AsyncDisposable {
   readonly errors: string[]
 }
 
-export async function openWorkbench(options: { readonly scheduler?: boolean } = {}): Promise<Workbench> {
+export async function openWorkbench(
+  options: { readonly scheduler?: boolean; readonly clock?: Clock } = {},
+): Promise<Workbench> {
   const store = await openStore({ dir: '', durability: 'memory' })
   const server = createApiServer({ store })
   const client = createKubeClient({ transport: server.transport({ user: 'admin', groups: ['system:masters'] }) })
@@ -34,7 +37,7 @@ export async function openWorkbench(options: { readonly scheduler?: boolean } = 
     errors.push(`${controller}: ${error instanceof Error ? error.message : String(error)}`)
   }
   const { signal } = stop
-  const running = [runControllers({ ...manager, caCertificate: 'PEM', signal, onError })]
+  const running = [runControllers({ ...manager, caCertificate: 'PEM', signal, onError, clock: options.clock })]
   if (options.scheduler === true) {
     running.push(runScheduler({ client: clientOf('system:kube-scheduler'), signal, onError }))
   }

@@ -16,6 +16,11 @@ export const componentRoles: readonly RoleFacts[] = [
     boundTo: ['kube-system/replicaset-controller'],
   },
   {
+    name: 'fairlead:controller:replication-controller',
+    rules: ['patch | core | replicationcontrollers/status'],
+    boundTo: ['kube-system/replication-controller'],
+  },
+  {
     name: 'fairlead:controller:namespace-controller',
     rules: ['patch | core | namespaces/status'],
     boundTo: ['kube-system/namespace-controller'],
