@@ -19,7 +19,7 @@ import { serveDiscovery } from './discovery.ts'
 import type { ApiRequest, ApiResponse } from './exchange.ts'
 import { parseRevision } from './list-options.ts'
 import { reachRevision, respondList, selectAll, serveList } from './list.ts'
-import { negotiate, negotiateError } from './negotiate.ts'
+import { negotiate, negotiateAnswer, negotiateError } from './negotiate.ts'
 import type { Asked } from './negotiate.ts'
 import { serveOpenApi } from './openapi.ts'
 import type { OpenApi } from './openapi/document.ts'
@@ -405,9 +405,9 @@ async function serveReview(
     await bindPod(context.registry, route.namespace, object.metadata.name ?? '', object, isDryRun(request.query))
     return respond(201, created, negotiateError(request))
   }
+  const format = negotiateAnswer(request)
   const { object } = await readObjectBody(request, resource.info)
-  const answer = answerReview(context.access, resource, object, request.identity, route.namespace)
-  return respond(201, answer, negotiateError(request))
+  return respond(201, answerReview(context.access, resource, object, request.identity, route.namespace), format)
 }
 
 async function respondWritten(

@@ -83,6 +83,13 @@ export function negotiateStream(request: Asked, resource: Pick<Resource, 'custom
   throw notAcceptable(streamed.map((type) => `${type};stream=watch`))
 }
 
+/** The same for what is answered and not kept, such as a review: it has neither rows nor metadata alone. */
+export function negotiateAnswer(request: Asked): Format {
+  const format = negotiate(request)
+  if (format.shape === 'object') return format
+  throw notAcceptable(Object.values(contentTypes))
+}
+
 /** How an error is told to whoever sent `request`: as asked for, where that can be, else in JSON. */
 export function negotiateError(request: Asked): Pick<Format, 'encoding' | 'isPretty'> {
   for (const media of parseAccept(request.headers['accept'])) {

@@ -120,6 +120,14 @@ describe('a list', () => {
     assert.match(yaml.body, /^apiVersion: v1\nkind: Pod\n/)
     const none = await api.call('GET', pods, undefined, { accept: 'text/csv' })
     assert.deepEqual([none.status, none.body.reason], [406, 'NotAcceptable'])
+    const review = '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews'
+    const rows = await api.call(
+      'POST',
+      review,
+      { spec: { nonResourceAttributes: { path: '/', verb: 'get' } } },
+      asTable,
+    )
+    assert.equal(rows.status, 406)
     assert.equal(
       none.body.message,
       'only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf',
