@@ -8,7 +8,8 @@ import type { Registry } from './registry.ts'
 import { attributesOf, knownResource, readObject } from './resource.ts'
 import type { Resource } from './resource.ts'
 import type { ResourceRoute } from './route.ts'
-import { matches, parseLabelSelector, renderLabelSelector } from './selectors.ts'
+import { parseLabelSelector } from './label-selector.ts'
+import { matches, renderLabelSelector } from './selectors.ts'
 import { badRequest, conflict, tooManyRequests } from './status.ts'
 
 /** Puts a pod on a node, once: what the scheduler's decision becomes. */

@@ -2,7 +2,8 @@ import type { Entry } from '../storage/collection.ts'
 import { attributesOf, idOf } from './resource.ts'
 import type { Resource } from './resource.ts'
 import type { ResourceRoute } from './route.ts'
-import { exactValue, matches, parseFieldSelector, parseLabelSelector } from './selectors.ts'
+import { parseLabelSelector } from './label-selector.ts'
+import { exactValue, matches, parseFieldSelector } from './selectors.ts'
 import { badRequest } from './status.ts'
 
 /** Which objects of a resource a request is about. */
@@ -21,10 +22,14 @@ export function parseSelection(resource: Resource, route: ResourceRoute, query: 
   const labels = parseLabelSelector(query.get('labelSelector') ?? '')
   const fields = parseFieldSelector(query.get('fieldSelector') ?? '')
   for (const { key } of fields) {
-    if (!resource.selectableFields.has(key)) throw badRequest(`field label not supported: ${key}`)
+    if (!resource.selectableFields.has(key)) throw unknownField(resource, key)
   }
   const { namespace } = route
-  const name = route.name === '' ? exactValue(fields, 'metadata.name') : route.name
+  const selected = exactValue(fields, 'metadata.name')
+  if (route.name !== '' && fields.length > 0 && selected !== route.name) {
+    throw badRequest("fieldSelector metadata.name doesn't match requested name")
+  }
+  const name = route.name === '' ? selected : route.name
   const prefix = namespace === '' ? '' : `${namespace}/`
   const hasPlace = namespace !== '' || !resource.info.namespaced
   const id = name !== undefined && hasPlace ? idOf(namespace, name) : undefined
@@ -41,4 +46,17 @@ export function parseSelection(resource: Resource, route: ResourceRoute, query: 
       return matches(labels, attributes.labels) && matches(fields, attributes.fields)
     },
   }
+}
+
+/** Kinds with fields of their own to select by name the label, the others the two that every kind has. */
+function unknownField({ custom, strategy, info }: Resource, key: string): Error {
+  const hasOwn = custom !== undefined || strategy.fields !== undefined
+  if (info.kind === 'ResourceSlice') return badRequest(`field label not supported for ${goKindOf(info)}: ${key}`)
+  if (hasOwn) return badRequest(`field label not supported: ${key}`)
+  return badRequest(`"${key}" is not a known field selector: only "metadata.name", "metadata.namespace"`)
+}
+
+/** `resource.k8s.io/v1, Kind=ResourceSlice`. */
+function goKindOf({ apiVersion, kind }: Resource['info']): string {
+  return `${apiVersion}, Kind=${kind}`
 }

@@ -7,33 +7,27 @@ export interface Requirement {
   readonly values: readonly string[]
 }
 
-/** Reads a label selector such as `app=web,tier in (a,b),!legacy`. */
-export function parseLabelSelector(text: string): Requirement[] {
-  const tokens = tokenise(text)
-  const requirements: Requirement[] = []
-  let at = 0
-  while (at < tokens.length) {
-    const { requirement, next } = parseRequirement(tokens, at, text)
-    requirements.push(requirement)
-    at = next
-    if (at >= tokens.length) break
-    if (tokens[at] !== ',') throw unparsable(text, `found "${tokens[at]}", expected: ","`)
-    at += 1
-  }
-  return requirements
-}
-
-/** Reads a field selector such as `metadata.name=web,status.phase!=Running`. */
+/** Reads a field selector such as `metadata.name=web,status.phase!=Running`; throws 400 in upstream's words. */
 export function parseFieldSelector(text: string): Requirement[] {
   return splitUnescaped(text)
     .filter((term) => term !== '')
     .map((term) => {
-      const found = /^([^=!]+)(!=|==|=)(.*)$/s.exec(term)
-      if (found === null) throw badRequest(`invalid selector: "${text}"; can't understand "${term}"`)
+      const found = /^(.*?)(!=|==|=)(.*)$/s.exec(term)
+      if (found === null) throw badRequest(`invalid selector: '${text}'; can't understand '${term}'`)
       const [, key = '', operator, value = ''] = found
-      const values = [value.replaceAll(/\\([\\,=])/g, '$1')]
-      return { key: key.trim(), operator: operator === '!=' ? 'notin' : 'in', values }
+      return { key, operator: operator === '!=' ? 'notin' : 'in', values: [unescapeValue(value)] }
     })
+}
+
+/** What stands behind a backslash is meant as it is; nothing but the three special characters needs that. */
+function unescapeValue(text: string): string {
+  const wrong = /(?:^|[^\\])(?:\\\\)*(\\(?:[^\\,=]|$))/.exec(text)
+  if (wrong !== null) throw badRequest(`invalid field selector: invalid escape sequence: ${wrong[1]}`)
+  const unescaped = text.replaceAll(/\\[\\,=]/g, '').match(/[,=]/)
+  if (unescaped !== null) {
+    throw badRequest(`invalid field selector: unescaped character in value: ${unescaped[0].charCodeAt(0)}`)
+  }
+  return text.replaceAll(/\\([\\,=])/g, '$1')
 }
 
 /** Whether every requirement holds for `values`. An absent key counts as not equal to anything. */
@@ -73,71 +67,16 @@ function holds({ key, operator, values }: Requirement, present: Readonly<Record<
     case 'notin':
       return value === undefined || !values.includes(value)
     case 'greater':
-      return value !== undefined && Number(value) > Number(values[0])
+      return isInteger(value) && Number(value) > Number(values[0])
     case 'less':
-      return value !== undefined && Number(value) < Number(values[0])
+      return isInteger(value) && Number(value) < Number(values[0])
   }
 }
 
-function tokenise(text: string): string[] {
-  return text.match(/[(),]|==|!=|=|!|>|<|[^\s(),=!<>]+/g) ?? []
-}
-
-function parseRequirement(
-  tokens: readonly string[],
-  at: number,
-  text: string,
-): { requirement: Requirement; next: number } {
-  const first = tokens[at] ?? ''
-  if (first === '!') {
-    return { requirement: { key: word(tokens, at + 1, text), operator: 'absent', values: [] }, next: at + 2 }
-  }
-  const key = word(tokens, at, text)
-  const operator = tokens[at + 1]
-  if (operator === undefined || operator === ',')
-    return { requirement: { key, operator: 'exists', values: [] }, next: at + 1 }
-  if (operator === 'in' || operator === 'notin') {
-    const { values, next } = parseValues(tokens, at + 2, text)
-    return { requirement: { key, operator, values }, next }
-  }
-  const known = comparisons.get(operator)
-  if (known === undefined) throw unparsable(text, `found "${operator}", expected: in, notin, =, ==, !=, gt, lt`)
-  const value = tokens[at + 2]
-  // An empty value is legal: `key=` means the label is there and empty.
-  if (value === undefined || value === ',') return { requirement: { key, operator: known, values: [''] }, next: at + 2 }
-  return { requirement: { key, operator: known, values: [word(tokens, at + 2, text)] }, next: at + 3 }
-}
-
-const comparisons: ReadonlyMap<string, Requirement['operator']> = new Map([
-  ['=', 'in'],
-  ['==', 'in'],
-  ['!=', 'notin'],
-  ['>', 'greater'],
-  ['<', 'less'],
-])
-
-function parseValues(tokens: readonly string[], at: number, text: string): { values: string[]; next: number } {
-  if (tokens[at] !== '(') throw unparsable(text, `found "${tokens[at] ?? ''}", expected: "("`)
-  const values: string[] = []
-  for (let next = at + 1; next < tokens.length; next += 1) {
-    const token = tokens[next] ?? ''
-    if (token === ')') return { values: values.length === 0 ? [''] : values, next: next + 1 }
-    if (token !== ',') values.push(token)
-  }
-  throw unparsable(text, 'found "", expected: ")"')
-}
-
-function word(tokens: readonly string[], at: number, text: string): string {
-  const token = tokens[at]
-  if (token === undefined || /^[(),=!<>]/.test(token))
-    throw unparsable(text, `found "${token ?? ''}", expected: identifier`)
-  return token
-}
-
-function unparsable(text: string, detail: string): Error {
-  return badRequest(`unable to parse requirement: ${detail} in "${text}"`)
+function isInteger(value: string | undefined): boolean {
+  return value !== undefined && /^[+-]?\d{1,18}$/.test(value)
 }
 
 function splitUnescaped(text: string): string[] {
-  return text.match(/(?:\\.|[^\\,])+/gs) ?? []
+  return text.match(/(?:\\.|\\$|[^\\,])+/gs) ?? []
 }

@@ -141,17 +141,17 @@ export const tables: ReadonlyMap<string, KindStrategy> = new Map([
   ['resource.k8s.io/v1 ResourceClaim', table<ResourceClaim>([column('State')], (claim) => [claimState(claim)])],
   [
     'resource.k8s.io/v1 ResourceSlice',
-    {
-      ...table<ResourceSlice>([column('Node'), column('Driver'), column('Pool')], ({ spec }) => [
+    defineKind<ResourceSlice>({
+      fields: ({ spec }) => ({ 'spec.nodeName': spec.nodeName ?? '', 'spec.driver': spec.driver }),
+      columns: [nameColumn, column('Node'), column('Driver'), column('Pool'), ageColumn],
+      row: ({ metadata, spec }, now) => [
+        metadata.name,
         spec.nodeName ?? '',
         spec.driver,
         spec.pool.name,
-      ]),
-      ...defineFields<ResourceSlice>(({ spec }) => ({
-        'spec.nodeName': spec.nodeName ?? '',
-        'spec.driver': spec.driver ?? '',
-      })),
-    },
+        age(metadata.creationTimestamp, now),
+      ],
+    }),
   ],
   [
     'storage.k8s.io/v1 CSIDriver',
@@ -215,11 +215,6 @@ function count({ webhooks: listed }: { webhooks?: unknown[] | undefined }): [num
   return [(listed ?? []).length]
 }
 
-function defineFields<T>(fields: (object: Stored<T>) => Record<string, string>): Pick<KindStrategy, 'fields'> {
-  const { fields: defined } = defineKind<T>({ columns: [], row: () => [], fields })
-  return defined === undefined ? {} : { fields: defined }
-}
-
 function formatParamKind(kind: { apiVersion?: string | undefined; kind?: string | undefined } | undefined): string {
   return kind === undefined ? '<unset>' : `${kind.apiVersion ?? ''}/${kind.kind ?? ''}`
 }
@@ -255,7 +250,7 @@ function formatController(owners: Stored<object>['metadata']['ownerReferences'])
 function formatParent(spec: IPAddress['spec']): string {
   const parent = spec?.parentRef
   if (parent === undefined) return '<none>'
-  const { group = '', resource = '', namespace = '', name = '' } = parent
+  const { group = '', resource, namespace = '', name } = parent
   const qualified = group === '' ? resource : `${resource}.${group}`
   return [qualified.toLowerCase(), ...(namespace === '' ? [] : [namespace]), name].join('/')
 }

@@ -5,7 +5,7 @@ const label = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/
 const label1035 = /^[a-z]([-a-z0-9]*[a-z0-9])?$/
 const subdomain = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/
 const qualified = /^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$/
-const labelValue = /^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$/
+const valuePattern = /^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$/
 const portName = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/
 const configKey = /^[-._a-zA-Z0-9]+$/
 const envName = /^[ -<>-~]+$/
@@ -37,14 +37,18 @@ export function dnsLabel1035(field: string, value: string): FieldError[] {
 }
 
 export function dnsSubdomain(field: string, value: string): FieldError[] {
+  return subdomainFaults(value, 'characters').map((why) => invalid(field, value, why))
+}
+
+/** Upstream counts in bytes where it speaks of labels, and in characters elsewhere. */
+function subdomainFaults(value: string, unit: 'bytes' | 'characters'): string[] {
   return [
-    ...tooLong(field, value, 253),
-    ...unless(
-      subdomain.test(value),
-      field,
-      value,
-      "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
-    ),
+    ...(value.length > 253 ? [`must be no more than 253 ${unit}`] : []),
+    ...(subdomain.test(value)
+      ? []
+      : [
+          "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+        ]),
   ]
 }
 
@@ -88,30 +92,44 @@ export function environmentName(field: string, value: string): FieldError[] {
 }
 
 export function labels(field: string, values: Readonly<Record<string, string>> | undefined): FieldError[] {
-  return Object.entries(values ?? {}).flatMap(([key, value]) => [
-    ...labelKey(field, key),
+  return Object.entries(values ?? {}).flatMap(([key, value]) => [...labelKey(field, key), ...labelValue(field, value)])
+}
+
+export function labelValue(field: string, value: string): FieldError[] {
+  return [
+    ...unless(value.length <= 63, field, value, 'must be no more than 63 bytes'),
     ...unless(
-      labelValue.test(value) && value.length <= 63,
+      valuePattern.test(value),
       field,
       value,
       "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
     ),
-  ])
+  ]
 }
 
+/** A name, with a subdomain before it or not; every fault of one key is told in one finding, as upstream does. */
 export function labelKey(field: string, key: string): FieldError[] {
+  const faults = keyFaults(key)
+  return faults.length === 0 ? [] : [invalid(field, key, faults.join('; '))]
+}
+
+const keyRule =
+  "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+
+function keyFaults(key: string): string[] {
   const [name = '', prefix, ...more] = key.split('/').toReversed()
-  const isGood =
-    more.length === 0 &&
-    name.length <= 63 &&
-    qualified.test(name) &&
-    (prefix === undefined || (prefix.length <= 253 && subdomain.test(prefix)))
-  return unless(
-    isGood,
-    field,
-    key,
-    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
-  )
+  if (more.length > 0) {
+    return [`a valid label key ${keyRule} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')`]
+  }
+  const faults: string[] = []
+  if (prefix === '') faults.push('prefix part must be non-empty')
+  else if (prefix !== undefined) {
+    faults.push(...subdomainFaults(prefix, 'bytes').map((fault) => `prefix part ${fault}`))
+  }
+  if (name === '') faults.push('name part must be non-empty')
+  else if (name.length > 63) faults.push('name part must be no more than 63 bytes')
+  if (!qualified.test(name)) faults.push(`name part ${keyRule}`)
+  return faults
 }
 
 function tooLong(field: string, value: string, longest: number): FieldError[] {
