@@ -10,3 +10,6 @@
  */
 export { startCluster } from './lib/cluster.ts'
 export type { Cluster, ClusterOptions, ClusterRuntime, RuntimeChoice } from './lib/cluster.ts'
+export { readBackup, restoreCluster } from './lib/cluster-backup.ts'
+export { verifyBackup } from './lib/storage/restore.ts'
+export type { BackupInfo } from './lib/storage/restore.ts'

@@ -11,6 +11,7 @@ import { createApiServer } from './apiserver/server.ts'
 import type { ApiServer } from './apiserver/server.ts'
 import { createLegacySigner } from './apiserver/access/tokens/legacy-signer.ts'
 import { createCertificateSigner } from './certificate-signer.ts'
+import { storageDir } from './cluster-backup.ts'
 import { runControllers } from './controllers/run-controllers.ts'
 import { keepKubernetesService } from './kubernetes-service.ts'
 import { openPodNetwork } from './network/pod-network.ts'
@@ -108,7 +109,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   await using opened = new AsyncDisposableStack()
 
   const store = await openStore({
-    dir: join(dir, 'storage'),
+    dir: storageDir(dir),
     durability: options.durability,
     onError: fault('storage'),
   })

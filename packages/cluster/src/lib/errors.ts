@@ -54,7 +54,7 @@ export function storageLocked(dir: string, pid: number): ClusterError {
 export function storageCorrupt(path: string, detail: string): ClusterError {
   return withCode(new Error(`Cannot open the store file "${path}": ${detail}`), {
     code: 'FAIRLEAD_CLUSTER_STORAGE_CORRUPT',
-    hint: 'Restore the data directory from a copy, or remove it to start with an empty cluster.',
+    hint: 'Restore a backup with fairlead cluster restore, or start with an empty cluster after fairlead cluster reset.',
   })
 }
 

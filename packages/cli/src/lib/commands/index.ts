@@ -210,6 +210,16 @@ export const commands: readonly LazyCommand[] = [
     load: async () => (await import('./cluster-kubeconfig.ts')).clusterKubeconfig,
   },
   {
+    name: 'cluster backup',
+    summary: 'save the objects of the embedded cluster to a file, also while it runs',
+    load: async () => (await import('./cluster-backup.ts')).clusterBackup,
+  },
+  {
+    name: 'cluster restore',
+    summary: 'give the embedded cluster the objects of a backup',
+    load: async () => (await import('./cluster-restore.ts')).clusterRestore,
+  },
+  {
     name: 'cluster reset',
     summary: 'stop the embedded cluster and remove its data',
     load: async () => (await import('./cluster-reset.ts')).clusterReset,

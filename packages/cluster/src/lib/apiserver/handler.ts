@@ -9,6 +9,7 @@ import { answerReview } from './access/reviews.ts'
 import type { WriteGuard } from './access/write-guard.ts'
 import { waitForAccount } from './access/wait-for-account.ts'
 import { serveIssuer } from './access/tokens/discovery.ts'
+import { backupPath, serveBackup } from './backup.ts'
 import { bodyKindOf, checkPatched, readObjectBody, readOptions } from './body.ts'
 import type { Catalogue } from './catalogue.ts'
 import { parseDeletion } from './deletion.ts'
@@ -112,6 +113,7 @@ function servePath(context: HandlerContext, request: ApiRequest): ApiResponse {
     return respond(200, versionInfo, { encoding: 'json', isPretty: true })
   const issuer = serveIssuer(path, context.access.issuer, context.access.key)
   if (issuer !== undefined) return issuer
+  if (path === backupPath) return serveBackup(context.store)
   if (path.startsWith('/openapi/')) return serveOpenApi(context.openApi, request)
   if (/^\/(healthz|livez|readyz)(\/|$)/.test(path)) return serveHealth(request)
   if (path === '/')

@@ -52,7 +52,9 @@ export async function openProcessTable(options: {
     stale = true
     writing ??= write().catch((error: unknown) => options.onError?.(error))
   })
-  await write()
+  // A change meanwhile joins it: two at once would take each other's file away.
+  writing = write()
+  await writing
   return {
     async settled() {
       await table.settled()

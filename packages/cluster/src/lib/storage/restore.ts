@@ -14,13 +14,19 @@ export interface BackupInfo {
   readonly objects: number
 }
 
+/** Reads a backup to its end; throws `FAIRLEAD_CLUSTER_STORAGE_CORRUPT` unless every byte is as it was written. */
+export function verifyBackup(file: string): BackupInfo {
+  const { revision, objects } = verifyDigest(file)
+  return { revision, objects }
+}
+
 /**
  * Puts the state of a backup in place of the store in `dir`, whole or not at all; the store must not be open. The
  * first revision after it is far above every one that a client may have seen: who watches or lists at an older one is
  * told that it is gone (410) and lists again, as etcd's `--bump-revision --mark-compacted` has it.
  */
 export async function restoreStore(file: string, dir: string): Promise<BackupInfo> {
-  const { objects, revision: saved } = verifyDigest(file)
+  const { objects, revision: saved } = verifyBackup(file)
   const next = `${dir}.restoring`
   const previous = `${dir}.replaced`
   mkdirSync(dirname(dir), { recursive: true, mode: 0o700 })
