@@ -225,7 +225,12 @@ export class Registry {
     }
     if (isFinished(object)) return { operation: 'delete', object, reservation }
     if (isUnchanged(object, current)) return undefined
-    if (stored.hasGeneration && desiresChange(object, current, stored.custom?.countsStatus)) {
+    // That a pod is bound is not what its author desires.
+    if (
+      options.part !== 'binding' &&
+      stored.hasGeneration &&
+      desiresChange(object, current, stored.custom?.countsStatus)
+    ) {
       object.metadata.generation = (current.metadata.generation ?? 0) + 1
     }
     return { operation: 'put', object, reservation }

@@ -513,6 +513,7 @@ describe('a pod', () => {
     await api.call('POST', `${pods}/x/binding`, binding)
     const { body } = await api.call('GET', `${pods}/x`)
     assert.equal(body.spec.nodeName, 'n1')
+    assert.equal(body.metadata.generation, 1)
     assert.ok(body.status.conditions.some((item: { type: string }) => item.type === 'PodScheduled'))
     const again = await api.call('POST', `${pods}/x/binding`, binding)
     assert.match(again.body.message, /pod x is already assigned to node "n1"/)

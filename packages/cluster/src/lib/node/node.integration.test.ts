@@ -114,6 +114,27 @@ describe('node agent with containers', { skip }, () => {
     assert.match(log, /uid=7\(app\).*1234/)
   })
 
+  it('writes new labels of a pod into the volume that shows them', async () => {
+    await using world = await openWorld()
+    const agent = await world.startAgent()
+    await world.createPod(
+      'labelled',
+      {
+        args: ['while ! grep -q colour /etc/about/labels; do sleep 0.02; done; cat /etc/about/labels; exec sleep 100'],
+        volumeMounts: [{ name: 'about', mountPath: '/etc/about' }],
+      },
+      {
+        volumes: [
+          { name: 'about', downwardAPI: { items: [{ path: 'labels', fieldRef: { fieldPath: 'metadata.labels' } }] } },
+        ],
+      },
+    )
+    await world.pod('labelled', (pod) => pod.status?.phase === 'Running', 'runs')
+    const body = { metadata: { labels: { colour: 'red' } } }
+    await world.client.resource('v1/Pod').patch('labelled', { type: 'merge', body }, { namespace: 'default' })
+    await until(async () => (await world.logs(agent, 'labelled')).includes('colour="red"') || undefined, 'it shows')
+  })
+
   it('restarts a crashing container, at once and then with a back-off, and keeps its last words', async () => {
     await using world = await openWorld()
     const clock = skippingClock()

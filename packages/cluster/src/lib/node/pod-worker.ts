@@ -24,7 +24,7 @@ import type { ImageSources } from './images.ts'
 import { readPullSecrets } from './pull-secrets.ts'
 import type { PullSecretSources } from './pull-secrets.ts'
 import { hostnameOf, renderHosts, renderResolvConf } from './name-files.ts'
-import { containersOf, fingerprintOf, knownStatus, uidOf } from './pod.ts'
+import { containersOf, fingerprintOf, hasOtherFields, knownStatus, uidOf } from './pod.ts'
 import type { PodContainer } from './pod.ts'
 import type { PodPlaceOnNetwork } from './pod-ports.ts'
 import type { KeptPod, PodRecords } from './pod-records.ts'
@@ -114,6 +114,7 @@ export class PodWorker {
   #isTicking = false
   #cancelTimer: (() => void) | undefined
   #saving: Promise<void> = Promise.resolve()
+  #refreshing: Promise<void> = Promise.resolve()
 
   private constructor(pod: Pod, context: NodeContext) {
     this.#pod = pod
@@ -154,7 +155,9 @@ export class PodWorker {
   }
 
   update(pod: Pod): void {
+    const isRelabelled = hasOtherFields(pod, this.#pod)
     this.#pod = pod
+    if (isRelabelled) this.refresh()
     this.#addSlots()
     for (const slot of this.#slots.values()) this.#checkFingerprint(slot)
     this.#noteDeletion()
@@ -173,8 +176,13 @@ export class PodWorker {
   /** An object the pod's volumes may come from has changed. */
   refresh(): void {
     if (this.#sandbox !== 'ready') return
-    const dir = this.#volumesDir()
-    this.#run(refreshVolumes(this.#pod, dir, this.#place(), this.#context.sources).catch(this.#context.onError))
+    // One after the other, so that the newest stays.
+    this.#refreshing = this.#refreshing.then(() => this.#writeVolumes()).catch(this.#context.onError)
+    this.#run(this.#refreshing)
+  }
+
+  async #writeVolumes(): Promise<void> {
+    await refreshVolumes(this.#pod, this.#volumesDir(), this.#place(), this.#context.sources)
   }
 
   /** A container has ended, or something else about it is worth a look. */

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { isDeepStrictEqual } from 'node:util'
 import type { Container, ContainerStatus, Pod, Volume } from '@fairlead/kube/types/core-v1'
 
 /**
@@ -104,4 +105,14 @@ export function knownStatus(pod: Pod, name: string): ContainerStatus | undefined
   return [...containerStatuses, ...initContainerStatuses, ...ephemeralContainerStatuses].find(
     (status) => status.name === name,
   )
+}
+
+/** Whether a volume of the pod shows its labels or annotations, and these differ from those of `before`. */
+export function hasOtherFields({ metadata, spec }: Pod, { metadata: before }: Pod): boolean {
+  const isShown = spec?.volumes?.some(
+    ({ downwardAPI, projected }) => downwardAPI ?? projected?.sources?.some((source) => source.downwardAPI),
+  )
+  if (isShown !== true) return false
+  const shown = [metadata?.labels, metadata?.annotations]
+  return !isDeepStrictEqual(shown, [before?.labels, before?.annotations])
 }
