@@ -14,4 +14,7 @@
  */
 export { createInformer } from './lib/cache/informer.ts'
 export type { Informer, InformerEvent, InformerHandler, InformerOptions } from './lib/cache/informer.ts'
+export { createInformers } from './lib/cache/informers.ts'
+export type { Informers, InformerSelection } from './lib/cache/informers.ts'
+export { ValuePool } from './lib/cache/value-pool.ts'
 export type { IndexFunction } from './lib/cache/store.ts'

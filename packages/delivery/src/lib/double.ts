@@ -53,6 +53,9 @@ export function createDouble(options: DoubleOptions = {}): Double {
       options.before?.(method, url.pathname, double)
       if (method !== 'GET') writes.push(`${method} ${url.pathname}`)
       if (url.pathname.endsWith('/log')) return answerLog(url)
+      // As a server without WatchList.
+      if (url.searchParams.has('sendInitialEvents'))
+        return answer(422, { kind: 'Status', code: 422, reason: 'Invalid' })
       if (method === 'GET' && isCollection(url.pathname)) {
         return url.searchParams.get('watch') === 'true' ? watch(url, signal) : answer(200, list(url))
       }

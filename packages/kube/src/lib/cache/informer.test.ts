@@ -22,6 +22,9 @@ function scripted(lists: (ResourceList<KubeResource> | Error)[], watches: Step[]
       return list
     },
     async *watch(options) {
+      if (options?.sendInitialEvents === true) {
+        throw new KubeError({ code: 422, reason: 'Invalid' }, 422)
+      }
       asked.push(`watch ${options?.resourceVersion}`)
       const steps = watches.shift()
       if (steps === undefined) {

@@ -1,16 +1,18 @@
-import { isGone } from '../client/kube-error.ts'
-import type { KubeResource, ResourceClient, SelectionOptions } from '../client/resource.ts'
-import type { WatchEvent } from '../client/watch.ts'
-import { backoffMs, jitter } from '../controller/backoff.ts'
-import { pause, systemClock } from '../controller/clock.ts'
+import type { KubeResource, ResourceClient } from '../client/resource.ts'
+import { systemClock } from '../controller/clock.ts'
 import type { Clock } from '../controller/clock.ts'
+import { runReflector } from './reflector.ts'
 import { Store } from './store.ts'
 import type { IndexFunction } from './store.ts'
+import { ValuePool } from './value-pool.ts'
 
 /** What happened to an object. After a gap in the watch, changes in between are told as one. */
 export type InformerEvent = 'add' | 'update' | 'delete'
 
-/** Called in the order of the changes, before the next is read; `old` is given for `update`. */
+/**
+ * Called in the order of the changes, before the next is read; `old` is given for `update`. Parts that did not change are the same
+ * objects in both (`old.spec === object.spec`); at a resync both are one object.
+ */
 export type InformerHandler<T> = (event: InformerEvent, object: T, old?: T) => void
 
 /** A local copy of a collection, kept current by a watch. Its objects are shared and deeply frozen: copy before changing one. */
@@ -18,6 +20,8 @@ export interface Informer<T extends KubeResource> {
   /** Lists and begins to watch; resolves when the copy is complete, rejects when the signal aborts first. Later calls share the first. */
   start(): Promise<void>
   readonly isSynced: boolean
+  /** The version the copy has reached; undefined before the first. */
+  readonly resourceVersion: string | undefined
   /** `namespace` is undefined for kinds without. */
   get(namespace: string | undefined, name: string): T | undefined
   list(namespace?: string): T[]
@@ -28,13 +32,23 @@ export interface Informer<T extends KubeResource> {
   on(handler: InformerHandler<T>): () => void
 }
 
-export interface InformerOptions {
+export interface InformerOptions<T extends KubeResource = KubeResource> {
   /** Default: all namespaces. */
   readonly namespace?: string | undefined
   readonly labelSelector?: string | undefined
   readonly fieldSelector?: string | undefined
   /** Keep only `PartialObjectMetadata`. */
   readonly metadataOnly?: boolean | undefined
+  /** Changes objects before they are kept, such as by dropping what nobody reads. May change the one it is given. */
+  readonly transform?: ((object: T) => T) | undefined
+  /** Tell handlers of everything again, as `update`, so often. Default: never. */
+  readonly resyncMs?: number | undefined
+  /** Begin by a watch that tells the state first (KEP-3157), with a list where the server cannot. Default true. */
+  readonly watchList?: boolean | undefined
+  /** Milliseconds without event or bookmark after which the watch is made anew. Servers send a bookmark each minute. Default 150,000. */
+  readonly idleMs?: number | undefined
+  /** Where equal parts of objects are shared. Default: one of the informer's own. */
+  readonly pool?: ValuePool | undefined
   /** Ends the watch. */
   readonly signal: AbortSignal
   /** Told of failures that are being retried, and of handlers that threw. Default: nobody. */
@@ -42,32 +56,21 @@ export interface InformerOptions {
   readonly clock?: Clock | undefined
 }
 
-/** Delays between attempts to reach the server. */
-const retryBaseMs = 100
-const retryMaxMs = 30_000
-
 /**
- * Keeps a local copy of a collection: list, watch from the list's version, watch again when the server ends it, list
- * again when the version is gone (410). Failures are retried without end, with back-off.
+ * Keeps a local copy of a collection by a streaming list, or list and watch. Failures are retried without end, with back-off;
+ * a gap in the watch (410, silence, lost connections) is closed by telling the difference.
  */
 export function createInformer<T extends KubeResource>(
   resource: ResourceClient<T>,
-  options: InformerOptions,
+  options: InformerOptions<T>,
 ): Informer<T> {
-  const { signal, onError, clock = systemClock } = options
+  const { signal, onError, clock = systemClock, transform, resyncMs, pool = new ValuePool() } = options
   const store = new Store<T>()
   const handlers = new Set<InformerHandler<T>>()
   const synced = Promise.withResolvers<void>()
   let isSynced = false
+  let resourceVersion: string | undefined
   let started: Promise<void> | undefined
-
-  const selection: SelectionOptions = {
-    ...(options.namespace === undefined ? { allNamespaces: true } : { namespace: options.namespace }),
-    labelSelector: options.labelSelector,
-    fieldSelector: options.fieldSelector,
-    metadataOnly: options.metadataOnly,
-    signal,
-  }
 
   function emit(event: InformerEvent, object: T, old?: T): void {
     for (const handler of handlers) {
@@ -83,108 +86,100 @@ export function createInformer<T extends KubeResource>(
     }
   }
 
-  function put(object: T): void {
-    const known = store.get(object.metadata?.namespace, object.metadata?.name ?? '')
-    if (known !== undefined && known.metadata?.uid !== object.metadata?.uid) {
+  function known({ metadata }: T): T | undefined {
+    return store.get(metadata?.namespace, metadata?.name ?? '')
+  }
+
+  function keep(object: T, old: T | undefined): T {
+    return pool.share(transform === undefined ? object : transform(object), old)
+  }
+
+  function put(received: T): void {
+    let old = known(received)
+    if (old !== undefined && old.metadata?.uid !== received.metadata?.uid) {
       // Deleted and made anew while nobody watched: another object of the same name.
-      remove(known)
+      forget(old)
+      old = undefined
     }
-    const old = store.set(object)
+    if (old !== undefined && isVersionOf(received, old)) {
+      return
+    }
+    const object = keep(received, old)
+    store.set(object)
     if (old === undefined) {
       emit('add', object)
-    } else if (old.metadata?.resourceVersion !== object.metadata?.resourceVersion) {
+    } else {
       emit('update', object, old)
     }
   }
 
-  function remove(object: T): void {
+  function forget(object: T): void {
     if (store.delete(object) !== undefined) {
       emit('delete', object)
     }
   }
 
-  function replaceAll(objects: readonly T[]): void {
+  function replace(objects: readonly T[]): void {
     const kept = new Set(objects.map(keyOf))
     for (const object of store.list()) {
       if (!kept.has(keyOf(object))) {
-        remove(object)
+        forget(object)
       }
     }
     for (const object of objects) {
       put(object)
     }
+    isSynced = true
+    synced.resolve()
   }
 
-  function apply({ type, object }: WatchEvent<T>): void {
-    if (type === 'DELETED') {
-      remove(object)
-    } else if (type !== 'BOOKMARK') {
-      put(object)
+  function resync(everyMs: number): void {
+    for (const object of store.list()) {
+      emit('update', object, object)
     }
+    schedule(everyMs)
   }
 
-  /** The first list may come from the server's cache (version 0); one after a gap must be current. */
-  async function list(): Promise<string | undefined> {
-    const { items, metadata } = await resource.list({ ...selection, resourceVersion: isSynced ? undefined : '0' })
-    replaceAll(items)
-    return metadata.resourceVersion
-  }
-
-  /** Watches until the server ends the watch; returns the last version seen. */
-  async function follow(from: string | undefined, seen: (version: string | undefined) => void): Promise<void> {
-    // Servers end watches at their own time; asking for different times keeps many clients from returning at once.
-    const timeoutSeconds = Math.round(jitter(400))
-    for await (const event of resource.watch({
-      ...selection,
-      resourceVersion: from,
-      timeoutSeconds,
-      allowBookmarks: true,
-    })) {
-      apply(event)
-      seen(event.object.metadata?.resourceVersion)
-    }
+  function schedule(everyMs: number): void {
+    const cancel = clock.schedule(everyMs, () => {
+      signal.removeEventListener('abort', cancel)
+      resync(everyMs)
+    })
+    signal.addEventListener('abort', cancel, { once: true })
   }
 
   async function run(): Promise<void> {
-    let version: string | undefined
-    let failures = 0
-    while (!signal.aborted) {
-      const startedAt = clock.now()
-      let progressed = false
-      try {
-        if (version === undefined) {
-          version = await list()
-          progressed = true
-          isSynced = true
-          synced.resolve()
-        }
-        await follow(version, (next) => {
-          version = next ?? version
-          progressed = true
-        })
-        failures = progressed || clock.now() - startedAt > retryMaxMs ? 0 : failures + 1
-      } catch (error) {
-        if (signal.aborted) {
-          break
-        }
-        if (isGone(error)) {
-          version = undefined
-        } else {
-          onError?.(error)
-        }
-        failures = progressed ? 1 : failures + 1
-      }
-      if (failures > 0) {
-        await pause(clock, jitter(backoffMs(failures, retryBaseMs, retryMaxMs)), signal)
-      }
-    }
-    const reason: unknown = signal.reason
-    synced.reject(reason)
+    const { namespace, labelSelector, fieldSelector, metadataOnly } = options
+    const where = namespace === undefined ? { allNamespaces: true } : { namespace }
+    if (resyncMs !== undefined) schedule(resyncMs)
+    await runReflector<T>(
+      resource,
+      {
+        replace,
+        put,
+        remove: (object) => forget(keep(object, known(object))),
+        reach(version) {
+          resourceVersion = version
+        },
+      },
+      {
+        selection: { ...where, labelSelector, fieldSelector, metadataOnly },
+        watchList: options.watchList ?? true,
+        idleMs: options.idleMs ?? 150_000,
+        signal,
+        clock,
+        onError,
+      },
+    )
+    synced.reject(signal.reason as unknown)
   }
 
   return {
     get isSynced() {
       return isSynced
+    },
+    get resourceVersion() {
+      return resourceVersion
     },
     start() {
       if (started === undefined) {
@@ -213,4 +208,9 @@ export function createInformer<T extends KubeResource>(
 
 function keyOf({ metadata }: KubeResource): string {
   return `${metadata?.namespace ?? ''}/${metadata?.name ?? ''}`
+}
+
+/** Whether a list or an early event brings what is known. */
+function isVersionOf({ metadata }: KubeResource, known: KubeResource): boolean {
+  return metadata?.resourceVersion !== undefined && metadata.resourceVersion === known.metadata?.resourceVersion
 }

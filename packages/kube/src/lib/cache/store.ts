@@ -3,7 +3,7 @@ import type { KubeResource } from '../client/resource.ts'
 /** Names the keys an object is found under in an index. */
 export type IndexFunction<T> = (object: T) => readonly string[]
 
-/** Objects by namespace and name, with indexes kept in step. Objects are frozen on their way in. */
+/** Objects by namespace and name, with indexes kept in step. */
 export class Store<T extends KubeResource> {
   readonly #namespaces = new Map<string, Map<string, T>>()
   readonly #indexes = new Map<string, Index<T>>()
@@ -21,7 +21,6 @@ export class Store<T extends KubeResource> {
 
   /** Stores `object`; returns what it replaced. */
   set(object: T): T | undefined {
-    deepFreeze(object)
     const [namespace, name] = addressOf(object)
     let objects = this.#namespaces.get(namespace)
     if (objects === undefined) {
@@ -103,16 +102,4 @@ class Index<T> {
 
 function addressOf({ metadata }: KubeResource): [namespace: string, name: string] {
   return [metadata?.namespace ?? '', metadata?.name ?? '']
-}
-
-function deepFreeze(value: object): void {
-  if (Object.isFrozen(value)) {
-    return
-  }
-  Object.freeze(value)
-  for (const part of Object.values(value)) {
-    if (typeof part === 'object' && part !== null) {
-      deepFreeze(part as object)
-    }
-  }
 }
