@@ -1,3 +1,5 @@
+import { SortedIds } from './sorted-ids.ts'
+
 /** One stored version of an object; the bytes are shared by every reader and never change. */
 export interface Entry {
   readonly resource: string
@@ -14,7 +16,7 @@ export interface Entry {
 export class Collection {
   readonly resource: string
   readonly #entries = new Map<string, Entry>()
-  #ids: string[] = []
+  readonly #ids = new SortedIds()
 
   constructor(resource: string) {
     this.resource = resource
@@ -29,42 +31,22 @@ export class Collection {
   }
 
   set(entry: Entry): void {
-    if (!this.#entries.has(entry.id)) this.#insert(entry.id)
+    const { size } = this.#entries
     this.#entries.set(entry.id, entry)
+    if (this.#entries.size > size) this.#ids.add(entry.id)
   }
 
   delete(id: string): void {
-    if (!this.#entries.delete(id)) return
-    const at = this.#lowerBound(id)
-    this.#ids.splice(at, 1)
+    if (this.#entries.delete(id)) this.#ids.remove(id)
   }
 
   /** Entries whose id starts with `prefix`, from the first id greater than `after` on. */
   *range(prefix: string, after?: string): Generator<Entry> {
-    let at = this.#lowerBound(prefix)
-    if (after !== undefined) at = Math.max(at, this.#lowerBound(after + '\0'))
-    for (; at < this.#ids.length; at += 1) {
-      const id = this.#ids[at]
-      if (id === undefined || !id.startsWith(prefix)) return
+    const start = after === undefined || after < prefix ? prefix : `${after}\0`
+    for (const id of this.#ids.from(start)) {
+      if (!id.startsWith(prefix)) return
       const entry = this.#entries.get(id)
       if (entry !== undefined) yield entry
     }
-  }
-
-  #insert(id: string): void {
-    const last = this.#ids.at(-1)
-    if (last === undefined || last < id) this.#ids.push(id)
-    else this.#ids.splice(this.#lowerBound(id), 0, id)
-  }
-
-  #lowerBound(id: string): number {
-    let low = 0
-    let high = this.#ids.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if ((this.#ids[middle] ?? '') < id) low = middle + 1
-      else high = middle
-    }
-    return low
   }
 }
