@@ -10,7 +10,7 @@
  * ```
  */
 export { COMPOSE_PORT, renderCompose } from './lib/eject/compose.ts'
-export type { ComposeApp, ComposeService } from './lib/eject/compose.ts'
+export type { ComposeApp, ComposeBacking, ComposeService, ComposeText } from './lib/eject/compose.ts'
 export { ejectDockerfile, writeEjected } from './lib/eject/eject.ts'
 export type { EjectedFile, EjectedService, EjectOptions } from './lib/eject/eject.ts'
 export type { PlanOptions, PlannedHealth } from './lib/eject/plan.ts'

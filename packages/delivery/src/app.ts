@@ -14,8 +14,10 @@ export { defineApp } from './lib/app/definition.ts'
 export type {
   AllowedFinding,
   App,
+  AppBacking,
   AppDefinition,
   AppService,
+  BackingDefinition,
   EnvSource,
   EnvValue,
   Health,
@@ -25,6 +27,7 @@ export type {
   ServiceDefinition,
   VolumeDefinition,
 } from './lib/app/definition.ts'
+export type { BackingEngine } from './lib/backing/engines.ts'
 export { loadApp, type LoadOptions } from './lib/app/load.ts'
 export { parseApp } from './lib/app/parse.ts'
 export { parseQuantity } from './lib/app/quantity.ts'

@@ -17,6 +17,7 @@
  */
 export { applyObjects, nameObject } from './lib/apply/apply.ts'
 export type { Applied, ApplyOptions } from './lib/apply/apply.ts'
+export { ensureCredentials } from './lib/backing/credentials.ts'
 export { waitForReady } from './lib/apply/wait.ts'
 export type { ReadyService, ServiceProgress, WaitOptions } from './lib/apply/wait.ts'
 export { findPods, followLogs, readLogs } from './lib/status/logs.ts'

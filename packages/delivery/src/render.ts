@@ -12,3 +12,7 @@
  */
 export { appLabel, managedByLabel, managerName, serviceLabel, versionLabel } from './lib/render/labels.ts'
 export { renderKubernetes } from './lib/render/kubernetes.ts'
+export { renderCredentials } from './lib/backing/credentials.ts'
+export { listBackingContainers, listLocalVariables } from './lib/backing/containers.ts'
+export type { BackingContainer, LocalText } from './lib/backing/containers.ts'
+export { renderBacking } from './lib/render/backing.ts'

@@ -4,7 +4,7 @@ import { describe, it } from 'node:test'
 import { parse } from 'yaml'
 
 import { renderCompose } from './compose.ts'
-import type { ComposeService } from './compose.ts'
+import type { ComposeBacking, ComposeService } from './compose.ts'
 
 function service(name: string, changes: Partial<ComposeService> = {}): ComposeService {
   return {
@@ -50,21 +50,35 @@ describe('renderCompose', () => {
     assert.equal(found.b.depends_on, undefined)
   })
 
-  it('brings the database that an address names, with user, password, data and health check', () => {
-    const env = {
-      DATABASE_URL: 'postgres://shop:s%24cret@db:5432/orders',
-      CACHE: 'redis://cache',
-      FAR: 'postgres://db.example.com/x',
+  it('brings databases with user, password, data and health check, and starts them before who uses them', () => {
+    const db: ComposeBacking = {
+      name: 'db',
+      image: 'docker.io/library/postgres:17',
+      port: 5432,
+      env: { POSTGRES_USER: 'shop', POSTGRES_PASSWORD: 's$cret' },
+      command: undefined,
+      data: '/var/lib/postgresql/data',
+      health: ['pg_isready', '-U', 'shop'],
+      users: ['api'],
     }
-    const { services, volumes } = parse(renderCompose({ name: 'shop', services: [service('api', { env })] }))
+    const password = { variable: 'CACHE_PASSWORD', default: 'local' }
+    const cache: ComposeBacking = {
+      ...db,
+      name: 'cache',
+      env: {},
+      command: ['redis-server', '--requirepass', { ...password, before: '', after: '' }],
+      data: '/data',
+      health: ['redis-cli', 'ping'],
+    }
+    const env = { REDIS_URL: { ...password, before: 'redis://:', after: '@cache:6379/$' } }
+    const text = renderCompose({ name: 'shop', services: [service('api', { env })], backing: [cache, db] })
+    const { services, volumes } = parse(text)
     assert.deepEqual(Object.keys(services), ['api', 'cache', 'db'])
-    assert.deepEqual(services.db.environment, {
-      POSTGRES_USER: 'shop',
-      POSTGRES_PASSWORD: 's$$cret',
-      POSTGRES_DB: 'orders',
-    })
-    assert.deepEqual(services.db.healthcheck.test, ['CMD', 'pg_isready', '-U', 'shop', '-d', 'orders'])
+    assert.deepEqual(services.db.environment, { POSTGRES_USER: 'shop', POSTGRES_PASSWORD: 's$$cret' })
+    assert.deepEqual(services.db.healthcheck.test, ['CMD', 'pg_isready', '-U', 'shop'])
     assert.deepEqual(services.db.volumes, ['db-data:/var/lib/postgresql/data'])
+    assert.deepEqual(services.cache.command, ['redis-server', '--requirepass', '${CACHE_PASSWORD:-local}'])
+    assert.equal(services.api.environment.REDIS_URL, 'redis://:${CACHE_PASSWORD:-local}@cache:6379/$$')
     assert.deepEqual(Object.keys(volumes), ['cache-data', 'db-data'])
     assert.deepEqual(services.api.depends_on, {
       cache: { condition: 'service_healthy' },

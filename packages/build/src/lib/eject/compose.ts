@@ -1,13 +1,34 @@
 import { Document, Scalar, isScalar, visit } from 'yaml'
 
-import { findBacking } from './backing.ts'
-import type { Backing } from './backing.ts'
 import type { PlannedHealth } from './plan.ts'
 
 /** An app in the words a compose file needs. */
 export interface ComposeApp {
   name: string
   services: readonly ComposeService[]
+  /** Databases and brokers beside the services. Default: none. */
+  backing?: readonly ComposeBacking[] | undefined
+}
+
+/** A text; a variable of the machine that must be set; or a text around one that may be. */
+export type ComposeText =
+  | string
+  | { readonly variable: string }
+  | { readonly variable: string; readonly default: string; readonly before: string; readonly after: string }
+
+/** A database or broker that services need. */
+export interface ComposeBacking {
+  /** Host name in the address. */
+  name: string
+  image: string
+  port: number
+  env: Readonly<Record<string, ComposeText>>
+  command: readonly ComposeText[] | undefined
+  /** Folder with what must survive. */
+  data: string
+  health: readonly string[]
+  /** Names of the services that use it. */
+  users: readonly string[]
 }
 
 /** One service of it. Paths are relative to the compose file, with forward slashes. */
@@ -21,7 +42,7 @@ export interface ComposeService {
   public: number | undefined
   replicas: number
   /** Values, or the name of a variable of the machine that holds a value the cluster would take from elsewhere. */
-  env: Readonly<Record<string, string | { variable: string }>>
+  env: Readonly<Record<string, ComposeText>>
   /** Files at `/etc/config`. */
   config: Readonly<Record<string, string>>
   volumes: Readonly<
@@ -43,8 +64,7 @@ export const COMPOSE_PORT = 80
  * and brokers that the addresses in its environment name.
  */
 export function renderCompose(app: ComposeApp): string {
-  const names = new Set(app.services.map(({ name }) => name))
-  const backing = findBacking(app.services, names)
+  const { backing = [] } = app
   const services = Object.fromEntries([
     ...app.services.map((service) => [service.name, renderService(app, service, backing)]),
     ...backing.map((found) => [found.name, renderBacking(found)]),
@@ -57,7 +77,7 @@ export function renderCompose(app: ComposeApp): string {
       ]),
     ),
   )
-  const volumes = Object.fromEntries(backing.flatMap(({ name, data }) => (data ? [[`${name}-data`, {}]] : [])))
+  const volumes = Object.fromEntries(backing.map(({ name }) => [`${name}-data`, {}]))
   const document = new Document({
     name: app.name,
     services,
@@ -69,7 +89,11 @@ export function renderCompose(app: ComposeApp): string {
   return document.toString({ lineWidth: 120 })
 }
 
-function renderService(app: ComposeApp, service: ComposeService, backing: readonly Backing[]): Record<string, unknown> {
+function renderService(
+  app: ComposeApp,
+  service: ComposeService,
+  backing: readonly ComposeBacking[],
+): Record<string, unknown> {
   const port = service.public ?? COMPOSE_PORT
   const tmpfs = ['/tmp', ...Object.entries(service.volumes).flatMap(([path, volume]) => renderTmpfs(path, volume))]
   const files = Object.entries(service.volumes).flatMap(([path, volume]) =>
@@ -112,12 +136,14 @@ function renderTmpfs(path: string, volume: ComposeService['volumes'][string]): s
 }
 
 function renderEnv(env: ComposeService['env']): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(env).map(([name, value]) => [
-      name,
-      typeof value === 'string' ? escape(value) : `\${${value.variable}:?set ${value.variable} in .env}`,
-    ]),
-  )
+  return Object.fromEntries(Object.entries(env).map(([name, value]) => [name, renderText(value)]))
+}
+
+function renderText(value: ComposeText): string {
+  if (typeof value === 'string') return escape(value)
+  const { variable } = value
+  if (!('default' in value)) return `\${${variable}:?set ${variable} in .env}`
+  return `${escape(value.before)}\${${variable}:-${value.default}}${escape(value.after)}`
 }
 
 /** A dollar sign begins a variable in a compose file. */
@@ -142,7 +168,7 @@ function renderHealth({ health, probe }: ComposeService): Record<string, unknown
 function dependencies(
   app: ComposeApp,
   service: ComposeService,
-  backing: readonly Backing[],
+  backing: readonly ComposeBacking[],
 ): Record<string, { condition: string }> {
   const reached = reachedBy(app, service.name)
   const others = app.services.filter(
@@ -153,9 +179,7 @@ function dependencies(
   })
   return Object.fromEntries([
     ...others.map((other) => [other.name, condition(other.health.kind !== 'none')]),
-    ...backing
-      .filter(({ users }) => users.includes(service.name))
-      .map((found) => [found.name, condition(found.health !== undefined)]),
+    ...backing.filter(({ users }) => users.includes(service.name)).map((found) => [found.name, condition(true)]),
   ])
 }
 
@@ -171,30 +195,26 @@ function isReachable(app: ComposeApp, from: string, to: string): boolean {
   return seen.has(to)
 }
 
-function hostOf(value: string | { variable: string }): string | undefined {
+function hostOf(value: ComposeText): string | undefined {
   return typeof value === 'string' && /^\w[\w+.-]*:\/\//.test(value) && URL.canParse(value)
     ? new URL(value).hostname
     : undefined
 }
 
-function renderBacking(found: Backing): Record<string, unknown> {
+function renderBacking(found: ComposeBacking): Record<string, unknown> {
   return {
     image: found.image,
-    ...(found.command === undefined ? {} : { command: found.command }),
+    ...(found.command === undefined ? {} : { command: found.command.map(renderText) }),
     ...(Object.keys(found.env).length > 0 ? { environment: renderEnv(found.env) } : {}),
     expose: [String(found.port)],
-    ...(found.data === undefined ? {} : { volumes: [`${found.name}-data:${found.data}`] }),
-    ...(found.health === undefined
-      ? {}
-      : {
-          healthcheck: {
-            test: ['CMD', ...found.health],
-            interval: '2s',
-            timeout: '5s',
-            retries: 30,
-            start_period: '30s',
-          },
-        }),
+    volumes: [`${found.name}-data:${found.data}`],
+    healthcheck: {
+      test: ['CMD', ...found.health.map(escape)],
+      interval: '2s',
+      timeout: '5s',
+      retries: 30,
+      start_period: '30s',
+    },
     restart: 'unless-stopped',
   }
 }

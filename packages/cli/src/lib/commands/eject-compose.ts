@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs'
 import { join, relative, resolve, sep } from 'node:path'
 import type { ComposeService } from '@fairlead/build/eject'
-import { type AppService, loadApp, parseQuantity } from '@fairlead/delivery/app'
+import { type App, type AppService, loadApp, parseQuantity } from '@fairlead/delivery/app'
+import { listBackingContainers, listLocalVariables } from '@fairlead/delivery/render'
 import { type Command, defineCommand, jsonOption } from '../command.ts'
 import { type EjectedAppService, ejectServices, noteUnpinned, toHealth } from '../eject/services.ts'
 
@@ -10,9 +11,9 @@ export const ejectCompose: Command = defineCommand({
   name: 'eject compose',
   summary: 'write a compose file for an app and the databases it needs',
   description: [
-    'Writes compose.yaml with every service, its environment, health check and limits. A database or broker that an',
-    'environment variable names (postgres://, mysql://, redis://, mongodb://, amqp://, nats://) becomes a service beside',
-    'them. Dockerfiles are written as well where there are none.',
+    'Writes compose.yaml with every service, its environment, health check and limits. Databases and brokers under',
+    '"backing", or that an environment variable names (postgres://, mysql://, redis://, mongodb://, amqp://, nats://),',
+    'become services beside them. Dockerfiles are written as well where there are none.',
   ].join('\n'),
   args: ['[dir]'],
   options: {
@@ -35,11 +36,11 @@ export const ejectCompose: Command = defineCommand({
     const services = await ejectServices(app, { env, signal })
     const base = join(file, '..')
     const composed = services.map(({ service, ejected }) =>
-      toComposeService({ service, ejected }, base, ejected.probe(service.public ?? COMPOSE_PORT)),
+      toComposeService(app, { service, ejected }, base, ejected.probe(service.public ?? COMPOSE_PORT)),
     )
     const missing = services.filter(({ ejected }) => !existsSync(ejected.dockerfile))
     const files = [
-      { path: file, text: renderCompose({ name: app.name, services: composed }) },
+      { path: file, text: renderCompose({ name: app.name, services: composed, backing: listBackingContainers(app) }) },
       ...missing.flatMap(({ ejected }) => ejected.files),
     ]
     const written = await writeEjected(files, { isForced: options.force })
@@ -52,6 +53,7 @@ export const ejectCompose: Command = defineCommand({
 })
 
 function toComposeService(
+  app: App,
   { service, ejected }: EjectedAppService,
   base: string,
   probe: readonly string[],
@@ -64,7 +66,7 @@ function toComposeService(
     dockerfile: relative(ejected.contextDir, ejected.dockerfile).split(sep).join('/'),
     public: service.public,
     replicas,
-    env: toEnv(service),
+    env: { ...listLocalVariables(app, service), ...toEnv(service) },
     config,
     volumes: Object.fromEntries(Object.entries(volumes).map(([path, volume]) => [path, toVolume(volume)])),
     cpus: parseQuantity(resources.limits.cpu) ?? 1,

@@ -1,8 +1,16 @@
 import { relative, resolve } from 'node:path'
-import { type Applied, applyObjects, type ReadyService, type ServiceProgress, waitForReady } from '@fairlead/delivery'
+import {
+  type Applied,
+  applyObjects,
+  ensureCredentials,
+  type ReadyService,
+  type ServiceProgress,
+  waitForReady,
+} from '@fairlead/delivery'
 import { type App, loadApp } from '@fairlead/delivery/app'
-import { renderKubernetes } from '@fairlead/delivery/render'
+import { renderBacking, renderKubernetes } from '@fairlead/delivery/render'
 import type { KubeClient } from '@fairlead/kube'
+import type { KubeObject } from '@fairlead/kube/types'
 import { type Command, contextOption, defineCommand, jsonOption } from '../command.ts'
 import { connectEmbedded, embeddedFiles, ensureCluster, type RunningCluster, stopCluster } from '../embedded/cluster.ts'
 import { describeRuntime } from '../embedded/files.ts'
@@ -161,18 +169,49 @@ interface DeliverOptions {
 }
 
 async function deliver(options: DeliverOptions): Promise<Delivered> {
-  const { app, built, client, steps, deadlineMs, detach, signal } = options
+  const { app, built, client, steps, detach, signal } = options
   const images = Object.fromEntries(built.map(({ service, image }) => [service, image.reference]))
+  options.onApply()
+  const backing = detach ? [] : await deliverBacking(options)
   const objects = renderKubernetes(app, images)
   const applied = await during(steps.start('apply'), async (step) => {
-    options.onApply()
+    if (detach) await ensureCredentials(client, app, { signal })
     const results = await applyObjects(client, objects, { namespace: app.namespace, pruneApp: app.name, signal })
-    step.done(countActions(results))
-    return results
+    // What was made a moment ago is not unchanged.
+    const all = results.map((result) => backing.find(({ object }) => isSame(object, result.object)) ?? result)
+    step.done(countActions(all))
+    return all
   })
   if (detach) return { built, applied, services: [] }
   const live = applied.filter(({ action }) => action !== 'pruned').map(({ object }) => object)
-  const waiting = new Map(app.services.map(({ name }) => [name, steps.start(name)]))
+  return { built, applied, services: await waitFor(live, app.services, options) }
+}
+
+/** Databases and brokers come first: a service that ends where it does not reach one would crash until it does. */
+async function deliverBacking(options: DeliverOptions): Promise<Applied[]> {
+  const { app, client, steps, signal } = options
+  if (!app.backing) return []
+  const applied = await during(steps.start('backing'), async (step) => {
+    await ensureCredentials(client, app, { signal })
+    const results = await applyObjects(client, renderBacking(app), { namespace: app.namespace, signal })
+    step.done(countActions(results))
+    return results
+  })
+  await waitFor(
+    applied.map(({ object }) => object),
+    app.backing,
+    options,
+  )
+  return applied
+}
+
+/** Waits for the workloads among `objects`, with a line for each of `named`. */
+async function waitFor(
+  objects: readonly KubeObject[],
+  named: readonly { readonly name: string }[],
+  { client, steps, deadlineMs, signal }: DeliverOptions,
+): Promise<ReadyService[]> {
+  const waiting = new Map(named.map(({ name }) => [name, steps.start(name)]))
   const onProgress = ({ service, phase, detail }: ServiceProgress): void => {
     const step = waiting.get(service)
     if (phase === 'ready') step?.done(detail === '' ? 'ready' : `ready at ${detail}`)
@@ -180,13 +219,17 @@ async function deliver(options: DeliverOptions): Promise<Delivered> {
     if (phase === 'ready') waiting.delete(service)
   }
   try {
-    const services = await waitForReady(client, live, { deadlineMs, signal, onProgress })
+    const services = await waitForReady(client, objects, { deadlineMs, signal, onProgress })
     for (const step of waiting.values()) step.done('ready, without an address yet')
-    return { built, applied, services }
+    return services
   } catch (error) {
     for (const step of waiting.values()) step.fail(signal.aborted ? 'interrupted' : 'not ready')
     throw error
   }
+}
+
+function isSame(a: KubeObject, b: KubeObject): boolean {
+  return a.kind === b.kind && a.metadata.uid !== undefined && a.metadata.uid === b.metadata.uid
 }
 
 async function during<T>(step: Step, work: (step: Step) => Promise<T>): Promise<T> {

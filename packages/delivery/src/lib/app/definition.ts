@@ -1,3 +1,5 @@
+import type { BackingEngine } from '../backing/engines.ts'
+
 /** What a person writes in `fairlead.config.ts`. Everything has a default: `{}` is one service in this folder. */
 export interface AppDefinition {
   /** Name of the app, a DNS label. Default: the name in `package.json` without its scope. */
@@ -9,6 +11,28 @@ export interface AppDefinition {
    * app, named like it and public at 8080, or the next port that is free where 8080 is taken.
    */
   services?: Readonly<Record<string, ServiceDefinition>> | undefined
+  /**
+   * Databases and brokers by name, which is their host name too; a service reaches those it names under `uses`. On a cluster each is
+   * a StatefulSet with a volume and a generated password, in a compose file a service with a volume.
+   */
+  backing?: Readonly<Record<string, BackingEngine | BackingDefinition>> | undefined
+}
+
+/** A database or broker of an app. */
+export interface BackingDefinition {
+  engine: BackingEngine
+  /** Tag of the official image, such as `'17'` or `'17-alpine'`. Default: a version that was tried. */
+  version?: string | undefined
+  /** Another image that understands the variables of the official one, such as one in a mirror. Default: the official image. */
+  image?: string | undefined
+  /** Name of the database and of its account, made at the first start. Default: the name of the app, with `_` for `-`. */
+  database?: string | undefined
+  /** Size of the volume. Default `'1Gi'`. */
+  storage?: string | undefined
+  /** User id that the image runs as. Default: that of the official image. */
+  user?: number | undefined
+  /** Resource requests and limits. Default: requests 100m and 256Mi, limits 1 CPU and 512Mi. */
+  resources?: { requests?: ResourceAmounts | undefined; limits?: ResourceAmounts | undefined } | undefined
 }
 
 /** One service of an app: a folder with a `package.json`, built to one image and run as one Deployment. */
@@ -26,6 +50,11 @@ export interface ServiceDefinition {
   replicas?: number | undefined
   /** Environment variables: values, or keys of a Secret or ConfigMap that exists in the namespace. */
   env?: Readonly<Record<string, EnvValue>> | undefined
+  /**
+   * Names under `backing` that this service uses. It gets variables of each: those clients look at by custom (`DATABASE_URL` and `PGHOST`,
+   * `PGUSER`, … of PostgreSQL, `REDIS_URL`, `MONGODB_URI`, …) and `<NAME>_URL`. Default: none; all in an app without `services`.
+   */
+  uses?: readonly string[] | undefined
   /** Files of a ConfigMap made for this service, mounted read-only at `/etc/config` and updated while it runs. */
   config?: Readonly<Record<string, string>> | undefined
   /** Volumes by absolute mount path. The root file system is read-only: what is written needs one (`/tmp` has one). */
@@ -91,6 +120,22 @@ export interface App {
   readonly file: string
   /** In the order of the definition. */
   readonly services: readonly AppService[]
+  /** Absent when there is none. In the order of the definition. */
+  readonly backing?: readonly AppBacking[]
+}
+
+/** One database or broker of an {@link App}. */
+export interface AppBacking {
+  readonly name: string
+  readonly engine: BackingEngine
+  readonly version: string
+  readonly image: string
+  /** Empty where the engine has no accounts by name. */
+  readonly username: string
+  readonly database: string
+  readonly storage: string
+  readonly user: number
+  readonly resources: Resources
 }
 
 /** One service of an {@link App}. */
@@ -106,6 +151,8 @@ export interface AppService {
   readonly isPublicPortChosen: boolean
   readonly replicas: number
   readonly env: Readonly<Record<string, EnvValue>>
+  /** Names of the {@link AppBacking} it uses; absent when there are none. */
+  readonly uses?: readonly string[]
   readonly config: Readonly<Record<string, string>>
   readonly volumes: Readonly<Record<string, VolumeDefinition>>
   readonly resources: Resources

@@ -1,7 +1,17 @@
 import { dirname, relative, resolve } from 'node:path'
 import { appInvalid } from '../errors.ts'
-import type { App, AppDefinition, AppService, Health, Resources, ServiceDefinition } from './definition.ts'
-import { locateKey } from './locate.ts'
+import { type BackingEngine, ENGINES } from '../backing/engines.ts'
+import type {
+  App,
+  AppBacking,
+  AppDefinition,
+  AppService,
+  BackingDefinition,
+  Health,
+  Resources,
+  ServiceDefinition,
+} from './definition.ts'
+import { type KeyPath, locateKey } from './locate.ts'
 import { maxQuantity, parseQuantity } from './quantity.ts'
 import { checkDefinition, type Problem } from './schema.ts'
 
@@ -32,6 +42,10 @@ const defaultResources: Resources = {
   requests: { cpu: '100m', memory: '128Mi' },
   limits: { cpu: '1', memory: '256Mi' },
 }
+const backingResources: Resources = {
+  requests: { cpu: '100m', memory: '256Mi' },
+  limits: { cpu: '1', memory: '512Mi' },
+}
 
 /**
  * Checks a definition and fills in every default. Pure but for `source.facts`.
@@ -49,13 +63,16 @@ export function parseApp(input: unknown, source: AppSource): App {
 function complete(definition: AppDefinition, source: AppSource): App {
   const dir = dirname(source.file)
   const name = definition.name ?? source.defaultName
-  const services = definition.services ?? { [name]: { dir: '.', public: true } }
+  const backing = Object.entries(definition.backing ?? {}).map(([key, value]) => completeBacking(key, value, name))
+  const uses = backing.map((found) => found.name)
+  const services = definition.services ?? { [name]: { dir: '.', public: true, uses } }
   const isPublicPortChosen = definition.services !== undefined
   return {
     name,
     namespace: definition.namespace,
     dir,
     file: source.file,
+    ...(backing.length > 0 && { backing }),
     services: Object.entries(services).map(([serviceName, service]) => {
       const serviceDir = resolve(dir, service.dir ?? serviceName)
       return { ...completeService(serviceName, service, serviceDir, source.facts(serviceDir)), isPublicPortChosen }
@@ -78,27 +95,46 @@ function completeService(
     public: service.public === true ? port : service.public === false ? undefined : service.public,
     replicas: service.replicas ?? 1,
     env: service.env ?? {},
+    ...(service.uses !== undefined && service.uses.length > 0 && { uses: service.uses }),
     config: service.config ?? {},
     volumes: service.volumes ?? {},
-    resources: completeResources(service.resources),
+    resources: completeResources(service.resources, defaultResources),
     health: completeHealth(service.health ?? (facts.usesServiceKit ? 'http' : 'tcp')),
     terminationGracePeriodSeconds: service.terminationGracePeriodSeconds ?? 30,
     ...(service.allowSecrets === undefined ? {} : { allowSecrets: service.allowSecrets }),
   }
 }
 
+function completeBacking(name: string, value: BackingEngine | BackingDefinition, appName: string): AppBacking {
+  const definition = typeof value === 'string' ? { engine: value } : value
+  const { repository, version: known, user, has } = ENGINES[definition.engine]
+  const version = definition.version ?? known
+  const database = definition.database ?? appName.replaceAll('-', '_')
+  return {
+    name,
+    engine: definition.engine,
+    version,
+    image: definition.image ?? `${repository}:${version}`,
+    username: has.username ? database : '',
+    database,
+    storage: definition.storage ?? '1Gi',
+    user: definition.user ?? user,
+    resources: completeResources(definition.resources, backingResources),
+  }
+}
+
 /** A request above the default limit raises that limit; limits that were written are kept. */
-function completeResources({
-  requests = {},
-  limits = {},
-}: NonNullable<ServiceDefinition['resources']> = {}): Resources {
-  const cpu = requests.cpu ?? smaller(defaultResources.requests.cpu, limits.cpu)
-  const memory = requests.memory ?? smaller(defaultResources.requests.memory, limits.memory)
+function completeResources(
+  { requests = {}, limits = {} }: NonNullable<ServiceDefinition['resources']> = {},
+  defaults: Resources,
+): Resources {
+  const cpu = requests.cpu ?? smaller(defaults.requests.cpu, limits.cpu)
+  const memory = requests.memory ?? smaller(defaults.requests.memory, limits.memory)
   return {
     requests: { cpu, memory },
     limits: {
-      cpu: limits.cpu ?? maxQuantity(defaultResources.limits.cpu, cpu),
-      memory: limits.memory ?? maxQuantity(defaultResources.limits.memory, memory),
+      cpu: limits.cpu ?? maxQuantity(defaults.limits.cpu, cpu),
+      memory: limits.memory ?? maxQuantity(defaults.limits.memory, memory),
     },
   }
 }
@@ -127,15 +163,36 @@ function checkApp(app: App, source: AppSource): Problem[] {
       problems.push({ path: ['services', name, 'public'], text: `is ${port}, the public port of "${sharing}" too` })
     }
     if (port !== undefined) publicPorts.set(port, sharing ?? name)
-    for (const kind of ['cpu', 'memory'] as const) {
-      const [request, limit] = [resources.requests[kind], resources.limits[kind]]
-      if ((parseQuantity(request) ?? 0) > (parseQuantity(limit) ?? 0)) {
-        const path = ['services', name, 'resources', 'requests', kind]
-        problems.push({ path, text: `is "${request}", expected at most the limit "${limit}"` })
-      }
-    }
+    problems.push(...checkResources(['services', name], resources))
   }
-  return problems
+  return [...problems, ...checkBacking(app)]
+}
+
+function checkResources(at: KeyPath, { requests, limits }: Resources): Problem[] {
+  return (['cpu', 'memory'] as const)
+    .filter((kind) => (parseQuantity(requests[kind]) ?? 0) > (parseQuantity(limits[kind]) ?? 0))
+    .map((kind) => ({
+      path: [...at, 'resources', 'requests', kind],
+      text: `is "${requests[kind]}", expected at most the limit "${limits[kind]}"`,
+    }))
+}
+
+/** Names that services use, and names that would be two objects. */
+function checkBacking({ services, backing = [] }: App): Problem[] {
+  const names = backing.map(({ name }) => name)
+  const unknown = services.flatMap(({ name, uses = [] }) =>
+    uses
+      .filter((used) => !names.includes(used))
+      .map((used) => ({
+        path: ['services', name, 'uses'],
+        text: `names "${used}", expected ${names.length === 0 ? 'it under the key "backing" of the app' : `one of ${names.join(', ')}`}`,
+      })),
+  )
+  const twice = names
+    .filter((name) => services.some((service) => service.name === name))
+    .map((name) => ({ path: ['backing', name], text: 'has the name of a service, expected another' }))
+  const resources = backing.flatMap((found) => checkResources(['backing', found.name], found.resources))
+  return [...unknown, ...twice, ...resources]
 }
 
 function invalid(problems: readonly Problem[], { file, text }: AppSource): AggregateError {

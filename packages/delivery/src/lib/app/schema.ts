@@ -1,5 +1,6 @@
 import { z } from 'zod'
-import type { AppDefinition, ServiceDefinition } from './definition.ts'
+import { type BackingEngine, ENGINES } from '../backing/engines.ts'
+import type { AppDefinition, BackingDefinition, ServiceDefinition } from './definition.ts'
 import type { KeyPath } from './locate.ts'
 import { parseQuantity } from './quantity.ts'
 import { suggest } from './suggest.ts'
@@ -36,6 +37,8 @@ const quantity = z.custom<string>(
 const port = integer('a port between 1 and 65535', 1, 65535)
 const amounts = z.strictObject({ cpu: quantity.optional(), memory: quantity.optional() })
 
+const ENGINE_TEXT = `one of ${Object.keys(ENGINES).join(', ')}, or an object with it as "engine"`
+
 const envValue = z.union(
   [
     z.string(),
@@ -67,6 +70,7 @@ const service = z.strictObject({
   public: z.union([z.boolean(), port], 'true, false or a port between 1 and 65535').optional(),
   replicas: integer('a whole number between 0 and 1000', 0, 1000).optional(),
   env: z.record(envName, envValue).optional(),
+  uses: z.array(dnsLabel).optional(),
   config: z.record(objectKey, text('the text of a file', /^/)).optional(),
   volumes: z.record(mountPath, volume).optional(),
   resources: z.strictObject({ requests: amounts.optional(), limits: amounts.optional() }).optional(),
@@ -79,10 +83,25 @@ const service = z.strictObject({
 
 const services = z.record(dnsLabel, service).refine((value) => Object.keys(value).length > 0, 'at least one service')
 
+const engine = z.enum(Object.keys(ENGINES) as [BackingEngine], ENGINE_TEXT)
+const backing = z.strictObject({
+  engine,
+  version: text('the tag of an image', /^[\w][\w.-]{0,127}$/).optional(),
+  image: text('an image reference', /^\S+$/).optional(),
+  database: text(
+    'the name of a database: letters, digits and "_", starting with a letter, at most 63 characters',
+    /^[a-z][a-z0-9_]{0,62}$/i,
+  ).optional(),
+  storage: quantity.optional(),
+  user: integer('a user id from 1 on', 1, 2 ** 31 - 1).optional(),
+  resources: z.strictObject({ requests: amounts.optional(), limits: amounts.optional() }).optional(),
+}) satisfies z.ZodType<BackingDefinition>
+
 const app = z.strictObject({
   name: dnsLabel.optional(),
   namespace: dnsLabel.optional(),
   services: services.optional(),
+  backing: z.record(dnsLabel, z.preprocess(spellOut, backing)).optional(),
 }) satisfies z.ZodType<AppDefinition>
 
 /** Checks a definition, and finds every problem at once. */
@@ -90,6 +109,11 @@ export function checkDefinition(input: unknown): { definition: AppDefinition } |
   const result = app.safeParse(input)
   if (result.success) return { definition: result.data }
   return { problems: result.error.issues.flatMap((issue) => toProblems(issue, input)) }
+}
+
+/** `'postgres'` is short for `{ engine: 'postgres' }`. */
+function spellOut(value: unknown): unknown {
+  return typeof value === 'string' ? { engine: value } : value
 }
 
 function text(expected: string, pattern: RegExp): z.ZodCustom<string, string> {
@@ -101,7 +125,9 @@ function integer(expected: string, min: number, max: number): z.ZodCustom<number
 }
 
 function toProblems(issue: z.core.$ZodIssue, input: unknown): Problem[] {
-  const path = issue.path.map((key) => (typeof key === 'symbol' ? String(key) : key))
+  const keys = issue.path.map((key) => (typeof key === 'symbol' ? String(key) : key))
+  // Of what was spelled out, only the text is in the file.
+  const path = typeof valueAt(input, keys.slice(0, -1)) === 'string' ? keys.slice(0, -1) : keys
   switch (issue.code) {
     case 'unrecognized_keys':
       return issue.keys.map((key) => ({ path: [...path, key], text: `is not a known key${didYouMean(key, path)}` }))
@@ -122,7 +148,7 @@ function didYouMean(key: string, path: KeyPath): string {
 /** Keys of the strict object at `path`; the path comes from an issue of that very object. */
 function knownKeys(path: KeyPath): string[] {
   if (path.length === 0) return Object.keys(app.shape)
-  if (path.length === 2) return Object.keys(service.shape)
+  if (path.length === 2) return Object.keys(path[0] === 'backing' ? backing.shape : service.shape)
   return path.at(-1) === 'resources' ? ['requests', 'limits'] : Object.keys(amounts.shape)
 }
 

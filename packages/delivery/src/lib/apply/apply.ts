@@ -2,6 +2,7 @@ import { isAlreadyExists, isConflict, isNotFound, type KubeClient, type Resource
 import { createThreeWayMergePatch } from '@fairlead/kube/patch'
 import { findKind, type KubeObject } from '@fairlead/kube/types'
 import { ownedByAnother } from '../errors.ts'
+import { ensureNamespace } from './namespaces.ts'
 import { appLabel, managedByLabel, managerName } from '../render/labels.ts'
 
 /** What became of one object. */
@@ -27,6 +28,8 @@ const lastApplied = 'kubectl.kubernetes.io/last-applied-configuration'
 /** Kinds of which an app owns objects, in the order in which they are deleted. */
 const prunedKinds = [
   ['apps/v1', 'Deployment'],
+  // Its claims stay, and with them the data; so does the Secret that the data know.
+  ['apps/v1', 'StatefulSet'],
   ['v1', 'Service'],
   ['v1', 'ConfigMap'],
 ] as const
@@ -110,25 +113,7 @@ async function ensureNamespaces(
   signal?: AbortSignal,
 ): Promise<void> {
   const names = new Set(objects.map(({ metadata }) => metadata.namespace).filter((name) => name !== undefined))
-  const namespaces = client.resource('v1/Namespace')
-  for (const name of names) {
-    try {
-      await namespaces.get(name, { signal })
-    } catch (error) {
-      if (!isNotFound(error)) throw error
-      await createNamespace(client, name, signal)
-    }
-  }
-}
-
-async function createNamespace(client: KubeClient, name: string, signal?: AbortSignal): Promise<void> {
-  try {
-    await client
-      .resource('v1/Namespace')
-      .create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } }, { fieldManager: managerName, signal })
-  } catch (error) {
-    if (!isAlreadyExists(error)) throw error
-  }
+  for (const name of names) await ensureNamespace(client, name, signal)
 }
 
 async function applyOne(

@@ -42,7 +42,7 @@ const rolledOut = deployment({ replicas: 2, updatedReplicas: 2, availableReplica
 const starting = deployment({ replicas: 1, updatedReplicas: 1, availableReplicas: 0 })
 
 function judgePods(...pods: Pod[]): Judgement {
-  return judge({ service: 'web', deployment: starting, pods }, 2, now)
+  return judge({ service: 'web', workload: starting, pods }, 2, now)
 }
 
 function reasonOf(judgement: Judgement): string {
@@ -63,12 +63,12 @@ describe('judge', () => {
   ]
   for (const { name, deployment: observed } of waits) {
     it(`waits for ${name}`, () => {
-      assert.equal(judge({ service: 'web', deployment: observed, pods: [] }, 2, now).phase, 'waiting')
+      assert.equal(judge({ service: 'web', workload: observed, pods: [] }, 2, now).phase, 'waiting')
     })
   }
 
   it('is ready when rolled out', () => {
-    assert.deepEqual(judge({ service: 'web', deployment: rolledOut, pods: [] }, 2, now), {
+    assert.deepEqual(judge({ service: 'web', workload: rolledOut, pods: [] }, 2, now), {
       phase: 'ready',
       address: undefined,
     })
@@ -81,13 +81,13 @@ describe('judge', () => {
   ]
   for (const { name, service, expected } of addresses) {
     it(`tells the address of a public service, and ${name}`, () => {
-      const observed = { service: 'web', deployment: rolledOut, pods: [], publicService: service }
+      const observed = { service: 'web', workload: rolledOut, pods: [], publicService: service }
       assert.deepEqual(judge(observed, 2, now), { phase: 'ready', address: expected })
     })
   }
 
   it('waits for the address of a public service', () => {
-    const observed = { service: 'web', deployment: rolledOut, pods: [], publicService: loadBalancer() }
+    const observed = { service: 'web', workload: rolledOut, pods: [], publicService: loadBalancer() }
     assert.equal(judge(observed, 2, now).phase, 'unaddressed')
   })
 
@@ -119,7 +119,7 @@ describe('judge', () => {
   it('does not hold crashes from before against it, as after a cluster was stopped and started', () => {
     const earlierCrashes = new Map([['undefined/web', 2]])
     const judgeAgain = (pod: Pod): Judgement =>
-      judge({ service: 'web', deployment: starting, pods: [pod], earlierCrashes }, 2, now)
+      judge({ service: 'web', workload: starting, pods: [pod], earlierCrashes }, 2, now)
     assert.equal(judgeAgain(container(exited, { restartCount: 1 })).phase, 'waiting')
     assert.equal(judgeAgain(container({ running: {} }, { restartCount: 2 })).phase, 'waiting')
     assert.equal(reasonOf(judgeAgain(container(exited, { restartCount: 3 }))), 'crashed 2 times, last with exit code 3')
@@ -158,7 +158,7 @@ describe('judge', () => {
 
   it('fails when the cluster refuses pods', () => {
     const conditions = [{ type: 'ReplicaFailure', status: 'True', message: 'exceeded quota' }]
-    const judgement = judge({ service: 'web', deployment: deployment({ conditions }), pods: [] }, 2, now)
+    const judgement = judge({ service: 'web', workload: deployment({ conditions }), pods: [] }, 2, now)
     assert.equal(reasonOf(judgement), 'its pods are refused: exceeded quota')
   })
 

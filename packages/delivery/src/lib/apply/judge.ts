@@ -1,7 +1,6 @@
-import type { Deployment } from '@fairlead/kube/types/apps-v1'
 import type { ContainerStatus, Pod, Service } from '@fairlead/kube/types/core-v1'
 import { countCrashes, crashKey } from './crashes.ts'
-import type { Observed } from './observe.ts'
+import type { Observed, Workload } from './observe.ts'
 
 /** How far one service has come. */
 export type Judgement =
@@ -30,15 +29,15 @@ const suspectCrashes = 2
 
 /** Judges one service. Pure. `now` is in milliseconds since the epoch. */
 export function judge(observed: Observed, minGeneration: number, now: number): Judgement {
-  const { deployment, publicService } = observed
-  const generation = deployment?.metadata?.generation ?? 0
-  if (!deployment || generation < minGeneration || (deployment.status?.observedGeneration ?? 0) < generation) {
-    return { phase: 'waiting', detail: 'waiting for the Deployment controller' }
+  const { workload, publicService } = observed
+  const generation = workload?.metadata?.generation ?? 0
+  if (!workload || generation < minGeneration || (workload.status?.observedGeneration ?? 0) < generation) {
+    return { phase: 'waiting', detail: `waiting for the ${workload?.kind ?? 'Deployment'} controller` }
   }
-  if (isRolledOut(deployment)) return judgeAddress(publicService)
-  const fault = findDeploymentFault(deployment)
+  if (isRolledOut(workload)) return judgeAddress(publicService)
+  const fault = findWorkloadFault(workload)
   if (fault) return { phase: 'failed', fault }
-  return judgePods(observed, now) ?? { phase: 'waiting', detail: describeProgress(deployment, observed.pods) }
+  return judgePods(observed, now) ?? { phase: 'waiting', detail: describeProgress(workload, observed.pods) }
 }
 
 /** Whether waiting further is of no use: one service failed, or crashes while no other may be what it waits for. */
@@ -50,7 +49,7 @@ export function isHopeless(judgements: readonly Judgement[]): boolean {
 }
 
 /** The conditions of `kubectl rollout status`. */
-function isRolledOut({ spec, status }: Deployment): boolean {
+function isRolledOut({ spec, status }: Workload): boolean {
   const desired = spec?.replicas ?? 1
   const updated = status?.updatedReplicas ?? 0
   return updated >= desired && (status?.replicas ?? 0) <= updated && (status?.availableReplicas ?? 0) >= updated
@@ -73,7 +72,7 @@ export function addressOf({ spec, status }: Service): string | undefined {
   return `http://${host.includes(':') ? `[${host}]` : host}${port === 80 ? '' : `:${port}`}`
 }
 
-function findDeploymentFault({ status }: Deployment): Fault | undefined {
+function findWorkloadFault({ status }: Workload): Fault | undefined {
   const condition = (type: string, value: string): string | undefined => {
     const found = status?.conditions?.find((candidate) => candidate.type === type && candidate.status === value)
     return found && (found.message ?? found.reason ?? '')
@@ -158,7 +157,7 @@ function describeCrash({ state, lastState }: ContainerStatus, crashes: number): 
   }
 }
 
-function describeProgress({ spec, status }: Deployment, pods: readonly Pod[]): string {
+function describeProgress({ spec, status }: Workload, pods: readonly Pod[]): string {
   const desired = spec?.replicas ?? 1
   const updated = status?.updatedReplicas ?? 0
   if (updated >= desired && (status?.replicas ?? 0) > updated && (status?.availableReplicas ?? 0) >= desired) {

@@ -44,7 +44,13 @@ const ready = { replicas: 1, updatedReplicas: 1, availableReplicas: 1 }
 const starting = { replicas: 1, updatedReplicas: 1, availableReplicas: 0 }
 
 function put(double: Double, object: KubeObject): KubeObject {
-  const plural = { Deployment: 'deployments', ReplicaSet: 'replicasets', Pod: 'pods', Service: 'services' }[object.kind]
+  const plural = {
+    Deployment: 'deployments',
+    StatefulSet: 'statefulsets',
+    ReplicaSet: 'replicasets',
+    Pod: 'pods',
+    Service: 'services',
+  }[object.kind]
   const group = object.apiVersion === 'v1' ? '/api/v1' : `/apis/${object.apiVersion}`
   double.put(`${group}${namespace}/${plural}/${object.metadata.name}`, object)
   return object
@@ -90,6 +96,34 @@ describe('waitForReady', () => {
       'waiting waiting for the address of the load balancer',
       'ready http://127.0.0.1:8080',
     ])
+  })
+
+  it('waits for a StatefulSet too, and tells what its pod of the newest revision fails with', async () => {
+    const double = createDouble()
+    const set = (status: object): KubeObject => ({
+      ...deployment('db', { updateRevision: 'db-2', ...status }),
+      kind: 'StatefulSet',
+    })
+    const objects = [put(double, set(starting))]
+    const onProgress = ({ phase }: ServiceProgress): void => {
+      if (phase === 'waiting') put(double, set(ready))
+    }
+    assert.deepEqual(await waitForReady(double.client, objects, { onProgress }), [{ service: 'db', url: undefined }])
+    put(double, set(starting))
+    const owner = { apiVersion: 'apps/v1', kind: 'StatefulSet', name: 'db', uid: 'd-db', controller: true }
+    const putOwn = (name: string, hash: string, state: object): void => {
+      const metadata = { name, namespace: 'default', uid: name, ownerReferences: [owner] }
+      const own = { ...labels('db'), 'controller-revision-hash': hash }
+      const status = { containerStatuses: [{ name: 'db', image: 'db:1', restartCount: 0, state }] }
+      put(double, { apiVersion: 'v1', kind: 'Pod', metadata: { ...metadata, labels: own }, status })
+    }
+    putOwn('db-1', 'db-1', { waiting: { reason: 'InvalidImageName' } })
+    putOwn('db-0', 'db-2', { waiting: { reason: 'ErrImagePull', message: 'no such image' } })
+    await assert.rejects(waitForReady(double.client, objects), (error) => {
+      assert.ok(error instanceof AggregateError)
+      assert.match(String(error.errors[0]), /db.*cannot be pulled: no such image/)
+      return true
+    })
   })
 
   it('does not wait for ever for an address', async () => {

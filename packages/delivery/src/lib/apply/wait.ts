@@ -37,7 +37,7 @@ interface Awaited {
 }
 
 /**
- * Waits until the Deployments among `objects` (as `applyObjects` returned them, of one app and namespace) are rolled
+ * Waits until the Deployments and StatefulSets among `objects` (as `applyObjects` returned them, of one app and namespace) are rolled
  * out and its public services have an address. Watches; never polls. Gives up early when waiting is of no use, such as
  * a second crash on start, a missing image or an unschedulable pod, and says why with the last log lines.
  * @throws AggregateError `FAIRLEAD_DELIVERY_SERVICE_FAILED` or `FAIRLEAD_DELIVERY_TIMEOUT`, with one error per service.
@@ -48,13 +48,14 @@ export async function waitForReady(
   options: WaitOptions = {},
 ): Promise<ReadyService[]> {
   const awaited = listAwaited(objects)
-  const [first] = objects.filter(({ kind }) => kind === 'Deployment')
+  const [first] = objects.filter(isWorkload)
   if (!first) return []
   const namespace = first.metadata.namespace ?? client.namespace
   using scope = createScope(options.signal)
   const view = await watchApp(client, {
     namespace,
     labelSelector: `${appLabel}=${first.metadata.labels?.[appLabel]}`,
+    hasStatefulSets: objects.some(({ kind }) => kind === 'StatefulSet'),
     signal: scope.signal,
   })
   const outcome = await settle(view, awaited, options, scope.signal)
@@ -84,14 +85,16 @@ type Outcome =
   | { readonly phase: 'late'; readonly waiting: { service: string; state: string }[] }
 
 function listAwaited(objects: readonly KubeObject[]): Awaited[] {
-  return objects
-    .filter(({ kind }) => kind === 'Deployment')
-    .map((deployment) => ({
-      name: deployment.metadata.name ?? '',
-      minGeneration: deployment.metadata.generation ?? 0,
-      publicService: objects.find((object) => isPublic(object) && serviceOf(object) === serviceOf(deployment))?.metadata
-        .name,
-    }))
+  return objects.filter(isWorkload).map((workload) => ({
+    name: workload.metadata.name ?? '',
+    minGeneration: workload.metadata.generation ?? 0,
+    publicService: objects.find((object) => isPublic(object) && serviceOf(object) === serviceOf(workload))?.metadata
+      .name,
+  }))
+}
+
+function isWorkload({ kind }: KubeObject): boolean {
+  return kind === 'Deployment' || kind === 'StatefulSet'
 }
 
 function isPublic({ kind, spec }: KubeObject): boolean {

@@ -2,6 +2,7 @@ import type { KubeObject, ObjectMeta } from '@fairlead/kube/types'
 import type { DeploymentSpec } from '@fairlead/kube/types/apps-v1'
 import type { Container, EnvVar, PodSpec, ServiceSpec } from '@fairlead/kube/types/core-v1'
 import type { App, AppService, EnvValue } from '../app/definition.ts'
+import { renderBacking, renderUsed } from './backing.ts'
 import { objectLabels, selectorLabels } from './labels.ts'
 import { portName, renderProbes } from './probes.ts'
 import { configMapName, renderVolumes } from './volumes.ts'
@@ -13,13 +14,15 @@ const userId = 65532
 
 /**
  * The objects of an app for any Kubernetes: per service a ConfigMap (when it has `config`), a Service (of type
- * LoadBalancer when it is public) and a Deployment that meets the "restricted" Pod Security Standard.
+ * LoadBalancer when it is public) and a Deployment that meets the "restricted" Pod Security Standard; first what `backing` names,
+ * as {@link renderBacking} tells.
  * `images` maps the name of each service to an image reference. Pure; the same input gives the same objects.
  */
 export function renderKubernetes(app: App, images: Readonly<Record<string, string>>): KubeObject[] {
   const objects = (render: (service: AppService) => KubeObject | undefined): KubeObject[] =>
     app.services.map(render).filter((object) => object !== undefined)
   return [
+    ...renderBacking(app),
     ...objects((service) => renderConfigMap(app, service)),
     ...objects((service) => renderService(app, service)),
     ...objects((service) => renderDeployment(app, service, images[service.name] ?? service.name)),
@@ -50,13 +53,13 @@ function renderDeployment(app: App, service: AppService, image: string): KubeObj
     revisionHistoryLimit: 5,
     template: {
       metadata: { labels: objectLabels(app, service) },
-      spec: renderPod(service, image),
+      spec: renderPod(app, service, image),
     },
   }
   return { apiVersion: 'apps/v1', kind: 'Deployment', metadata: renderMetadata(app, service, service.name), spec }
 }
 
-function renderPod(service: AppService, image: string): PodSpec {
+function renderPod(app: App, service: AppService, image: string): PodSpec {
   const { volumes, volumeMounts } = renderVolumes(service)
   return {
     automountServiceAccountToken: false,
@@ -69,12 +72,17 @@ function renderPod(service: AppService, image: string): PodSpec {
       fsGroup: userId,
       seccompProfile: { type: 'RuntimeDefault' },
     },
-    containers: [renderContainer(service, image, volumeMounts)],
+    containers: [renderContainer(app, service, image, volumeMounts)],
     volumes,
   }
 }
 
-function renderContainer(service: AppService, image: string, volumeMounts: Container['volumeMounts']): Container {
+function renderContainer(
+  app: App,
+  service: AppService,
+  image: string,
+  volumeMounts: Container['volumeMounts'],
+): Container {
   return {
     name: service.name,
     image,
@@ -82,6 +90,7 @@ function renderContainer(service: AppService, image: string, volumeMounts: Conta
     ports: [{ name: portName, containerPort: service.port }],
     env: [
       { name: 'PORT', value: String(service.port) },
+      ...renderUsed(app, service),
       ...Object.entries(service.env).map(([name, value]) => renderEnv(name, value)),
     ],
     resources: { requests: { ...service.resources.requests }, limits: { ...service.resources.limits } },

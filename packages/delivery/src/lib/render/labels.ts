@@ -1,4 +1,4 @@
-import type { App, AppService } from '../app/definition.ts'
+import type { App } from '../app/definition.ts'
 
 // https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/
 /** Label with the name of the app. */
@@ -12,13 +12,19 @@ export const managedByLabel = 'app.kubernetes.io/managed-by'
 /** Value of {@link managedByLabel}, and our field manager. */
 export const managerName = 'fairlead'
 
+/** A service, or a database or broker it uses. */
+interface Labelled {
+  readonly name: string
+  readonly version: string
+}
+
 /** What selects the pods of a service. Immutable in a Deployment, so it holds nothing that changes. */
-export function selectorLabels(app: App, service: AppService): Record<string, string> {
+export function selectorLabels(app: App, service: Labelled): Record<string, string> {
   return { [serviceLabel]: service.name, [appLabel]: app.name }
 }
 
 /** Labels of every object made for a service. */
-export function objectLabels(app: App, service: AppService): Record<string, string> {
+export function objectLabels(app: App, service: Labelled): Record<string, string> {
   return {
     ...selectorLabels(app, service),
     [versionLabel]: toLabelValue(service.version),
