@@ -16,7 +16,8 @@ interface Recipe {
 }
 
 /** What the images stand on: programs that upstream's images have, by the names of Debian. */
-const debianPackages = 'bash,curl,dnsutils,etcd-server,iperf,iproute2,netcat-openbsd,nginx-light,perl,procps'
+const debianPackages =
+  'bash,bash-static,curl,dnsutils,etcd-server,iperf,iproute2,netcat-openbsd,nginx-light,perl,procps'
 
 const nginxConfiguration = `daemon off;
 worker_processes 1;
@@ -129,10 +130,11 @@ async function prepareFiles({ source }: Programs, work: string): Promise<void> {
     await rm(join(debian, 'var/cache/apt'), { recursive: true })
     await rm(join(debian, 'var/lib/apt/lists'), { recursive: true })
   }
-  await layBusybox(join(work, 'rootfs-busybox'))
+  await layBusybox(join(work, 'rootfs-busybox'), join(debian, 'usr/bin/bash-static'))
 }
 
-async function layBusybox(root: string): Promise<void> {
+/** Debian's busybox has a shell that drops variables such as `data-1`, which upstream's passes on: bash takes its place. */
+async function layBusybox(root: string, shell: string): Promise<void> {
   await rm(root, { recursive: true, force: true })
   for (const dir of ['bin', 'etc', 'root', 'home', 'usr/bin', 'usr/sbin', 'sbin', 'var', 'dev', 'proc', 'sys']) {
     await mkdir(join(root, dir), { recursive: true })
@@ -141,6 +143,8 @@ async function layBusybox(root: string): Promise<void> {
   await perform('chmod', ['1777', join(root, 'tmp')])
   await copyFile('/bin/busybox', join(root, 'bin/busybox'))
   await perform('chroot', [root, '/bin/busybox', '--install', '-s', '/bin'])
+  await rm(join(root, 'bin/sh'))
+  await copyFile(shell, join(root, 'bin/sh'))
   const accounts = ['root:x:0:0:root:/root:/bin/sh', 'daemon:x:1:1:daemon:/usr/sbin:/bin/false']
   await writeFile(
     join(root, 'etc/passwd'),

@@ -24,6 +24,7 @@ export function parseSelection(resource: Resource, route: ResourceRoute, query: 
   for (const { key } of fields) {
     if (!resource.selectableFields.has(key)) throw unknownField(resource, key)
   }
+  const stored = fields.map((field) => ({ ...field, key: resource.strategy.storedField?.(field.key) ?? field.key }))
   const { namespace } = route
   const selected = exactValue(fields, 'metadata.name')
   if (route.name !== '' && fields.length > 0 && selected !== route.name) {
@@ -43,7 +44,7 @@ export function parseSelection(resource: Resource, route: ResourceRoute, query: 
       if (isEverything) return true
       if (id !== undefined && entry.id !== id) return false
       const attributes = attributesOf(resource, entry)
-      return matches(labels, attributes.labels) && matches(fields, attributes.fields)
+      return matches(labels, attributes.labels) && matches(stored, attributes.fields)
     },
   }
 }

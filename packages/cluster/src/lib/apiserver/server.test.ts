@@ -638,6 +638,10 @@ describe('createApiServer', () => {
       [body.apiVersion, body.note, body.regarding.name, body.message],
       ['events.k8s.io/v1', 'done', 'x', undefined],
     )
+    const list = '/apis/events.k8s.io/v1/namespaces/default/events'
+    const named = await api.call('GET', `${list}?fieldSelector=regarding.name%3Dx,reportingController%3D`)
+    assert.equal(named.body.items.length, 1)
+    assert.equal((await api.call('GET', `${list}?fieldSelector=regarding.name%3Dy`)).body.items.length, 0)
   })
 
   it('ends watches when it closes', async () => {

@@ -26,6 +26,8 @@ export interface KindStrategy {
   updateStatus?(object: KubeObject, old: KubeObject): void
   /** Field selectors beyond name and namespace; the same keys for every object. */
   fields?(object: KubeObject): Record<string, string>
+  /** The name of a field of `fields` in the version that is stored, where that is another. */
+  storedField?(name: string): string
   readonly columns: readonly TableColumn[]
   /** Cells for `columns`; `now` is in milliseconds. */
   row(object: KubeObject, now: number): readonly unknown[]

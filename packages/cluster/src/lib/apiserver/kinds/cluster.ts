@@ -127,10 +127,15 @@ export const eventsEvent: KindStrategy = defineKind<EventsEvent>({
     'regarding.namespace': regarding?.namespace ?? '',
     'regarding.name': regarding?.name ?? '',
     'regarding.uid': regarding?.uid ?? '',
+    'regarding.apiVersion': regarding?.apiVersion ?? '',
+    'regarding.resourceVersion': regarding?.resourceVersion ?? '',
+    'regarding.fieldPath': regarding?.fieldPath ?? '',
     reason,
     reportingController,
     type,
   }),
+  storedField: (name) =>
+    name === 'reportingController' ? 'reportingComponent' : name.replace('regarding.', 'involvedObject.'),
   columns: eventColumns,
   row(each, now) {
     const source = [each.reportingController ?? '', each.reportingInstance ?? '']

@@ -15,6 +15,8 @@ export interface TypedStrategy<T> {
   update?(object: Stored<T>, old: Stored<T>): void
   updateStatus?(object: Stored<T>, old: Stored<T>): void
   fields?(object: Stored<T>): Record<string, string>
+  /** The name of a field of `fields` in the version that is stored, where that is another. */
+  storedField?(name: string): string
   readonly columns: readonly TableColumn[]
   row(object: Stored<T>, now: number): readonly unknown[]
 }
