@@ -5,6 +5,7 @@ import type { Store } from '../storage/store.ts'
 import { Admission } from './admission.ts'
 import { AdmittedRegistry } from './admission/admitted-registry.ts'
 import { DynamicAdmission } from './admission/dynamic-admission.ts'
+import { followPolicies } from './admission/policies/type-checking.ts'
 import { followQuotas } from './admission/quota/quota-status.ts'
 import { systemClasses } from './admission/plugins/priority.ts'
 import { createServiceResolver } from './admission/webhooks/service-address.ts'
@@ -83,6 +84,7 @@ class Server implements ApiServer {
   readonly #listeners: Listener[] = []
   readonly #stopExpiry: () => void
   readonly #stopQuotas: () => void
+  readonly #stopPolicies: () => void
   #ready: Promise<void> | undefined
 
   constructor(options: ApiServerOptions) {
@@ -128,6 +130,7 @@ class Server implements ApiServer {
       resolveService: async (namespace, name, port) => resolveService(namespace, name, port),
     })
     this.#stopQuotas = followQuotas(this.#admission.quotas, this.#context.registry, onError)
+    this.#stopPolicies = followPolicies({ store, registry: this.#context.registry, catalogue }, onError)
     this.#stopExpiry = expireEvents(store, now, onError)
   }
 
@@ -159,6 +162,7 @@ class Server implements ApiServer {
   async close(): Promise<void> {
     this.#stopExpiry()
     this.#stopQuotas()
+    this.#stopPolicies()
     this.#definitions.close()
     this.#closing.abort()
     await Promise.all(this.#listeners.splice(0).map((listener) => listener.close()))

@@ -180,6 +180,7 @@ class Checker {
   }
 
   #map(expr: Extract<Expr, { kind: 'map' }>): Type {
+    if (expr.typeName !== undefined) return this.#message(expr, expr.typeName)
     let key: Type | undefined
     let value: Type | undefined
     for (const entry of expr.entries) {
@@ -189,6 +190,24 @@ class Checker {
       value = this.#join(value, type, entry.value.at)
     }
     return { kind: 'map', key: key ?? this.#param(), value: value ?? this.#param() }
+  }
+
+  /** Types are declared as variables of kind `type`; below them (`Object.spec`) everything is what it is written as. */
+  #message(expr: Extract<Expr, { kind: 'map' }>, name: string): Type {
+    const [root = ''] = name.split('.')
+    const declared = this.#globals.get(root)
+    if (declared?.kind !== 'type' || (root !== name && root !== 'Object')) {
+      throw new CelSyntaxError(`undeclared reference to '${name}' (in container '')`, expr.at)
+    }
+    for (const { key, value, isOptional } of expr.entries) {
+      this.check(key)
+      const checked = this.#resolve(this.check(value))
+      if (isOptional) this.#unwrap(checked, value.at)
+      if (root === 'JSONPatch' && key.kind === 'literal' && !patchFields.has(String(key.value.value))) {
+        throw new CelSyntaxError(`undefined field '${String(key.value.value)}'`, key.at)
+      }
+    }
+    return { kind: 'object', name, fields: new Map() }
   }
 
   #unwrap(type: Type, at: number): Type {
@@ -303,6 +322,8 @@ class Checker {
     return true
   }
 }
+
+const patchFields = new Set(['op', 'path', 'from', 'value'])
 
 function same(a: Type, b: Type): boolean {
   if (a === b) return true

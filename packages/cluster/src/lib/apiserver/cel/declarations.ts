@@ -152,6 +152,7 @@ errored: decision_errored kubernetes.authorization.Decision.() bool
 error: decision_error kubernetes.authorization.Decision.() string
 allowed: decision_allowed kubernetes.authorization.Decision.() bool
 reason: decision_reason kubernetes.authorization.Decision.() string
+jsonpatch.escapeKey: jsonpatch_escapekey_string (string) string
 `
 
 function readLine(line: string): [string, readonly Overload[]] {

@@ -110,6 +110,13 @@ export const library: ReadonlyMap<string, Implementation> = new Map<string, Impl
   ...kubernetesFunctions,
   ...listFunctions,
   ...authorizationFunctions,
+  [
+    'jsonpatch.escapeKey',
+    ([key]) => {
+      if (typeof key !== 'string') throw noOverload()
+      return key.replaceAll('~', '~0').replaceAll('/', '~1')
+    },
+  ],
   ['indexOf', position(false)],
   ['lastIndexOf', position(true)],
 ])

@@ -1,6 +1,7 @@
 import { isReserved, lex } from './lex.ts'
 import type { Token } from './lex.ts'
 import { expandMacro } from './macros.ts'
+import { qualifiedName } from './check.ts'
 import { CelSyntaxError } from './syntax.ts'
 import type { Expr, MapEntry } from './syntax.ts'
 
@@ -44,8 +45,8 @@ export class Builder {
     return { kind: 'list', items, optional, at, id: this.#next++ }
   }
 
-  map(entries: readonly MapEntry[], at: number): Expr {
-    return { kind: 'map', entries, at, id: this.#next++ }
+  map(entries: readonly MapEntry[], at: number, typeName?: string): Expr {
+    return { kind: 'map', entries, at, id: this.#next++, ...(typeName === undefined ? {} : { typeName }) }
   }
 
   fold(parts: Omit<Extract<Expr, { kind: 'comprehension' }>, 'kind' | 'id'>): Expr {
@@ -166,8 +167,27 @@ class Parser {
         const index = this.#expr()
         this.#expect(']')
         expr = this.#build.call(isOptional ? '_[?_]' : '_[_]', undefined, [expr, index], at)
+      } else if (this.#isNext('{') && qualifiedName(expr) !== undefined) {
+        this.#take('{')
+        expr = this.#message(qualifiedName(expr) ?? '', expr.at)
       } else return expr
     }
+  }
+
+  #message(typeName: string, at: number): Expr {
+    const entries: MapEntry[] = []
+    while (!this.#take('}')) {
+      const isOptional = this.#take('?')
+      const token = this.#peek()
+      const key = this.#build.literal({ type: 'string', value: this.#name() }, token.at)
+      this.#expect(':')
+      entries.push({ key, value: this.#expr(), isOptional })
+      if (!this.#take(',')) {
+        this.#expect('}')
+        break
+      }
+    }
+    return this.#build.map(entries, at, typeName)
   }
 
   #name(): string {

@@ -5,7 +5,8 @@ export type Expr = { readonly id: number; readonly at: number } & (
   | { readonly kind: 'select'; readonly operand: Expr; readonly field: string; readonly isTest: boolean }
   | { readonly kind: 'call'; readonly name: string; readonly target: Expr | undefined; readonly args: readonly Expr[] }
   | { readonly kind: 'list'; readonly items: readonly Expr[]; readonly optional: ReadonlySet<number> }
-  | { readonly kind: 'map'; readonly entries: readonly MapEntry[] }
+  /** With `typeName`, a message literal, `Type{field: value}`: its keys are names of fields. */
+  | { readonly kind: 'map'; readonly entries: readonly MapEntry[]; readonly typeName?: string }
   | Comprehension
 )
 

@@ -165,7 +165,7 @@ function textView(schema: Schema): CelView {
 }
 
 /** A field's name as expressions write it: `__dot__` for a dot, keywords between double underscores. */
-function escapeName(name: string): string {
+export function escapeName(name: string): string {
   if (keywords.has(name)) return `__${name}__`
   if (/^[A-Za-z_]\w*$/.test(name) && !name.includes('__')) return name
   return name

@@ -92,7 +92,7 @@ export function compileLoosely(expression: string, variables: ReadonlyMap<string
 }
 
 /** True, false, or why there is no answer. */
-export function outcomeOf(run: () => Value): boolean | string {
+function outcomeOf(run: () => Value): boolean | string {
   try {
     const value = run()
     return typeof value === 'boolean' ? value : 'cel expression does not evaluate to bool'

@@ -82,6 +82,13 @@ export const policyVariables: ReadonlyMap<string, Type> = new Map([
   ['params', dyn],
 ])
 
+/** Variables of mutations: with them come the types whose literals they are written in. */
+export const mutationVariables: ReadonlyMap<string, Type> = new Map([
+  ...policyVariables,
+  ['Object', parseType('type')],
+  ['JSONPatch', parseType('type')],
+])
+
 /** What the variables of a request are made of. */
 export interface Facts {
   readonly attributes: AdmissionAttributes

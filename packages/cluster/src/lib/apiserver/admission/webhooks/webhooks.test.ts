@@ -118,7 +118,11 @@ describe('a ValidatingWebhookConfiguration', () => {
   it('is not asked in a dry run when asking has effects', async () => {
     await using hook = await startWebhook(() => ({ allowed: true }))
     await using api = await startTestServer()
-    await configure(api, hook.configuration('Validating', 'effects', { sideEffects: 'Some' }))
+    const configuration = hook.configuration('Validating', 'effects')
+    // As an older release let it be.
+    configuration.webhooks[0].sideEffects = 'Some'
+    const encode = (): Buffer => Buffer.from(JSON.stringify(configuration))
+    await api.store.put('admissionregistration.k8s.io/validatingwebhookconfigurations', 'effects', encode)
     const { status, body } = await api.call('POST', `${maps}?dryRun=All`, map('a'))
     assert.deepEqual([status, body.message], [400, 'admission webhook "effects.example.com" does not support dry run'])
     assert.equal(hook.seen.length, 0)
@@ -206,6 +210,29 @@ describe('a ValidatingWebhookConfiguration', () => {
 })
 
 describe('a MutatingWebhookConfiguration', () => {
+  it('is completed and checked', async () => {
+    await using hook = await startWebhook(() => ({ allowed: true }))
+    await using api = await startTestServer()
+    const path = '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations'
+    const { body } = await api.call('POST', path, hook.configuration('Mutating', 'good'))
+    const { failurePolicy, matchPolicy, timeoutSeconds, reinvocationPolicy, objectSelector, rules } = body.webhooks[0]
+    const defaults = [failurePolicy, matchPolicy, timeoutSeconds, reinvocationPolicy, objectSelector, rules[0].scope]
+    assert.deepEqual(defaults, ['Fail', 'Equivalent', 10, 'Never', {}, '*'])
+    for (const [more, message] of [
+      [{ name: 'short' }, /webhooks\[0\]\.name: .*at least three segments separated by dots/],
+      [{ sideEffects: 'Some' }, /sideEffects: Unsupported value: "Some": supported values: "None", "NoneOnDryRun"/],
+      [{ timeoutSeconds: 31 }, /the timeout value must be between 1 and 30 seconds/],
+      [{ clientConfig: {} }, /clientConfig: Required value: exactly one of url or service is required/],
+      [{ clientConfig: { url: 'http://a' } }, /'https' is the only allowed URL scheme/],
+      [{ admissionReviewVersions: ['v7'] }, /must include at least one of v1, v1beta1/],
+      [{ matchConditions: [{ name: 'a', expression: 'nothing' }] }, /undeclared reference to 'nothing'/],
+    ] as const) {
+      const refused = await api.call('POST', path, hook.configuration('Mutating', 'bad', more))
+      assert.equal(refused.status, 422)
+      assert.match(refused.body.message, message)
+    }
+  })
+
   it('changes objects, whose defaults and owners stay right', async () => {
     const container = { name: 'added', image: 'side:1' }
     await using hook = await startWebhook(() =>
