@@ -1,36 +1,29 @@
 import type { JSONSchemaProps } from '@fairlead/kube/types/apiextensions-v1'
 
 import type { Resource } from '../resource.ts'
-import { renderDefinition } from './schema.ts'
-import type { Schema } from './schema.ts'
+import type { Dialect, Schema } from './dialect.ts'
+import type { SchemaCollector } from './schema.ts'
 
 const objectMeta = 'io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta'
 const listMeta = 'io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta'
-const prefix = '#/components/schemas/'
 
-/** Schemas of custom resources and of lists of them, as their definitions have them, and of the metadata they carry. */
-export function renderCustomSchemas(resources: readonly Resource[]): Record<string, Schema> {
-  const schemas: Record<string, Schema> = {}
+/** Adds the schemas of custom resources and of lists of them, as their definitions have them. */
+export function addCustomSchemas(collector: SchemaCollector, resources: readonly Resource[], dialect: Dialect): void {
   for (const { info, custom } of resources) {
     if (custom === undefined) continue
     const name = definitionNameOf(info)
     const { group, version, kind } = info
-    schemas[name] = {
-      ...renderObject(custom.schema),
-      'x-kubernetes-group-version-kind': [{ group, kind, version }],
-    }
-    schemas[`${name}List`] = {
-      ...renderList(name, info.plural, kind),
-      'x-kubernetes-group-version-kind': [{ group, kind: custom.listKind, version }],
-    }
+    collector.put(name, renderObject(custom.schema, dialect))
+    collector.mark(name, [{ group, kind, version }])
+    collector.put(`${name}List`, renderList(name, info.plural, kind, dialect))
+    collector.mark(`${name}List`, [{ group, kind: custom.listKind, version }])
+    collector.add(objectMeta)
+    collector.add(listMeta)
   }
-  if (Object.keys(schemas).length > 0) renderDefinition(objectMeta, schemas)
-  if (Object.keys(schemas).length > 0) renderDefinition(listMeta, schemas)
-  return schemas
 }
 
 /** `com.example.v1.Widget`: the group backwards, as a package would be named. */
-function definitionNameOf({ group, version, kind }: Resource['info']): string {
+export function definitionNameOf({ group, version, kind }: Resource['info']): string {
   return [...group.split('.').toReversed(), version, kind].join('.')
 }
 
@@ -45,22 +38,42 @@ const kindField: Schema = {
     'Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds',
 }
 
-function renderObject(schema: JSONSchemaProps): Schema {
-  if (schema['x-kubernetes-preserve-unknown-fields'] === true && schema.properties === undefined) return { ...schema }
-  const properties = { ...schema.properties, apiVersion, kind: kindField, metadata: reference(objectMeta) }
-  return { ...schema, properties }
+function renderObject(schema: JSONSchemaProps, dialect: Dialect): Schema {
+  const rendered = dialect.version === 2 ? toVersion2(schema) : { ...schema }
+  if (schema['x-kubernetes-preserve-unknown-fields'] === true && schema.properties === undefined) return rendered
+  const own = (rendered['properties'] ?? {}) as Schema
+  return { ...rendered, properties: { ...own, apiVersion, kind: kindField, metadata: dialect.reference(objectMeta) } }
 }
 
-function renderList(name: string, plural: string, kind: string): Schema {
-  const items = { type: 'array', description: `List of ${plural}.`, items: reference(name) }
+function renderList(name: string, plural: string, kind: string, dialect: Dialect): Schema {
+  const items = { type: 'array', description: `List of ${plural}.`, items: dialect.reference(name) }
   return {
     description: `${kind}List is a list of ${kind}`,
     type: 'object',
     required: ['items'],
-    properties: { apiVersion, items, kind: kindField, metadata: reference(listMeta) },
+    properties: { apiVersion, items, kind: kindField, metadata: dialect.reference(listMeta) },
   }
 }
 
-function reference(name: string): Schema {
-  return { allOf: [{ $ref: prefix + name }] }
+const beyondVersion2 = new Set(['anyOf', 'oneOf', 'not', 'nullable', 'default', 'x-kubernetes-validations'])
+
+/**
+ * What version 2 can say of a schema. Clients that check by it must not refuse what the server takes: where null is allowed
+ * or unknown fields stay, nothing is said of the inside.
+ */
+function toVersion2(schema: JSONSchemaProps): Schema {
+  const { nullable, 'x-kubernetes-preserve-unknown-fields': isOpen, 'x-kubernetes-int-or-string': isEither } = schema
+  const hidden = new Set(beyondVersion2)
+  if (nullable === true || isEither === true) hidden.add('type')
+  if (nullable === true || isOpen === true) for (const key of ['properties', 'items', 'required']) hidden.add(key)
+  const entries = Object.entries(schema).filter(([key]) => !hidden.has(key))
+  return Object.fromEntries(entries.map(([key, value]) => [key, inside(key, value)]))
+}
+
+function inside(key: string, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  if (key === 'items' || key === 'additionalProperties') return toVersion2(value)
+  if (key === 'allOf' && Array.isArray(value)) return value.map((each: JSONSchemaProps) => toVersion2(each))
+  if (key !== 'properties') return value
+  return Object.fromEntries(Object.entries(value).map(([name, child]) => [name, toVersion2(child as JSONSchemaProps)]))
 }

@@ -1,68 +1,105 @@
 import { createHash } from 'node:crypto'
 
-import type { KindInfo } from '@fairlead/kube/types'
-
 import type { Catalogue } from '../catalogue.ts'
 import type { Resource } from '../resource.ts'
-import { renderCustomSchemas } from './custom-schema.ts'
-import { renderSchemas } from './schema.ts'
-import type { Schema } from './schema.ts'
+import { version2, version3 } from './dialect.ts'
+import { renderSchemas } from './kind-schemas.ts'
+import { groupPath, renderPaths } from './paths.ts'
+import { renderVersion2Protobuf } from './version2-protobuf.ts'
 
-/** The OpenAPI v3 documents of a server, one per group-version. */
+/** A document and a hash that is another one when the document is. */
+export interface Document {
+  readonly bytes: Buffer
+  readonly hash: string
+}
+
+/** The OpenAPI documents of a server: version 3, one per group-version, and version 2, one for all. */
 export interface OpenApi {
   /**
    * What `/openapi/v3` answers: the address of each document, which holds a hash of its bytes, so that clients may
    * keep it for good.
    */
   index(): { readonly paths: Readonly<Record<string, { readonly serverRelativeURL: string }>> }
-  /** Bytes of the document at `api/v1` or `apis/GROUP/VERSION`; undefined for what is not served. */
-  document(path: string): { readonly bytes: Buffer; readonly hash: string } | undefined
+  /** The document at `api/v1` or `apis/GROUP/VERSION`; undefined for what is not served. */
+  document(path: string): Document | undefined
+  version2(encoding: 'json' | 'protobuf'): Document
 }
 
-interface Rendered {
-  readonly resources: readonly Resource[]
-  readonly bytes: Buffer
-  readonly hash: string
-}
+const info = { title: 'Kubernetes', version: 'v1.36.0' }
 
-/** Documents of what the catalogue holds, rendered when first asked for and kept until their resources change. */
+/** Documents of what the catalogue holds, rendered when asked for. Hashes are kept, bytes only as long as there is room. */
 export function createOpenApi(catalogue: Catalogue): OpenApi {
-  const rendered = new Map<string, Rendered>()
+  const kept = new Kept()
   let known = { revision: 0, byPath: new Map<string, readonly Resource[]>() }
   function byPath(): ReadonlyMap<string, readonly Resource[]> {
     if (known.revision !== catalogue.revision) {
       known = { revision: catalogue.revision, byPath: new Map(catalogue.groups.flatMap(pathsOf)) }
-      for (const path of rendered.keys()) if (!known.byPath.has(path)) rendered.delete(path)
+      kept.keepOnly(known.byPath)
     }
     return known.byPath
   }
   const document: OpenApi['document'] = (path) => {
     const resources = byPath().get(path)
-    if (resources === undefined) return undefined
-    let found = rendered.get(path)
-    if (found === undefined || !isSame(found.resources, resources)) {
-      found = renderDocument(resources)
-      rendered.set(path, found)
-    }
-    return found
+    return resources === undefined ? undefined : kept.get(path, resources, () => renderVersion3(resources))
   }
+  const hashOf = (path: string, resources: readonly Resource[]): string =>
+    kept.hashOf(path, resources, () => renderVersion3(resources))
   return {
     document,
     index: () => ({
       paths: Object.fromEntries(
-        [...byPath().keys()].map((path) => [
+        [...byPath()].map(([path, resources]) => [
           path,
-          { serverRelativeURL: `/openapi/v3/${path}?hash=${document(path)?.hash ?? ''}` },
+          { serverRelativeURL: `/openapi/v3/${path}?hash=${hashOf(path, resources)}` },
         ]),
       ),
     }),
+    version2(encoding) {
+      const resources = [...byPath().values()].flat()
+      return kept.get(`version 2 ${encoding}`, resources, () => renderVersion2(resources, encoding))
+    },
+  }
+}
+
+interface Rendered {
+  readonly resources: readonly Resource[]
+  readonly hash: string
+  /** Nearly all documents are asked for once per client, which keeps them: the memory is better used otherwise. */
+  readonly bytes: WeakRef<Buffer>
+}
+
+class Kept {
+  readonly #rendered = new Map<string, Rendered>()
+
+  keepOnly(paths: ReadonlyMap<string, unknown>): void {
+    for (const path of this.#rendered.keys()) {
+      if (!paths.has(path) && !path.startsWith('version 2')) this.#rendered.delete(path)
+    }
+  }
+
+  hashOf(path: string, resources: readonly Resource[], render: () => Buffer): string {
+    const found = this.#rendered.get(path)
+    return found !== undefined && isSame(found.resources, resources)
+      ? found.hash
+      : this.get(path, resources, render).hash
+  }
+
+  get(path: string, resources: readonly Resource[], render: () => Buffer): Document {
+    const found = this.#rendered.get(path)
+    const isCurrent = found !== undefined && isSame(found.resources, resources)
+    const there = isCurrent ? found.bytes.deref() : undefined
+    if (isCurrent && there !== undefined) return { bytes: there, hash: found.hash }
+    const bytes = render()
+    const hash = isCurrent ? found.hash : createHash('sha256').update(bytes).digest('hex').slice(0, 32).toUpperCase()
+    this.#rendered.set(path, { resources, hash, bytes: new WeakRef(bytes) })
+    return { bytes, hash }
   }
 }
 
 function pathsOf({ versions }: Catalogue['groups'][number]): [string, readonly Resource[]][] {
   return versions.flatMap(({ resources }) => {
     const first = resources[0]
-    return first === undefined ? [] : [[pathOf(first.info), resources] satisfies [string, readonly Resource[]]]
+    return first === undefined ? [] : [[groupPath(first.info), resources] satisfies [string, readonly Resource[]]]
   })
 }
 
@@ -70,74 +107,26 @@ function isSame(a: readonly Resource[], b: readonly Resource[]): boolean {
   return a.length === b.length && a.every((resource, index) => resource === b[index])
 }
 
-function renderDocument(resources: readonly Resource[]): Rendered {
-  const bytes = Buffer.from(JSON.stringify(renderOpenApiV3(resources)))
-  return { resources, bytes, hash: createHash('sha256').update(bytes).digest('hex').slice(0, 32).toUpperCase() }
-}
-
 /**
- * The document of one group-version: a path for each verb of its kinds and the schemas of their fields, without
- * descriptions. kubectl reads from the paths whether fields are validated and dry runs possible, from the schemas what
- * `kubectl explain` shows.
+ * The document of one group-version. kubectl reads from the paths whether fields are validated and dry runs possible, from the
+ * schemas what `kubectl explain` shows.
  */
-function renderOpenApiV3(resources: readonly Resource[]): unknown {
-  const kinds = resources.map(({ info }) => info)
-  const builtIn = resources.flatMap(({ info, custom }) => (custom === undefined ? [info] : []))
-  return {
+function renderVersion3(resources: readonly Resource[]): Buffer {
+  const document = {
     openapi: '3.0.0',
-    info: { title: 'Kubernetes', version: 'v1.36.0' },
-    paths: Object.fromEntries(kinds.flatMap(renderPaths)),
-    components: { schemas: { ...renderSchemas(builtIn), ...renderCustomSchemas(resources) } },
+    info,
+    paths: Object.fromEntries(resources.flatMap((resource) => renderPaths(resource, version3))),
+    components: { schemas: renderSchemas(resources, version3) },
   }
+  return Buffer.from(JSON.stringify(document))
 }
 
-function pathOf({ apiVersion, group }: KindInfo): string {
-  return `${group === '' ? 'api' : 'apis'}/${apiVersion}`
-}
-
-/** HTTP method and action name of the verbs on a collection and on one object. */
-const collectionVerbs = { create: ['post', 'post'], list: ['get', 'list'] } as const
-const objectVerbs = {
-  get: ['get', 'get'],
-  update: ['put', 'put'],
-  patch: ['patch', 'patch'],
-  delete: ['delete', 'delete'],
-} as const
-
-function renderPaths(kind: KindInfo): [string, Schema][] {
-  const scope = kind.namespaced ? 'namespaces/{namespace}/' : ''
-  const collection = `/${pathOf(kind)}/${scope}${kind.plural}`
-  const places: [string, Schema][] = [
-    [collection, renderOperations(kind, collectionVerbs)],
-    [`${collection}/{name}`, renderOperations(kind, objectVerbs)],
-  ]
-  return places.filter(([, operations]) => Object.keys(operations).length > 0)
-}
-
-function renderOperations(kind: KindInfo, verbs: Readonly<Record<string, readonly [string, string]>>): Schema {
-  const { group, version, kind: name } = kind
-  return Object.fromEntries(
-    Object.entries(verbs)
-      .filter(([verb]) => kind.verbs.includes(verb))
-      .map(([, [method, action]]) => [
-        method,
-        {
-          parameters: parametersOf(action).map(renderParameter),
-          responses: { 200: { description: 'OK' } },
-          'x-kubernetes-action': action,
-          'x-kubernetes-group-version-kind': { group, kind: name, version },
-        },
-      ]),
-  )
-}
-
-function parametersOf(action: string): string[] {
-  if (action === 'patch') return ['dryRun', 'fieldManager', 'fieldValidation', 'force']
-  if (action === 'post' || action === 'put') return ['dryRun', 'fieldManager', 'fieldValidation']
-  return action === 'delete' ? ['dryRun', 'gracePeriodSeconds', 'propagationPolicy'] : []
-}
-
-function renderParameter(name: string): Schema {
-  const types: Record<string, string> = { force: 'boolean', gracePeriodSeconds: 'integer' }
-  return { name, in: 'query', schema: { type: types[name] ?? 'string', uniqueItems: true } }
+function renderVersion2(resources: readonly Resource[], encoding: 'json' | 'protobuf'): Buffer {
+  const document = {
+    swagger: '2.0',
+    info,
+    paths: Object.fromEntries(resources.flatMap((resource) => renderPaths(resource, version2))),
+    definitions: renderSchemas(resources, version2),
+  }
+  return encoding === 'json' ? Buffer.from(JSON.stringify(document)) : renderVersion2Protobuf(document)
 }

@@ -1,71 +1,92 @@
 import { fieldsOf } from '@fairlead/kube/types'
-import type { FieldInfo, KindInfo } from '@fairlead/kube/types'
+import type { FieldInfo } from '@fairlead/kube/types'
 
-/** An OpenAPI v3 schema as far as Kubernetes uses it. */
-export type Schema = { [key: string]: unknown }
+import type { Dialect, Schema } from './dialect.ts'
+import { renderScalar, scalarDefinition } from './scalars.ts'
 
-const prefix = '#/components/schemas/'
+/**
+ * Collects the schemas of definitions and of everything they consist of, by definition name, with the extensions of
+ * Kubernetes. There are no descriptions: their texts are not ours to give.
+ */
+export class SchemaCollector {
+  readonly #dialect: Dialect
+  readonly #schemas = new Map<string, Schema>()
+  /** Definitions that are replaced as a whole wherever they stand. */
+  readonly #atomic = new Set<string>()
 
-/** Schemas of everything the kinds consist of, by definition name, with Kubernetes' extensions. */
-export function renderSchemas(kinds: readonly KindInfo[]): Record<string, Schema> {
-  const schemas: Record<string, Schema> = {}
-  for (const { definition } of kinds) renderDefinition(definition, schemas)
-  for (const { definition, group, version, kind } of kinds) {
-    schemas[definition] = { ...schemas[definition], 'x-kubernetes-group-version-kind': [{ group, kind, version }] }
+  constructor(dialect: Dialect) {
+    this.#dialect = dialect
   }
-  return Object.fromEntries(Object.entries(schemas).toSorted(([a], [b]) => (a < b ? -1 : 1)))
-}
 
-/** Adds the schema of a definition and of everything it consists of. */
-export function renderDefinition(definition: string, into: Record<string, Schema>): void {
-  if (into[definition] !== undefined) return
-  const fields = [...fieldsOf(definition).values()].toSorted((a, b) => (a.name < b.name ? -1 : 1))
-  const required = fields.flatMap((field) => (field.required ? [field.name] : []))
-  into[definition] = {
-    type: 'object',
-    ...(required.length > 0 ? { required } : {}),
-    properties: Object.fromEntries(fields.map((field) => [field.name, renderField(field)])),
+  add(definition: string): void {
+    if (this.#schemas.has(definition)) return
+    const fields = [...fieldsOf(definition).values()].toSorted((a, b) => (a.name < b.name ? -1 : 1))
+    const required = fields.flatMap((field) => (field.required ? [field.name] : []))
+    const schema: Schema = { type: 'object', ...(required.length > 0 ? { required } : {}) }
+    // Before its properties: a definition may contain itself.
+    this.#schemas.set(definition, schema)
+    if (fields.length === 0) return
+    schema['properties'] = Object.fromEntries(fields.map((field) => [field.name, this.#field(field, definition)]))
   }
-  for (const { ref } of fields) if (ref !== undefined) renderDefinition(ref, into)
-}
 
-function renderField(field: FieldInfo): Schema {
-  const element = renderElement(field)
-  const listed: Schema = field.list ? { type: 'array', items: element } : element
-  const schema: Schema = field.map ? { type: 'object', additionalProperties: listed } : listed
-  return { ...schema, ...renderExtensions(field) }
-}
+  /** Adds a schema that is in no table. */
+  put(definition: string, schema: Schema): void {
+    this.#schemas.set(definition, schema)
+  }
 
-function renderElement({ type, format, ref }: FieldInfo): Schema {
-  // A reference takes no siblings in OpenAPI 3.0; inside allOf the extensions may stand beside it.
-  if (ref !== undefined) return { allOf: [{ $ref: prefix + ref }] }
-  switch (type) {
-    case 'integer':
-      return { type, format: format ?? 'int64' }
-    case 'number':
-      return { type, format: 'double' }
-    case 'bytes':
-      return { type: 'string', format: 'byte' }
-    case 'time':
-    case 'microTime':
-      return { type: 'string', format: 'date-time' }
-    case 'quantity':
-      return { oneOf: [{ type: 'string' }, { type: 'number' }] }
-    case 'intOrString':
-      return { format: 'int-or-string', oneOf: [{ type: 'integer' }, { type: 'string' }] }
-    case 'any':
-      return { type: 'object', 'x-kubernetes-preserve-unknown-fields': true }
-    default:
-      return { type }
+  /** Says which kinds a definition is of. */
+  mark(definition: string, kinds: readonly Schema[]): void {
+    const schema = this.#schemas.get(definition)
+    if (schema !== undefined) schema['x-kubernetes-group-version-kind'] = kinds
+  }
+
+  /** Everything collected, in the order of the names. */
+  finish(): Record<string, Schema> {
+    for (const definition of this.#atomic) {
+      const schema = this.#schemas.get(definition)
+      if (schema !== undefined) schema['x-kubernetes-map-type'] = 'atomic'
+    }
+    return Object.fromEntries([...this.#schemas].toSorted(([a], [b]) => (a < b ? -1 : 1)))
+  }
+
+  #field(field: FieldInfo, owner: string): Schema {
+    const element = this.#element(field, owner)
+    const listed: Schema = field.list ? { type: 'array', items: element } : element
+    const schema: Schema = field.map ? { type: 'object', additionalProperties: listed } : listed
+    return { ...schema, ...renderExtensions(field, this.#dialect) }
+  }
+
+  #element(field: FieldInfo, owner: string): Schema {
+    const { type, format, ref } = field
+    const scalar = scalarDefinition(field, owner)
+    if (scalar !== undefined) {
+      this.#schemas.set(scalar, this.#schemas.get(scalar) ?? renderScalar(scalar, this.#dialect))
+      return this.#dialect.reference(scalar)
+    }
+    if (ref !== undefined) {
+      this.add(ref)
+      if (field.mapType === 'atomic' && !field.list && !field.map) this.#atomic.add(ref)
+      return this.#dialect.reference(ref)
+    }
+    switch (type) {
+      case 'integer':
+        return { type, format: format ?? 'int64' }
+      case 'number':
+        return { type, format: 'double' }
+      case 'bytes':
+        return { type: 'string', format: 'byte' }
+      default:
+        return { type }
+    }
   }
 }
 
-function renderExtensions(field: FieldInfo): Schema {
+function renderExtensions(field: FieldInfo, { version }: Dialect): Schema {
   const extensions: Schema = {}
-  if (field.default !== undefined) extensions['default'] = field.default
+  if (field.default !== undefined && version === 3) extensions['default'] = field.default
   if (field.list && !field.map && field.listType !== undefined) extensions['x-kubernetes-list-type'] = field.listType
   if (field.listMapKeys !== undefined) extensions['x-kubernetes-list-map-keys'] = field.listMapKeys
-  if (field.mapType !== undefined) extensions['x-kubernetes-map-type'] = field.mapType
+  if (field.map && field.mapType !== undefined) extensions['x-kubernetes-map-type'] = field.mapType
   if (field.mergeKey !== undefined) extensions['x-kubernetes-patch-merge-key'] = field.mergeKey
   if (field.mergeStrategies !== undefined) {
     extensions['x-kubernetes-patch-strategy'] = field.mergeStrategies.join(',')
