@@ -114,7 +114,8 @@ async function createRig(): Promise<
     source,
     target,
     async run(act) {
-      const client = createRegistryClient({ retries: 2, retryDelayMs: 1, timeoutMs: 80 })
+      // Long enough for the registry that answers, on a busy machine too.
+      const client = createRegistryClient({ retries: 1, retryDelayMs: 1, timeoutMs: 200 })
       const [from, to] = [`${source.host}/app:1`, `${target.host}/app:1`]
       if (act === 'pull') return pullTree(from, { layout: await openLayout(store), client })
       if (act === 'push') return pushImage('localhost/app:1', to, { layout: own, client })
