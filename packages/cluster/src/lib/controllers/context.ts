@@ -3,7 +3,13 @@ import { createInformer } from '@fairlead/kube/cache'
 import type { Informer } from '@fairlead/kube/cache'
 import { createEventRecorder } from '@fairlead/kube/controller'
 import type { Clock, EventRecorder } from '@fairlead/kube/controller'
-import type { Deployment, ReplicaSet } from '@fairlead/kube/types/apps-v1'
+import type {
+  ControllerRevision,
+  DaemonSet,
+  Deployment,
+  ReplicaSet,
+  StatefulSet,
+} from '@fairlead/kube/types/apps-v1'
 import type { CronJob, Job } from '@fairlead/kube/types/batch-v1'
 import type { Lease } from '@fairlead/kube/types/coordination-v1'
 import type {
@@ -11,12 +17,16 @@ import type {
   Endpoints,
   Namespace,
   Node,
+  PersistentVolume,
+  PersistentVolumeClaim,
   Pod,
   ReplicationController,
   Service,
   ServiceAccount,
 } from '@fairlead/kube/types/core-v1'
 import type { EndpointSlice } from '@fairlead/kube/types/discovery-v1'
+import type { PodDisruptionBudget } from '@fairlead/kube/types/policy-v1'
+import type { StorageClass } from '@fairlead/kube/types/storage-v1'
 
 import { controllerIndex } from './ownership.ts'
 
@@ -32,6 +42,13 @@ interface Informers {
   readonly replicaSets: Informer<ReplicaSet>
   readonly deployments: Informer<Deployment>
   readonly replicationControllers: Informer<ReplicationController>
+  readonly statefulSets: Informer<StatefulSet>
+  readonly daemonSets: Informer<DaemonSet>
+  readonly controllerRevisions: Informer<ControllerRevision>
+  readonly disruptionBudgets: Informer<PodDisruptionBudget>
+  readonly claims: Informer<PersistentVolumeClaim>
+  readonly volumes: Informer<PersistentVolume>
+  readonly storageClasses: Informer<StorageClass>
   readonly jobs: Informer<Job>
   readonly cronJobs: Informer<CronJob>
   readonly nodes: Informer<Node>
@@ -100,6 +117,13 @@ export function createContext(options: ContextOptions): ControllerContext {
     replicaSets: createInformer(client.resource('apps/v1/ReplicaSet'), common),
     deployments: createInformer(client.resource('apps/v1/Deployment'), common),
     replicationControllers: createInformer(client.resource('v1/ReplicationController'), common),
+    statefulSets: createInformer(client.resource('apps/v1/StatefulSet'), common),
+    daemonSets: createInformer(client.resource('apps/v1/DaemonSet'), common),
+    controllerRevisions: createInformer(client.resource('apps/v1/ControllerRevision'), common),
+    disruptionBudgets: createInformer(client.resource('policy/v1/PodDisruptionBudget'), common),
+    claims: createInformer(client.resource('v1/PersistentVolumeClaim'), common),
+    volumes: createInformer(client.resource('v1/PersistentVolume'), common),
+    storageClasses: createInformer(client.resource('storage.k8s.io/v1/StorageClass'), common),
     jobs: createInformer(client.resource('batch/v1/Job'), common),
     cronJobs: createInformer(client.resource('batch/v1/CronJob'), common),
     nodes: createInformer(client.resource('v1/Node'), common),
@@ -112,6 +136,7 @@ export function createContext(options: ContextOptions): ControllerContext {
   informers.pods.index(byNode, ({ spec }) => [spec?.nodeName ?? ''])
   informers.jobs.index(byController, controllerIndex)
   informers.replicaSets.index(byController, controllerIndex)
+  informers.controllerRevisions.index(byController, controllerIndex)
   informers.endpointSlices.index(byService, ({ metadata }) => [
     `${metadata?.namespace ?? ''}/${metadata?.labels?.[serviceNameLabel] ?? ''}`,
   ])

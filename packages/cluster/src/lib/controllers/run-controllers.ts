@@ -11,6 +11,7 @@ import { runDeploymentController } from './deployment.ts'
 import { runEndpointsController, runEndpointSliceController } from './endpoint.ts'
 import { runGarbageCollector } from './garbage-collector.ts'
 import { runNamespaceController } from './namespace.ts'
+import { runCronJobController } from './cron-job/cron-job.ts'
 import { runJobController } from './job/job.ts'
 import { runJobPodRelease } from './job/released-pods.ts'
 import { runTtlAfterFinished } from './job/ttl-after-finished.ts'
@@ -59,6 +60,7 @@ export async function runControllers(options: RunControllersOptions): Promise<vo
     runReplicationController(as('replication-controller')),
     runJobController(as('job-controller')),
     runJobPodRelease(as('job-controller')),
+    runCronJobController(as('cronjob-controller')),
     runTtlAfterFinished(as('ttl-after-finished-controller')),
     runEndpointSliceController(as('endpointslice-controller')),
     runEndpointsController(as('endpoint-controller')),

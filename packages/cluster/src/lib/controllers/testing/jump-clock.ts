@@ -33,3 +33,11 @@ export function createJumpClock(): JumpClock {
     },
   }
 }
+
+/** Lets time pass while somebody asks again and again: half a second with each question. */
+export function asTimePasses<T>(clock: JumpClock, ask: () => Promise<T>): () => Promise<T> {
+  return () => {
+    clock.jump(500)
+    return ask()
+  }
+}
