@@ -128,23 +128,25 @@ describe('a listener of the API server', deadline, () => {
   })
 
   it('cuts who does not get on with TLS, the head or the body of a request', async () => {
-    await using api = await listen({ headMs: 300, requestMs: 600, checkMs: 50 })
+    await using api = await listen({ headMs: 1500, requestMs: 2000, checkMs: 50 })
     const silent = connectTcp({ port: api.port, host: '127.0.0.1' }).on('error', () => undefined)
     using slowHead = (await RawClient.open(api.port)).read()
     slowHead.send('GET /readyz HTTP/1.1\r\nhost: loc')
     using slowBody = (await RawClient.open(api.port)).read()
     slowBody.ask('POST', pods, { headers: ['content-type: application/json', 'content-length: 1000'] })
     const drip = setInterval(() => [slowHead, slowBody].forEach((client) => client.send('x')), 20)
+    using stack = new DisposableStack()
+    stack.defer(() => clearInterval(drip))
+    stack.defer(() => silent.destroy())
     await isServed(api.port)
     await Promise.all([once(silent, 'close'), slowHead.ended, slowBody.ended])
-    clearInterval(drip)
     assert.match(await slowHead.until(/$/), /^HTTP\/1.1 408/)
     assert.equal(api.store.count('pods'), 0)
     await isServed(api.port)
   })
 
   it('cuts who does not read an answer, and keeps little of it', async () => {
-    await using api = await listen({ drainMs: 300 })
+    await using api = await listen({ drainMs: 1000 })
     for (let n = 0; n < 300; n += 1) {
       await api.store.put('configmaps', `default/c${n}`, () => Buffer.from(JSON.stringify(largeConfigMap(n))))
     }

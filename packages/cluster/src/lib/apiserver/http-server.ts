@@ -4,6 +4,7 @@ import { createServer } from 'node:https'
 import type { Server } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { TLSSocket } from 'node:tls'
 
 import { listenFailed } from '../errors.ts'
@@ -14,6 +15,7 @@ import type { ApiRequest, ApiResponse, Frame, Sink } from './exchange.ts'
 import { renderError } from './handler.ts'
 import { InFlight, inFlightDefaults } from './in-flight.ts'
 import type { InFlightLimits, Seat } from './in-flight.ts'
+import { inSlices } from './pieces.ts'
 import { badRequest, timeout, tooLarge } from './status.ts'
 import { maySwitch, sendSwitch } from './streaming/upgrade.ts'
 
@@ -153,12 +155,7 @@ interface Exchange {
 }
 
 /** A request that asks for another protocol, and has the connection to itself from now on. */
-async function upgrade(
-  serving: Serving,
-  incoming: IncomingMessage,
-  socket: Duplex,
-  head: Buffer,
-): Promise<void> {
+async function upgrade(serving: Serving, incoming: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
   const controller = new AbortController()
   serving.controllers.add(controller)
   controller.signal.addEventListener('abort', () => socket.destroy())
@@ -221,7 +218,10 @@ function toRequest(options: HttpServerOptions, { incoming, signal, isUpgrade }: 
 }
 
 /** Who asks, and as whom; throws 401 and 403. Upgrades go through this as well. */
-function identify({ access, origin }: HttpServerOptions, incoming: IncomingMessage): Pick<ApiRequest, 'identity' | 'impersonator'> {
+function identify(
+  { access, origin }: HttpServerOptions,
+  incoming: IncomingMessage,
+): Pick<ApiRequest, 'identity' | 'impersonator'> {
   const headers = incoming.headers as Record<string, string | undefined>
   origin.check(headers)
   const socket = incoming.socket instanceof TLSSocket ? incoming.socket : undefined
@@ -299,11 +299,14 @@ async function sendPieces(
   headers['content-length'] = pieces.reduce((sum, piece) => sum + piece.length, 0)
   outgoing.writeHead(outgoing.statusCode, headers)
   if (incoming.method === 'HEAD') return void outgoing.end()
-  for (const piece of pieces.slice(0, -1)) {
-    if (!outgoing.write(piece)) await drained(outgoing.socket, drainMs)
+  if (pieces.length <= 1) return void outgoing.end(pieces[0])
+  for (const slice of inSlices(pieces)) {
+    if (!outgoing.write(slice)) await drained(outgoing.socket, drainMs)
+    // Encrypting a megabyte takes a moment; whoever else asks comes in between.
+    await nextTurn()
     if (outgoing.destroyed) return
   }
-  outgoing.end(pieces.at(-1))
+  outgoing.end()
 }
 
 /** Writes to a response; shared frames go straight to the socket, with everything of one turn in one write. */

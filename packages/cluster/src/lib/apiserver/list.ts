@@ -67,7 +67,6 @@ export async function reachRevision(store: Store, revision: number, signal: Abor
 }
 
 const revisionWaitMs = 3000
-const sliceBytes = 1 << 20
 const sliceEntries = 2000
 const sliceRows = 200
 
@@ -162,31 +161,23 @@ function listEntries(
 const inconsistent =
   'The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.'
 
+/** The pieces of a list; the objects among them are the stored bytes themselves. */
 async function renderPage(resource: Resource, page: Page, format: Format): Promise<Buffer[]> {
   await resource.form.prepare?.(page.entries.map(({ bytes }) => bytes))
-  const slices: Buffer[] = []
-  let slice: Buffer[] = []
-  let bytes = 0
-  let total = 0
-  // Rows, metadata and messages are computed, whole objects in JSON only copied.
-  const isCopied = format.shape === 'object' && format.encoding !== 'protobuf'
+  const items: Buffer[] = []
+  let size = 0
+  // Rows, metadata and messages are computed, whole objects in JSON only passed on.
+  const isStored = format.shape === 'object' && format.encoding !== 'protobuf'
+  const turnEvery = isStored ? sliceEntries : sliceRows
   for (const [index, entry] of page.entries.entries()) {
     const item = renderItem(resource, entry, format)
     const separator = renderSeparator(item, index === 0, format)
-    slice.push(separator, item)
-    bytes += separator.length + item.length
-    if (!isCopied && index % sliceRows === sliceRows - 1) await nextTurn()
-    if (bytes < sliceBytes) continue
-    slices.push(Buffer.concat(slice))
-    total += bytes
-    slice = []
-    bytes = 0
-    await nextTurn()
+    items.push(separator, item)
+    size += separator.length + item.length
+    if (index % turnEvery === turnEvery - 1) await nextTurn()
   }
-  const { head, tail } = renderListFrame(resource, page.metadata, format, total + bytes)
-  const [first] = slices
-  if (first === undefined) return [Buffer.concat([head, ...slice, tail])]
-  return [head, ...slices, Buffer.concat([...slice, tail])]
+  const { head, tail } = renderListFrame(resource, page.metadata, format, size)
+  return [head, ...items, tail]
 }
 
 function reformat(pieces: readonly Buffer[], format: Format): Buffer {
