@@ -1,5 +1,5 @@
 /**
- * Controllers: work queues, the reconcile loop, events and conditions.
+ * Controllers: work queues, the reconcile loop, leader election, events and conditions.
  *
  * ```ts no-run
  * import { connectKube } from '@fairlead/kube'
@@ -22,6 +22,10 @@ export { findCondition, setCondition } from './lib/controller/condition.ts'
 export type { ConditionLike } from './lib/controller/condition.ts'
 export { createEventRecorder, toReference } from './lib/controller/event-recorder.ts'
 export type { EventDetails, EventRecorder, EventRecorderOptions } from './lib/controller/event-recorder.ts'
+export { runAsLeader } from './lib/controller/run-as-leader.ts'
+export type { LeaderOptions } from './lib/controller/run-as-leader.ts'
+export { runManager } from './lib/controller/run-manager.ts'
+export type { ManagedController, ManagerOptions } from './lib/controller/run-manager.ts'
 export { fromInformer, keyOf, parseKey, runController } from './lib/controller/run-controller.ts'
 export type { ControllerOptions, ReconcileResult, Source } from './lib/controller/run-controller.ts'
 export { createWorkQueue } from './lib/controller/work-queue.ts'

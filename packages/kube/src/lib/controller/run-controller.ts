@@ -1,8 +1,10 @@
 import type { Informer, InformerEvent } from '../cache/informer.ts'
 import { isConflict } from '../client/kube-error.ts'
 import type { KubeResource } from '../client/resource.ts'
+import { systemClock } from './clock.ts'
 import type { Clock } from './clock.ts'
 import { createWorkQueue } from './work-queue.ts'
+import type { WorkQueue } from './work-queue.ts'
 
 /** Where a controller's keys come from. Resolves once everything that exists has been told. */
 export interface Source {
@@ -28,7 +30,12 @@ export interface ControllerOptions {
   readonly onError?:
     | ((error: unknown, context: { readonly controller: string; readonly key: string }) => void)
     | undefined
+  /** Takes no more keys once it aborts. */
   readonly signal: AbortSignal
+  /** Milliseconds from then until the signal of reconciles under way aborts too; a function is asked at that time. Default 0. */
+  readonly graceMs?: number | (() => number) | undefined
+  /** Retries per second of all keys together, beyond a burst of 100. Default: unlimited, each key by its own back-off. */
+  readonly retriesPerSecond?: number | undefined
   readonly clock?: Clock | undefined
 }
 
@@ -51,28 +58,38 @@ export function fromInformer<T extends KubeResource>(
 
 /** Runs `reconcile` for every key its sources name, until `signal` aborts; then waits for the reconciles under way. */
 export async function runController(options: ControllerOptions): Promise<void> {
-  const { signal, sources, concurrency = 4 } = options
-  const queue = createWorkQueue({ clock: options.clock })
-  const close = (): void => queue.close()
+  const { signal, sources, concurrency = 4, clock = systemClock, retriesPerSecond } = options
+  const queue = createWorkQueue({ clock, retriesPerSecond })
+  const working = new AbortController()
+  let cancelGrace = (): void => {}
+  const close = (): void => {
+    queue.close()
+    const graceMs = typeof options.graceMs === 'function' ? options.graceMs() : (options.graceMs ?? 0)
+    const abort = (): void => working.abort(signal.reason)
+    if (graceMs > 0) cancelGrace = clock.schedule(graceMs, abort)
+    else abort()
+  }
   signal.addEventListener('abort', close, { once: true })
+  if (signal.aborted) close()
   try {
     await Promise.all(sources.map((source) => source.start((key) => queue.add(key))))
-    await Promise.all(Array.from({ length: concurrency }, () => work(options, queue)))
+    await Promise.all(Array.from({ length: concurrency }, () => work(options, queue, working.signal)))
   } catch (error) {
     if (!signal.aborted) {
       throw error
     }
   } finally {
     queue.close()
+    cancelGrace()
     signal.removeEventListener('abort', close)
   }
 }
 
-async function work(options: ControllerOptions, queue: ReturnType<typeof createWorkQueue>): Promise<void> {
+async function work(options: ControllerOptions, queue: WorkQueue, working: AbortSignal): Promise<void> {
   const { signal } = options
   for (let key = await queue.next(); key !== undefined && !signal.aborted; key = await queue.next()) {
     try {
-      const result = await options.reconcile(key, signal)
+      const result = await options.reconcile(key, working)
       queue.forget(key)
       if (result?.requeueAfterMs !== undefined) {
         queue.addAfter(key, result.requeueAfterMs)

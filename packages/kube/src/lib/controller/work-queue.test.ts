@@ -81,3 +81,18 @@ describe('createWorkQueue', () => {
     assert.equal(await queue.next(), undefined)
   })
 })
+
+describe('createWorkQueue with a rate of retries', () => {
+  it('lets a burst of 100 go and spreads the rest', async () => {
+    const clock = createManualClock()
+    const queue = createWorkQueue({ clock, retriesPerSecond: 10 })
+    for (let count = 0; count < 120; count += 1) queue.retry(`key ${count}`)
+    await clock.advance(5)
+    assert.equal(queue.length, 100)
+    await clock.advance(995)
+    assert.equal(queue.length, 110)
+    await clock.advance(1000)
+    assert.equal(queue.length, 120)
+    queue.close()
+  })
+})

@@ -27,8 +27,12 @@ export interface WorkQueueOptions {
   readonly baseMs?: number | undefined
   /** Longest retry delay, milliseconds. Default 60,000. */
   readonly maxMs?: number | undefined
+  /** Retries per second of all keys together, beyond a burst of 100 (client-go's bucket). Default: unlimited. */
+  readonly retriesPerSecond?: number | undefined
   readonly clock?: Clock | undefined
 }
+
+const retryBurst = 100
 
 export function createWorkQueue(options: WorkQueueOptions = {}): WorkQueue {
   const { baseMs = 5, maxMs = 60_000, clock = systemClock } = options
@@ -39,6 +43,18 @@ export function createWorkQueue(options: WorkQueueOptions = {}): WorkQueue {
   const retries = new Map<string, number>()
   const waiting: ((key: string | undefined) => void)[] = []
   let isClosed = false
+  /** When the bucket of retries was, or will be, empty of what was taken: a retry moves it on by its share of a second. */
+  let spentUntil = Number.NEGATIVE_INFINITY
+
+  function bucketDelayMs(): number {
+    const { retriesPerSecond } = options
+    if (retriesPerSecond === undefined) {
+      return 0
+    }
+    const shareMs = 1000 / retriesPerSecond
+    spentUntil = Math.max(spentUntil, clock.now() - retryBurst * shareMs) + shareMs
+    return spentUntil - clock.now()
+  }
 
   function take(): string | undefined {
     for (const key of ready) {
@@ -94,7 +110,7 @@ export function createWorkQueue(options: WorkQueueOptions = {}): WorkQueue {
     retry(key) {
       const count = (retries.get(key) ?? 0) + 1
       retries.set(key, count)
-      addAfter(key, backoffMs(count, baseMs, maxMs))
+      addAfter(key, Math.max(backoffMs(count, baseMs, maxMs), bucketDelayMs()))
       return count
     },
     forget(key) {
