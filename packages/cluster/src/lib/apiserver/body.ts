@@ -30,18 +30,19 @@ const accepted = ['application/json', 'application/yaml', 'application/vnd.kuber
 /** Reads the object in the body of a create or update and checks it against the definition of its kind. */
 export async function readObjectBody(request: ApiRequest, expected: BodyKind): Promise<Decoded> {
   const bytes = await request.readBody()
-  const { object, duplicates } = decode(request.headers['content-type'], bytes)
+  const strictness = strictnessOf(request.query)
+  const { object, duplicates } = decode(request.headers['content-type'], bytes, strictness !== 'Ignore')
   object.apiVersion ??= expected.apiVersion
   object.kind ??= expected.kind
   object.metadata ??= {}
   checkKind(object, expected)
-  return checkFields(object, expected, strictnessOf(request.query), duplicates)
+  return checkFields(object, expected, strictness, duplicates)
 }
 
 /** The options in the body of a DELETE; undefined when there is no body. */
 export async function readOptions(request: ApiRequest): Promise<Record<string, unknown> | undefined> {
   const bytes = await request.readBody()
-  return bytes.length === 0 ? undefined : decode(request.headers['content-type'], bytes).object
+  return bytes.length === 0 ? undefined : decode(request.headers['content-type'], bytes, false).object
 }
 
 /**
@@ -62,14 +63,18 @@ function strictnessOf(query: URLSearchParams): Strictness {
   throw badRequest(`fieldValidation: Unsupported value: "${asked}": supported values: "Ignore", "Strict", "Warn"`)
 }
 
-function decode(contentType: string | undefined, bytes: Buffer): { object: KubeObject; duplicates: readonly string[] } {
+function decode(
+  contentType: string | undefined,
+  bytes: Buffer,
+  findDuplicates: boolean,
+): { object: KubeObject; duplicates: readonly string[] } {
   const { type } = parseMediaType(contentType ?? 'application/json')
   try {
     switch (type) {
       case 'application/json':
       case '*/*':
       case '': {
-        const { value, duplicates } = parseJson(bytes)
+        const { value, duplicates } = parseJson(bytes, { findDuplicates })
         return { object: asObject(value), duplicates }
       }
       case 'application/yaml':
@@ -117,8 +122,8 @@ function checkFields(
   const prefix = `${object.kind} in version "${versionOf(object.apiVersion)}" cannot be handled as a ${object.kind}`
   if (wrong.length > 0) throw badRequest(`${prefix}: json: ${wrong[0]}`)
   const findings = [
-    ...duplicates.map((path) => `duplicate field "${path}"`),
     ...unknown.map((path) => `unknown field "${path}"`),
+    ...duplicates.map((path) => `duplicate field "${path}"`),
   ]
   if (findings.length === 0 || strictness === 'Ignore') return { object, warnings: [] }
   if (strictness === 'Strict') throw badRequest(`${prefix}: strict decoding error: ${findings.join(', ')}`)

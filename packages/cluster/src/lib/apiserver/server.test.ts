@@ -177,6 +177,16 @@ describe('a create', () => {
     assert.deepEqual([ignored.status, ignored.headers['warning']], [201, undefined])
   })
 
+  it('tells of fields given twice, and refuses them when asked to be strict', async () => {
+    await using api = await startTestServer()
+    const text = '{"metadata":{"name":"c"},"data":{"a":"1","a":"2"},"unknown":1}'
+    const json = { 'content-type': 'application/json' }
+    const strict = await api.call('POST', `${configMaps}?fieldValidation=Strict`, text, json)
+    assert.match(strict.body.message, /strict decoding error: unknown field "unknown", duplicate field "data.a"$/)
+    const warned = await api.call('POST', configMaps, text, json)
+    assert.match(String(warned.headers['warning']), /duplicate field/)
+  })
+
   it('takes YAML, and refuses what it cannot read with 415', async () => {
     await using api = await startTestServer()
     const yaml = 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: yaml}\ndata: {a: b}\n'

@@ -31,6 +31,30 @@ export function findDuplicateKeys(text: string): string[] {
   return [...found]
 }
 
+/**
+ * Whether `text`, of which `value` was parsed, may give a key twice; false is certain. Several times cheaper than
+ * {@link findDuplicateKeys}: keys of the value are counted against quotes with a colon in the text.
+ */
+export function mayRepeatKeys(text: string, value: unknown): boolean {
+  if (/"\s+:/.test(text)) return true
+  let colons = 0
+  for (let at = text.indexOf('":'); at >= 0; at = text.indexOf('":', at + 2)) colons += 1
+  return colons !== countKeys(value)
+}
+
+function countKeys(value: unknown): number {
+  // No recursion: how deep a client nests is not bounded here.
+  const left = [value]
+  let count = 0
+  for (let next = left.pop(); next !== undefined; next = left.pop()) {
+    if (typeof next !== 'object' || next === null) continue
+    const items = Object.values(next)
+    if (!Array.isArray(next)) count += items.length
+    for (const item of items) if (typeof item === 'object' && item !== null) left.push(item)
+  }
+  return count
+}
+
 interface Scope {
   /** Undefined for a list. */
   keys: Set<string> | undefined

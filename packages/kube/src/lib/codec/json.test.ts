@@ -3,6 +3,16 @@ import { describe, it } from 'node:test'
 import { findDuplicateKeys, parseJson } from '../../codec.ts'
 
 describe('parseJson', () => {
+  it('finds keys given twice however they are written', () => {
+    const findDuplicates = true
+    for (const text of ['{"a":1,"a":2}', '{"a" :1,"a":2}', '{"a":1,"b":"\\":","a" : 2}', '[{"a":{},"a":[]}]']) {
+      assert.match(parseJson(text, { findDuplicates }).duplicates.join(), /a$/, text)
+    }
+    for (const text of ['{"a":1,"b":"\\":"}', '{"a" : {"a":[{"a":1},{"a":null}]}}', '[]', '"x"']) {
+      assert.deepEqual(parseJson(text, { findDuplicates }).duplicates, [], text)
+    }
+  })
+
   it('reports duplicate keys when asked', () => {
     const text = '{"spec": {"replicas": 1, "replicas": 2}}'
     assert.deepEqual(parseJson(Buffer.from(text)), { value: { spec: { replicas: 2 } }, duplicates: [] })

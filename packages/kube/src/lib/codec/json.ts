@@ -1,5 +1,5 @@
 import { manifestSyntax } from '../errors.ts'
-import { findDuplicateKeys } from './duplicate-keys.ts'
+import { findDuplicateKeys, mayRepeatKeys } from './duplicate-keys.ts'
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
@@ -17,7 +17,10 @@ export function parseJson(bytes: Uint8Array | string, options: { findDuplicates?
   try {
     const text = typeof bytes === 'string' ? bytes : utf8.decode(bytes)
     const value = JSON.parse(text) as unknown
-    return { value, duplicates: options.findDuplicates === true ? findDuplicateKeys(text) : [] }
+    return {
+      value,
+      duplicates: options.findDuplicates === true && mayRepeatKeys(text, value) ? findDuplicateKeys(text) : [],
+    }
   } catch (error) {
     throw manifestSyntax('JSON', error instanceof Error ? error.message : String(error), error)
   }
