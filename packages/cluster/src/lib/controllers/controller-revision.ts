@@ -107,13 +107,13 @@ export interface SyncedHistory {
   readonly collisionCount: number
 }
 
-/** History of the kind `ownerKind`, such as `apps/v1/StatefulSet`. */
+/** History of the kind `ownerKind`, such as `StatefulSet`. */
 export function createRevisionHistory(
   { client, informers }: ControllerContext,
-  ownerKind: 'apps/v1/StatefulSet' | 'apps/v1/DaemonSet',
+  ownerKind: 'StatefulSet' | 'DaemonSet',
 ): RevisionHistory {
   const objects = client.resource('apps/v1/ControllerRevision')
-  const owners = client.resource<KubeResource>(ownerKind)
+  const owners = client.object('apps/v1', ownerKind)
 
   async function create(owner: RevisionOwner, number: number): Promise<[ControllerRevision, number]> {
     for (let collisionCount = owner.collisionCount; ; collisionCount += 1) {
@@ -165,9 +165,7 @@ export function createRevisionHistory(
     async remove(revisions) {
       await Promise.all(
         revisions.map(({ metadata }) =>
-          ignoreNotFound(
-            objects.delete(metadata?.name ?? '', { namespace: metadata?.namespace, uid: metadata?.uid }),
-          ),
+          ignoreNotFound(objects.delete(metadata?.name ?? '', { namespace: metadata?.namespace, uid: metadata?.uid })),
         ),
       )
     },

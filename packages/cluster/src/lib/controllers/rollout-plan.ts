@@ -1,6 +1,7 @@
 import type { Deployment, ReplicaSet } from '@fairlead/kube/types/apps-v1'
 
 import { compareAge, maxReplicasOf } from './revision.ts'
+import { resolveShare } from './share.ts'
 
 /** A replica set to set to a number of replicas. */
 export interface Scaling {
@@ -27,16 +28,12 @@ export function boundsOf(deployment: Deployment): Bounds {
     return { maxSurge: 0, maxUnavailable: 0 }
   }
   const replicas = replicasOf(deployment)
-  const maxSurge = resolveBound(strategy?.rollingUpdate?.maxSurge ?? '25%', replicas, Math.ceil)
-  const maxUnavailable = resolveBound(strategy?.rollingUpdate?.maxUnavailable ?? '25%', replicas, Math.floor)
+  const maxSurge = resolveShare(strategy?.rollingUpdate?.maxSurge ?? '25%', replicas, 'up')
+  const maxUnavailable = resolveShare(strategy?.rollingUpdate?.maxUnavailable ?? '25%', replicas, 'down')
   return {
     maxSurge,
     maxUnavailable: maxSurge === 0 && maxUnavailable === 0 ? 1 : Math.min(maxUnavailable, replicas),
   }
-}
-
-function resolveBound(bound: number | string, replicas: number, round: (value: number) => number): number {
-  return typeof bound === 'number' ? bound : round((Number.parseInt(bound, 10) * replicas) / 100)
 }
 
 /** The most replicas there may be at once. */

@@ -17,6 +17,7 @@ import { runJobPodRelease } from './job/released-pods.ts'
 import { runTtlAfterFinished } from './job/ttl-after-finished.ts'
 import { runReplicaSetController, runReplicationController } from './replica-set.ts'
 import { runRootCertificateController } from './root-certificate.ts'
+import { runStatefulSetController } from './stateful-set/stateful-set.ts'
 import { runServiceAccountController } from './service-account.ts'
 import { runTokenSecretController } from './token-secret.ts'
 import type { TokenSecretOptions } from './token-secret.ts'
@@ -58,6 +59,7 @@ export async function runControllers(options: RunControllersOptions): Promise<vo
     runDeploymentController(as('deployment-controller')),
     runReplicaSetController(as('replicaset-controller')),
     runReplicationController(as('replication-controller')),
+    runStatefulSetController(as('statefulset-controller')),
     runJobController(as('job-controller')),
     runJobPodRelease(as('job-controller')),
     runCronJobController(as('cronjob-controller')),

@@ -1,5 +1,4 @@
 import type { StatefulSetStatus } from '@fairlead/kube/types/apps-v1'
-import type { Pod } from '@fairlead/kube/types/core-v1'
 
 import { isPodAvailable, isPodReady } from '../pod-state.ts'
 import { omitZero } from '../write.ts'
