@@ -92,7 +92,7 @@ export const rootCertificateName = 'kube-root-ca.crt'
 /** The index of pods and replica sets by their controller. */
 export const byController = 'controller'
 /** The index of pods by the node they are on. */
-const byNode = 'node'
+export const byNode = 'node'
 /** The index of endpoint slices by their service. */
 export const byService = 'service'
 export const serviceNameLabel = 'kubernetes.io/service-name'

@@ -12,6 +12,10 @@ import { runEndpointsController, runEndpointSliceController } from './endpoint.t
 import { runGarbageCollector } from './garbage-collector.ts'
 import { runNamespaceController } from './namespace.ts'
 import { runCronJobController } from './cron-job/cron-job.ts'
+import { runNodeLifecycle } from './nodes/node-lifecycle.ts'
+import { runNodeTtl } from './nodes/node-ttl.ts'
+import { runPodGarbageCollection } from './nodes/pod-garbage.ts'
+import { runTaintEviction } from './nodes/taint-eviction.ts'
 import { runJobController } from './job/job.ts'
 import { runJobPodRelease } from './job/released-pods.ts'
 import { runTtlAfterFinished } from './job/ttl-after-finished.ts'
@@ -40,8 +44,9 @@ export interface RunControllersOptions {
 }
 
 /**
- * Runs the controllers that make objects happen: namespaces, service accounts, deployments, replica sets, endpoints and
- * the garbage collector, on one set of informers. Resolves when `signal` aborts and all of them have stopped.
+ * Runs the controllers that make objects happen: namespaces, service accounts, deployments, replica sets, jobs, cron
+ * jobs, endpoints, the life of nodes and the garbage collectors, on one set of informers. Resolves when `signal` aborts
+ * and all of them have stopped.
  */
 export async function runControllers(options: RunControllersOptions): Promise<void> {
   const { client, signal, onError = () => {}, clock = systemClock, signToken, signCertificate } = options
@@ -66,6 +71,10 @@ export async function runControllers(options: RunControllersOptions): Promise<vo
     runTtlAfterFinished(as('ttl-after-finished-controller')),
     runEndpointSliceController(as('endpointslice-controller')),
     runEndpointsController(as('endpoint-controller')),
+    runNodeLifecycle(as('node-controller')),
+    runTaintEviction(as('node-controller')),
+    runNodeTtl(as('ttl-controller')),
+    runPodGarbageCollection(as('pod-garbage-collector')),
     runGarbageCollector(as('generic-garbage-collector')),
   ])
 }
