@@ -5,12 +5,13 @@ import { spawn } from 'node:child_process'
 import type { ChildProcessByStdio } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Interface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { setTimeout as pause } from 'node:timers/promises'
+import { rolldown } from 'rolldown'
 import { eventually, freePort } from '../../tests/e2e/support/machine.ts'
 import { figureOf, median, report } from '../report.ts'
 import type { Figure } from '../report.ts'
@@ -21,6 +22,8 @@ const scratch = mkdtempSync(join(tmpdir(), 'fairlead-bench-api-'))
 const rounds = 5
 const podBytes = 1500
 const largePodBytes = 4000
+/** As it is installed: one file, no types to strip. */
+const bundled = join(scratch, 'api-server.mjs')
 
 /** A program of ours beside this file, told what to do line by line. */
 class Program implements AsyncDisposable {
@@ -30,7 +33,9 @@ class Program implements AsyncDisposable {
 
   constructor(file: string, args: readonly string[] = []) {
     const flags = ['--conditions=@fairlead/source', '--disable-warning=ExperimentalWarning']
-    this.child = spawn(process.execPath, [...flags, join(here, file), ...args], { stdio: ['pipe', 'pipe', 'inherit'] })
+    this.child = spawn(process.execPath, [...flags, resolve(here, file), ...args], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
     this.child.setMaxListeners(0)
     this.#lines = createInterface({ input: this.child.stdout })
     this.#lines.on('line', (line) => this.#waiting.shift()?.(line))
@@ -64,7 +69,7 @@ class ApiServer extends Program {
     dir: string,
     durability = 'strict',
   ): Promise<{ server: ApiServer; api: ApiAddress & { readyMs: number } }> {
-    const server = new ApiServer('api-server.ts', [dir, durability])
+    const server = new ApiServer(bundled, [dir, durability])
     return { server, api: await server.line() }
   }
 }
@@ -102,6 +107,7 @@ class Etcd implements AsyncDisposable {
 }
 
 try {
+  await bundleServer()
   await using load = new Program('api-load.ts')
   const writes = await measureWrites(load)
   const fanOut = await measureWatches(load)
@@ -109,6 +115,15 @@ try {
   report('api', [...writes, ...fanOut, ...many])
 } finally {
   rmSync(scratch, { recursive: true, force: true })
+}
+
+async function bundleServer(): Promise<void> {
+  const bundle = await rolldown({
+    input: join(here, 'api-server.ts'),
+    platform: 'node',
+    resolve: { conditionNames: ['@fairlead/source', 'node', 'import'] },
+  })
+  await bundle.write({ file: bundled, format: 'esm', minify: true, codeSplitting: false })
 }
 
 async function measureWrites(load: Program): Promise<Figure[]> {
