@@ -400,3 +400,21 @@ describe('strategyOf: columns', () => {
     assert.equal(fields?.['spec.hostNetwork'], 'false')
   })
 })
+
+describe('a StatefulSet', () => {
+  it('may mount what its claims bring, and nothing that is not there', () => {
+    const mounting = (name: string): object => {
+      const containers = [{ name: 'web', image: 'web:1', volumeMounts: [{ name, mountPath: '/data' }] }]
+      const claim = {
+        metadata: { name: 'data' },
+        spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } },
+      }
+      const spec = { selector, serviceName: 'web', template: { ...template, spec: { containers } } }
+      return { spec: { ...spec, volumeClaimTemplates: [claim] } }
+    }
+    const { stored, errors } = create('apps/v1', 'StatefulSet', mounting('data'))
+    assert.deepEqual(errors, [])
+    assert.equal(JSON.stringify(stored).includes('persistentVolumeClaim"'), false)
+    assert.match(create('apps/v1', 'StatefulSet', mounting('other')).errors.join(), /volumeMounts\[0\].name: .*"other"/)
+  })
+})

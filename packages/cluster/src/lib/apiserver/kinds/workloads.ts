@@ -1,5 +1,5 @@
 import type { LabelSelector } from '@fairlead/kube/types'
-import type { DaemonSet, Deployment, ReplicaSet, StatefulSet } from '@fairlead/kube/types/apps-v1'
+import type { DaemonSet, Deployment, ReplicaSet, StatefulSet, StatefulSetSpec } from '@fairlead/kube/types/apps-v1'
 import type { PodTemplateSpec, ReplicationController } from '@fairlead/kube/types/core-v1'
 
 import { isEqual } from '../metadata.ts'
@@ -183,6 +183,17 @@ function fixedPart(spec: object): object {
   return Object.fromEntries(Object.entries(spec).filter(([key]) => !mutableInStatefulSet.has(key)))
 }
 
+/** The template as the controller makes pods of it: a claim is a volume, also in place of one with its name. */
+function withClaims({ template, volumeClaimTemplates = [] }: StatefulSetSpec): StatefulSetSpec['template'] {
+  if (volumeClaimTemplates.length === 0 || template.spec === undefined) return template
+  const claims = volumeClaimTemplates.map(({ metadata }) => metadata?.name ?? '')
+  const volumes = [
+    ...(template.spec.volumes ?? []).filter(({ name }) => !claims.includes(name)),
+    ...claims.map((name) => ({ name, persistentVolumeClaim: { claimName: name } })),
+  ]
+  return { ...template, spec: { ...template.spec, volumes } }
+}
+
 export const statefulSet: KindStrategy = defineKind<StatefulSet>({
   default(object) {
     const { spec } = object
@@ -215,7 +226,7 @@ export const statefulSet: KindStrategy = defineKind<StatefulSet>({
     const errors = [
       ...nonNegative('spec.replicas', spec.replicas),
       ...validateWorkloadSelector(spec.selector, spec.template.metadata?.labels, 'spec'),
-      ...validatePodTemplate(spec.template, 'spec.template', ['Always']),
+      ...validatePodTemplate(withClaims(spec), 'spec.template', ['Always']),
       ...oneOf('spec.podManagementPolicy', spec.podManagementPolicy, ['OrderedReady', 'Parallel']),
       ...oneOf('spec.updateStrategy.type', spec.updateStrategy?.type, ['OnDelete', 'RollingUpdate']),
     ]
