@@ -153,8 +153,12 @@ const qualifiedRule =
 const valueRule =
   "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
 
+/** Groups whose objects may be named whatever fits into a path. */
+const pathNamed = new Set(['rbac.authorization.k8s.io', 'apiregistration.k8s.io'])
+
 function invalidName(info: KindInfo, name: string): string | undefined {
-  if (info.group === 'rbac.authorization.k8s.io' || info.kind === 'IPAddress') {
+  // Names of events are made of names of objects, and may be longer than those.
+  if (pathNamed.has(info.group) || info.kind === 'IPAddress' || info.kind === 'Event') {
     return name === '.' || name === '..' || /[/%]/.test(name)
       ? "may not be '.' or '..' and may not contain '/' or '%'"
       : undefined

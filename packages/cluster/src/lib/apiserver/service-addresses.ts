@@ -60,6 +60,7 @@ export class ServiceAddresses {
       delete spec.clusterIPs
       return errors
     }
+    errors.push(...checkPrimary(spec.clusterIP ?? '', spec.clusterIPs ?? [], before?.clusterIPs ?? []))
     if ((spec.clusterIP ?? '') === '') spec.clusterIP = before?.clusterIP ?? this.#freeAddress(errors)
     else if (spec.clusterIP !== before?.clusterIP) this.#checkAddress(spec.clusterIP ?? '', ownerOf(object), errors)
     spec.clusterIPs = [spec.clusterIP ?? '']
@@ -162,6 +163,17 @@ export class ServiceAddresses {
 function needsNodePorts(spec: NonNullable<Service['spec']>): boolean {
   if (spec.type === 'LoadBalancer') return spec.allocateLoadBalancerNodePorts !== false
   return spec.type === 'NodePort'
+}
+
+/** The list repeats the one address; what the server had given may stay in it when the one is left out. */
+function checkPrimary(address: string, addresses: readonly string[], before: readonly string[]): FieldError[] {
+  const [first = ''] = addresses
+  if (first === '' || first === address || (address === '' && first === before[0])) return []
+  // An old client changes the one and knows nothing of the list.
+  if (address !== '' && first === before[0]) return []
+  const rule = address === '' ? 'must be empty when `clusterIP` is not specified' : 'first value must match `clusterIP`'
+  const message = `Invalid value: ${JSON.stringify(addresses)}: ${rule}`
+  return [{ field: 'spec.clusterIPs', reason: 'FieldValueInvalid', message }]
 }
 
 function ownerOf(service: KubeObject): string {

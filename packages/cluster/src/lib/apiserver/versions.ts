@@ -62,26 +62,91 @@ interface AutoscalerStatus {
   currentCPUUtilizationPercentage?: number
 }
 
+/**
+ * What the older version has no field for travels in annotations, so that an object that is read and written in it keeps
+ * everything.
+ */
+const carried = {
+  metrics: 'autoscaling.alpha.kubernetes.io/metrics',
+  behavior: 'autoscaling.alpha.kubernetes.io/behavior',
+  currentMetrics: 'autoscaling.alpha.kubernetes.io/current-metrics',
+  conditions: 'autoscaling.alpha.kubernetes.io/conditions',
+} as const
+
 function toMetrics(object: KubeObject): void {
   const spec = object['spec'] as AutoscalerSpec | undefined
-  if (spec?.targetCPUUtilizationPercentage === undefined) return
-  const target = { type: 'Utilization', averageUtilization: spec.targetCPUUtilizationPercentage }
-  spec.metrics = [...(spec.metrics ?? []), { type: 'Resource', resource: { name: 'cpu', target } }]
-  delete spec.targetCPUUtilizationPercentage
-}
-
-/** The older version knows nothing but the CPU target; other metrics are not shown in it. */
-function fromMetrics(object: KubeObject): void {
-  const spec = object['spec'] as AutoscalerSpec | undefined
-  const cpu = spec?.metrics?.find((metric) => metric.resource?.name === 'cpu')?.resource?.target.averageUtilization
+  const others = unpack(object, 'metrics') as AutoscalerSpec['metrics']
+  const behavior = unpack(object, 'behavior')
+  const currentMetrics = unpack(object, 'currentMetrics')
+  const conditions = unpack(object, 'conditions')
   if (spec !== undefined) {
-    delete spec.metrics
-    if (cpu !== undefined) spec.targetCPUUtilizationPercentage = cpu
+    const averageUtilization = spec.targetCPUUtilizationPercentage
+    const target = { type: 'Utilization', averageUtilization }
+    const cpu = averageUtilization === undefined ? [] : [{ type: 'Resource', resource: { name: 'cpu', target } }]
+    delete spec.targetCPUUtilizationPercentage
+    const metrics = [...(spec.metrics ?? []), ...(others ?? []), ...cpu]
+    if (metrics.length > 0) Object.assign(spec, { metrics })
+    if (behavior !== undefined) Object.assign(spec, { behavior })
   }
   const status = object['status'] as AutoscalerStatus | undefined
   if (status === undefined) return
+  const averageUtilization = status.currentCPUUtilizationPercentage
+  delete status.currentCPUUtilizationPercentage
+  if (currentMetrics !== undefined) Object.assign(status, { currentMetrics })
+  else if (averageUtilization !== undefined) {
+    Object.assign(status, {
+      currentMetrics: [{ type: 'Resource', resource: { name: 'cpu', current: { averageUtilization } } }],
+    })
+  }
+  if (conditions !== undefined) Object.assign(status, { conditions })
+}
+
+function fromMetrics(object: KubeObject): void {
+  const spec = object['spec'] as (AutoscalerSpec & { behavior?: unknown }) | undefined
+  if (spec !== undefined) {
+    const cpu = spec.metrics?.find(isCpuUtilization)
+    const target = cpu?.resource?.target.averageUtilization
+    pack(
+      object,
+      'metrics',
+      spec.metrics?.filter((metric) => metric !== cpu),
+    )
+    pack(object, 'behavior', spec.behavior)
+    delete spec.metrics
+    delete spec.behavior
+    if (target !== undefined) spec.targetCPUUtilizationPercentage = target
+  }
+  const status = object['status'] as (AutoscalerStatus & { conditions?: unknown[] }) | undefined
+  if (status === undefined) return
   const current = status.currentMetrics?.find((metric) => metric.resource?.name === 'cpu')
+  pack(object, 'currentMetrics', status.currentMetrics)
+  pack(object, 'conditions', status.conditions)
   delete status.currentMetrics
+  delete status.conditions
   const used = current?.resource?.current.averageUtilization
   if (used !== undefined) status.currentCPUUtilizationPercentage = used
+}
+
+function isCpuUtilization({ resource }: NonNullable<AutoscalerSpec['metrics']>[number]): boolean {
+  return resource?.name === 'cpu' && resource.target.averageUtilization !== undefined
+}
+
+function pack(object: KubeObject, what: keyof typeof carried, value: unknown): void {
+  if (value === undefined || (Array.isArray(value) && value.length === 0)) return
+  object.metadata.annotations = { ...object.metadata.annotations, [carried[what]]: JSON.stringify(value) }
+}
+
+/** What a client wrote there and cannot be read is no reason to refuse the object: it stays an annotation. */
+function unpack(object: KubeObject, what: keyof typeof carried): unknown {
+  const text = object.metadata.annotations?.[carried[what]]
+  if (text === undefined) return undefined
+  try {
+    const value: unknown = JSON.parse(text)
+    const { [carried[what]]: _packed, ...rest } = object.metadata.annotations ?? {}
+    if (Object.keys(rest).length === 0) delete object.metadata.annotations
+    else object.metadata.annotations = rest
+    return value
+  } catch {
+    return undefined
+  }
 }

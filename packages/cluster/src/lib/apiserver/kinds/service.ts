@@ -13,6 +13,10 @@ export const service: KindStrategy = defineKind<Service>({
   create(object) {
     object.status = { loadBalancer: {} }
   },
+  update(object) {
+    // What a load balancer had given is nothing without one.
+    if (object.spec?.type !== 'LoadBalancer') object.status = { ...object.status, loadBalancer: {} }
+  },
   default(object) {
     const { spec } = object
     if (spec === undefined) return
