@@ -29,7 +29,7 @@ export type {
 } from './lib/apiserver/kubelet.ts'
 export type { HttpLimits, ListenOptions } from './lib/apiserver/http-server.ts'
 export type { InFlightLimits } from './lib/apiserver/in-flight.ts'
-export type { Change, Durability, ListOptions, Store, StoreOptions, Subscription } from './lib/storage/store.ts'
+export type { Backup, Change, Durability, ListOptions, Store, StoreOptions, Subscription } from './lib/storage/store.ts'
 export type { Disk } from './lib/storage/disk.ts'
 export type { Entry } from './lib/storage/collection.ts'
 export type { HistoryLimits, StoreEvent } from './lib/storage/history.ts'
