@@ -94,17 +94,21 @@ export function createInformer<T extends KubeResource>(
     return pool.share(transform === undefined ? object : transform(object), old)
   }
 
-  function put(received: T): void {
-    let old = known(received)
-    if (old !== undefined && old.metadata?.uid !== received.metadata?.uid) {
+  function prepare(received: T): T {
+    const old = known(received)
+    return old !== undefined && isVersionOf(received, old) ? old : keep(received, old)
+  }
+
+  function place(object: T): void {
+    let old = known(object)
+    if (old === object || (old !== undefined && isVersionOf(object, old))) {
+      return
+    }
+    if (old !== undefined && old.metadata?.uid !== object.metadata?.uid) {
       // Deleted and made anew while nobody watched: another object of the same name.
       forget(old)
       old = undefined
     }
-    if (old !== undefined && isVersionOf(received, old)) {
-      return
-    }
-    const object = keep(received, old)
     store.set(object)
     if (old === undefined) {
       emit('add', object)
@@ -127,7 +131,7 @@ export function createInformer<T extends KubeResource>(
       }
     }
     for (const object of objects) {
-      put(object)
+      place(object)
     }
     isSynced = true
     synced.resolve()
@@ -155,8 +159,9 @@ export function createInformer<T extends KubeResource>(
     await runReflector<T>(
       resource,
       {
+        prepare,
         replace,
-        put,
+        put: (object) => place(prepare(object)),
         remove: (object) => forget(keep(object, known(object))),
         reach(version) {
           resourceVersion = version
@@ -212,5 +217,9 @@ function keyOf({ metadata }: KubeResource): string {
 
 /** Whether a list or an early event brings what is known. */
 function isVersionOf({ metadata }: KubeResource, known: KubeResource): boolean {
-  return metadata?.resourceVersion !== undefined && metadata.resourceVersion === known.metadata?.resourceVersion
+  return (
+    metadata?.resourceVersion !== undefined &&
+    metadata.resourceVersion === known.metadata?.resourceVersion &&
+    metadata.uid === known.metadata.uid
+  )
 }

@@ -6,7 +6,9 @@ import type { Clock } from '../controller/clock.ts'
 
 /** Who is told what a collection holds. */
 export interface ReflectorSink<T> {
-  /** Everything there is, at the beginning and after a gap. */
+  /** The form in which an object is kept, made as it arrives: a collection half read takes no more than a whole one. */
+  prepare(object: T): T
+  /** Everything there is, prepared; at the beginning and after a gap. */
   replace(objects: readonly T[]): void
   put(object: T): void
   remove(object: T): void
@@ -66,7 +68,7 @@ export async function runReflector<T extends KubeResource>(
   /** The first list may come from the server's cache (version 0); one after a gap must be current. */
   async function list(): Promise<void> {
     const selection = { ...options.selection, signal, resourceVersion: isSynced ? undefined : '0' }
-    const [items, at] = await listPages(resource, selection)
+    const [items, at] = await listPages(resource, selection, sink)
     begin(items, at)
   }
 
@@ -91,7 +93,7 @@ export async function runReflector<T extends KubeResource>(
           else if (type !== 'BOOKMARK') sink.put(object)
           reach(object.metadata?.resourceVersion)
         } else if (type !== 'BOOKMARK') {
-          collect(initial, type, object)
+          collect(initial, type, object, sink)
         } else if (object.metadata?.annotations?.['k8s.io/initial-events-end'] === 'true') {
           isInitial = false
           silence.limit(options.idleMs)
@@ -148,24 +150,31 @@ function isRefusal(error: unknown): boolean {
   return isInvalid(error) || (error instanceof KubeError && error.httpStatus === 400)
 }
 
-function collect<T extends KubeResource>(initial: Map<string, T> | undefined, type: string, object: T): void {
+function collect<T extends KubeResource>(
+  initial: Map<string, T> | undefined,
+  type: string,
+  object: T,
+  sink: ReflectorSink<T>,
+): void {
   const key = `${object.metadata?.namespace ?? ''}/${object.metadata?.name ?? ''}`
   if (type === 'DELETED') initial?.delete(key)
-  else initial?.set(key, object)
+  else initial?.set(key, sink.prepare(object))
 }
 
 /** The collection in pages, for version 0 at once; anew without pages when its version is gone before the last. */
 async function listPages<T extends KubeResource>(
   resource: ResourceClient<T>,
   selection: SelectionOptions,
+  sink: ReflectorSink<T>,
 ): Promise<[items: T[], version: string | undefined]> {
   const limit = selection.resourceVersion === undefined ? pageSize : undefined
   const first = await resource.list({ ...selection, limit })
-  const items = first.items
+  const prepare = (object: T): T => sink.prepare(object)
+  const items = first.items.map(prepare)
   try {
     for (let next = first.metadata.continue; next !== undefined && next !== '';) {
       const page = await resource.list({ ...selection, resourceVersion: undefined, limit, continue: next })
-      for (const item of page.items) items.push(item)
+      for (const item of page.items) items.push(prepare(item))
       next = page.metadata.continue
     }
     return [items, first.metadata.resourceVersion]
@@ -174,7 +183,7 @@ async function listPages<T extends KubeResource>(
       throw error
     }
     const whole = await resource.list(selection)
-    return [whole.items, whole.metadata.resourceVersion]
+    return [whole.items.map(prepare), whole.metadata.resourceVersion]
   }
 }
 
