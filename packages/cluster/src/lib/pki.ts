@@ -18,6 +18,8 @@ export interface ClusterPki {
   server: Credential
   /** Client certificate of the administrator (`CN=fairlead-admin`, `O=system:masters`). */
   admin: Credential
+  /** What the API server proves itself with to servers behind it; of an authority that signs nothing else. */
+  frontProxy: Credential & { ca: string }
 }
 
 const yearMs = 365 * 24 * 60 * 60 * 1000
@@ -64,7 +66,20 @@ export async function loadPki(
     (found) => isFresh(found, now) && isIssuedBy(found, authority),
     () => createLeaf(authority, { subject: 'CN=fairlead-admin, O=system:masters', usage: 'client', names: [], now }),
   )
-  return { ca: authority.certificate, authority, server, admin }
+  const proxyAuthority = await loadOr(
+    folder,
+    'front-proxy-ca',
+    (found) => isFresh(found, now),
+    () => createAuthority(now),
+  )
+  const frontProxy = await loadOr(
+    folder,
+    'front-proxy-client',
+    (found) => isFresh(found, now) && isIssuedBy(found, proxyAuthority),
+    () => createLeaf(proxyAuthority, { subject: 'CN=front-proxy-client', usage: 'client', names: [], now }),
+  )
+  const ca = authority.certificate
+  return { ca, authority, server, admin, frontProxy: { ...frontProxy, ca: proxyAuthority.certificate } }
 }
 
 /** Loads the key that signs tokens of service accounts (PEM, PKCS #8, P-256), making it when it does not exist yet. */

@@ -1,6 +1,8 @@
 import { kinds } from '@fairlead/kube/types'
 import type { KindInfo } from '@fairlead/kube/types'
 
+import { groupPriority } from './aggregation/priorities.ts'
+import type { RemoteVersion } from './aggregation/remote.ts'
 import { resourceOf } from './resource.ts'
 import type { Resource } from './resource.ts'
 
@@ -16,6 +18,8 @@ export interface GroupVersion {
   readonly apiVersion: string
   readonly version: string
   readonly resources: readonly Resource[]
+  /** Set when another server answers for it: `resources` are empty then. */
+  readonly remote?: RemoteVersion | undefined
 }
 
 /**
@@ -26,6 +30,7 @@ export class Catalogue {
   readonly #byPlural = new Map<string, Resource>()
   readonly #byKind = new Map<string, Resource>()
   readonly #byOwner = new Map<string, readonly Resource[]>()
+  #remotes: readonly RemoteVersion[] = []
   #groups: readonly Group[] | undefined
   #revision = 1
 
@@ -49,7 +54,7 @@ export class Catalogue {
 
   /** All groups, the core group first, then by the priority upstream gives them. */
   get groups(): readonly Group[] {
-    this.#groups ??= arrange([...this.#byPlural.values()])
+    this.#groups ??= arrange([...this.#byPlural.values()], this.#remotes)
     return this.#groups
   }
 
@@ -61,6 +66,12 @@ export class Catalogue {
     this.#leave(owner)
     const entered = resources.filter((resource) => this.#enter(resource))
     if (entered.length > 0) this.#byOwner.set(owner, entered)
+    this.#changed()
+  }
+
+  /** The group-versions that other servers answer for, instead of those before. */
+  setRemotes(remotes: readonly RemoteVersion[]): void {
+    this.#remotes = remotes
     this.#changed()
   }
 
@@ -105,17 +116,37 @@ function isServed(info: KindInfo): boolean {
   return info.verbs.includes('watch') || (info.verbs.length === 1 && info.verbs[0] === 'create')
 }
 
-function arrange(resources: readonly Resource[]): Group[] {
+function arrange(resources: readonly Resource[], remotes: readonly RemoteVersion[]): Group[] {
+  const priorities = new Map(remotes.map(({ group, spec }) => [group, spec.groupPriorityMinimum]))
+  const priorityOf = (group: string): number => priorities.get(group) ?? groupPriority(group)
   const byGroup = Map.groupBy(resources, ({ info }) => info.group)
+  for (const { group } of remotes) if (!byGroup.has(group)) byGroup.set(group, [])
   return [...byGroup]
-    .map(([name, listed]) => ({ name, versions: arrangeVersions(listed) }))
+    .map(([name, listed]) => ({
+      name,
+      versions: arrangeVersions(
+        listed,
+        remotes.filter(({ group }) => group === name),
+      ),
+    }))
     .toSorted((a, b) => priorityOf(b.name) - priorityOf(a.name) || (a.name < b.name ? -1 : 1))
 }
 
-function arrangeVersions(resources: readonly Resource[]): GroupVersion[] {
-  return [...Map.groupBy(resources, ({ info }) => info.version)]
-    .map(([version, listed]) => ({ version, apiVersion: listed[0]?.info.apiVersion ?? version, resources: listed }))
-    .toSorted((a, b) => compareVersions(b.version, a.version))
+function arrangeVersions(resources: readonly Resource[], remotes: readonly RemoteVersion[]): GroupVersion[] {
+  const own: GroupVersion[] = [...Map.groupBy(resources, ({ info }) => info.version)].map(([version, listed]) => ({
+    version,
+    apiVersion: listed[0]?.info.apiVersion ?? version,
+    resources: listed,
+  }))
+  const others = remotes
+    .filter(({ version }) => !own.some((each) => each.version === version))
+    .map((remote) => ({
+      version: remote.version,
+      apiVersion: `${remote.group}/${remote.version}`,
+      resources: [],
+      remote,
+    }))
+  return [...own, ...others].toSorted((a, b) => compareVersions(b.version, a.version))
 }
 
 /** Later is more preferred: stable versions before beta before alpha, higher numbers first, other names last. */
@@ -135,32 +166,4 @@ function rankVersion(version: string): number[] | undefined {
   const [, major, stage, minor] = match
   const stages: Record<string, number> = { alpha: 0, beta: 1 }
   return [stage === undefined ? 2 : (stages[stage] ?? 0), Number(major), Number(minor ?? 0)]
-}
-
-/** The order in which kubectl finds a short name that several groups know; groups of others come after all of these. */
-const priorities: Readonly<Record<string, number>> = {
-  '': 18_000,
-  apps: 17_800,
-  'events.k8s.io': 17_750,
-  'authentication.k8s.io': 17_700,
-  'authorization.k8s.io': 17_600,
-  autoscaling: 17_500,
-  batch: 17_400,
-  'certificates.k8s.io': 17_300,
-  'networking.k8s.io': 17_200,
-  policy: 17_100,
-  'rbac.authorization.k8s.io': 17_000,
-  'storage.k8s.io': 16_800,
-  'apiextensions.k8s.io': 16_700,
-  'admissionregistration.k8s.io': 16_700,
-  'scheduling.k8s.io': 16_600,
-  'coordination.k8s.io': 16_500,
-  'node.k8s.io': 16_300,
-  'discovery.k8s.io': 16_200,
-  'flowcontrol.apiserver.k8s.io': 16_100,
-  'resource.k8s.io': 15_900,
-}
-
-function priorityOf(group: string): number {
-  return priorities[group] ?? 1000
 }

@@ -6,6 +6,7 @@ import { parseAccept } from './negotiate.ts'
 import type { MediaType } from './negotiate.ts'
 import { respond } from './render.ts'
 import type { Resource } from './resource.ts'
+import { renderRemote } from './aggregation/remote.ts'
 import { notAcceptable, pathNotFound } from './status.ts'
 
 /** Answers `/api`, `/apis` and the lists below them. */
@@ -70,8 +71,8 @@ function renderAggregated(catalogue: Catalogue, isCore: boolean, version: string
     metadata: name === '' ? { creationTimestamp: null } : { name, creationTimestamp: null },
     versions: versions.map((each) => ({
       version: each.version,
-      resources: each.resources.map(aggregatedResource),
-      freshness: 'Current',
+      resources: each.remote === undefined ? each.resources.map(aggregatedResource) : renderRemote(each.remote),
+      freshness: each.remote?.isAvailable === false ? 'Stale' : 'Current',
     })),
   }))
   const document = { kind: 'APIGroupDiscoveryList', apiVersion: `apidiscovery.k8s.io/${version}`, metadata: {}, items }

@@ -38,6 +38,7 @@ import type { ResourceRoute } from './route.ts'
 import { toScale } from './scale.ts'
 import { parseSelection } from './selection.ts'
 import { checkName, isDryRun } from './request-checks.ts'
+import type { ApiServices } from './aggregation/api-services.ts'
 import { AdmissionScope, notesOf } from './admission/scope.ts'
 import { admitBinding, admitConnection, admitCreated } from './admission/subresources.ts'
 import { badRequest, internalError, methodNotAllowed, pathNotFound, StatusError, success } from './status.ts'
@@ -58,6 +59,7 @@ export interface HandlerContext {
   readonly serviceAccounts: boolean
   readonly catalogue: Catalogue
   readonly openApi: OpenApi
+  readonly apiServices: ApiServices
   readonly findKubelet: (nodeName: string) => Promise<Kubelet>
   /** Told of errors that are no answer but a fault of ours. */
   readonly onError: (error: unknown) => void
@@ -95,13 +97,22 @@ function toStatusError(error: unknown, onError: (error: unknown) => void): Statu
 async function dispatch(context: HandlerContext, request: ApiRequest): Promise<ApiResponse> {
   const { method, path, query, identity } = request
   const route = /^\/apis?\//.test(path) ? parseRoute(context.catalogue, method, path, query) : undefined
-  if (route === undefined) return servePath(context, request)
+  if (route === undefined) return (await serveRemote(context, request)) ?? servePath(context, request)
   context.access.authorizer.check(identity, routeAttributes(route, query))
   const { resource } = route
   if (!route.info.verbs.includes('watch')) return await serveReview(context, resource, route, request)
   return route.subresource === ''
     ? await serveObject(context, resource, route, request)
     : await serveSubresource(context, resource, route, request)
+}
+
+/** What another server answers for goes there, once it is clear that who asks may ask. */
+async function serveRemote(context: HandlerContext, request: ApiRequest): Promise<ApiResponse | undefined> {
+  const { method, path, identity } = request
+  const answer = context.apiServices.find(path)
+  if (answer === undefined) return undefined
+  context.access.authorizer.check(identity, unroutedAttributes(method, path))
+  return await answer(request)
 }
 
 function servePath(context: HandlerContext, request: ApiRequest): ApiResponse {

@@ -3,6 +3,8 @@ import type { KubeObject } from '@fairlead/kube/types'
 
 import type { Store } from '../storage/store.ts'
 import { Admission } from './admission.ts'
+import { ApiServices } from './aggregation/api-services.ts'
+import type { FrontProxy } from './aggregation/forward.ts'
 import { AdmittedRegistry } from './admission/admitted-registry.ts'
 import { DynamicAdmission } from './admission/dynamic-admission.ts'
 import { followPolicies } from './admission/policies/type-checking.ts'
@@ -47,6 +49,8 @@ export interface ApiServerOptions {
   nodePortRange?: string | undefined
   /** How to reach the agent of a node, for logs. Default: no node can be reached. */
   kubelet?: ((nodeName: string) => Promise<Kubelet>) | undefined
+  /** What this server proves itself with to servers behind it (APIServices). Default: nothing, which few believe. */
+  frontProxy?: FrontProxy | undefined
   /** Writes down who asks for what. Default: nobody does. Closed by whoever opened it. */
   audit?: Auditor | undefined
   /** Told of faults inside the server; the client got a 500. Default: ignored. */
@@ -109,9 +113,13 @@ class Server implements ApiServer {
     const { authorizer } = access
     const resolveService = createServiceResolver(store)
     this.#dynamic = new DynamicAdmission({ store, authorizer, catalogue, resolveService })
+    const registry = new AdmittedRegistry({ store, admission: this.#admission, guard, now }, this.#dynamic)
+    const { frontProxy } = options
+    const about = { store, registry, catalogue, resolveService, frontProxy, now, onError }
     this.#context = {
       store,
-      registry: new AdmittedRegistry({ store, admission: this.#admission, guard, now }, this.#dynamic),
+      registry,
+      apiServices: new ApiServices(about),
       access,
       guard,
       serviceAccounts: options.serviceAccounts ?? false,
@@ -161,6 +169,7 @@ class Server implements ApiServer {
 
   async close(): Promise<void> {
     this.#stopExpiry()
+    this.#context.apiServices.close()
     this.#stopQuotas()
     this.#stopPolicies()
     this.#definitions.close()
@@ -210,6 +219,7 @@ async function createFirstObjects(context: HandlerContext): Promise<void> {
   await createNamespaces(context)
   await createPriorityClasses(context)
   await bootstrapRoles(context.registry)
+  await context.apiServices.sync()
 }
 
 async function createPriorityClasses({ store, registry }: HandlerContext): Promise<void> {

@@ -1,5 +1,6 @@
 import type { KindInfo, KubeObject } from '@fairlead/kube/types'
 
+import { apiService } from '../aggregation/api-service-kind.ts'
 import { configurationKinds } from '../admission/configuration-kinds.ts'
 import { tables } from './columns.ts'
 import { clusterRole, clusterRoleBinding, role, roleBinding } from './access.ts'
@@ -62,6 +63,7 @@ const strategies: ReadonlyMap<string, KindStrategy> = new Map([
   ['scheduling.k8s.io/v1 PriorityClass', priorityClass],
   ['storage.k8s.io/v1 StorageClass', storageClass],
   ['apiextensions.k8s.io/v1 CustomResourceDefinition', customResourceDefinition],
+  ['apiregistration.k8s.io/v1 APIService', apiService],
   ...configurationKinds.map(([kind, strategy]) => [`admissionregistration.k8s.io/v1 ${kind}`, strategy] as const),
 ])
 

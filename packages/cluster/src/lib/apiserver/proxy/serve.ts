@@ -32,18 +32,32 @@ export async function serveProxy(request: ApiRequest, prefix: string, target: Pr
     // Relative links of the page behind would lead astray without it.
     return { status: 301, headers: { location: `${encodeURI(request.path)}/${query}` }, body: { pieces: [] } }
   }
-  const body = request.isUpgrade === true ? Buffer.alloc(0) : await request.readBody()
-  const sent = send(request, `${encodeURI(rest === '' ? '/' : rest)}${query}`, target)
-  return await answerOf(sent, body, request, prefix)
+  return await forwardRequest(request, `${encodeURI(rest === '' ? '/' : rest)}${query}`, prefix, target)
 }
 
-function send(request: ApiRequest, path: string, { scheme, host, port }: ProxyTarget): ClientRequest {
+/** The same for a `path` that is known; places in answers are shown below `prefix`. */
+export async function forwardRequest(
+  request: ApiRequest,
+  path: string,
+  prefix: string,
+  target: ProxyTarget,
+): Promise<ApiResponse> {
+  const body = request.isUpgrade === true ? Buffer.alloc(0) : await request.readBody()
+  return await answerOf(send(request, path, target), body, request, prefix)
+}
+
+function send(
+  request: ApiRequest,
+  path: string,
+  { scheme, host, port, tls, headers: own = {} }: ProxyTarget,
+): ClientRequest {
   const kept = Object.entries(request.headers).filter(
-    ([name]) => !dropped.has(name) && !name.startsWith('impersonate-'),
+    ([name]) => !dropped.has(name) && !name.startsWith('impersonate-') && !name.startsWith('x-remote-'),
   )
-  const headers = { ...Object.fromEntries(kept), ...forwarded(request) }
+  const headers = { ...Object.fromEntries(kept), ...forwarded(request), ...own }
   const options = { host, port, path, method: request.method, headers, signal: request.signal, agent: false as const }
-  const sent = scheme === 'https' ? httpsRequest({ ...options, rejectUnauthorized: false }) : httpRequest(options)
+  const sent =
+    scheme === 'https' ? httpsRequest({ ...options, ...(tls ?? { rejectUnauthorized: false }) }) : httpRequest(options)
   sent.setTimeout(connectTimeoutMs, () => {
     if (sent.socket?.connecting === true) sent.destroy(new Error('connection timed out'))
   })

@@ -18,6 +18,18 @@ export interface ProxyTarget {
   readonly scheme: 'http' | 'https'
   readonly host: string
   readonly port: number
+  /** How the other end is known, and what this one proves itself with. Default: whoever answers there is believed. */
+  readonly tls?: ProxyTls | undefined
+  /** Headers in place of those of the request. */
+  readonly headers?: Readonly<Record<string, string | string[]>> | undefined
+}
+
+export interface ProxyTls {
+  readonly servername: string
+  readonly rejectUnauthorized: boolean
+  readonly ca?: string
+  readonly cert?: string
+  readonly key?: string
 }
 
 /** Reads `[scheme:]name[:port]`; throws 400. */
