@@ -4,6 +4,8 @@ import type { Pod } from '@fairlead/kube/types/core-v1'
 import type { ApiRequest, ApiResponse, Sink } from './exchange.ts'
 import type { Kubelet, KubeletRequest, KubeletResponse } from './kubelet.ts'
 import { badRequest, unavailable } from './status.ts'
+import { negotiateUpgrade } from './streaming/negotiate.ts'
+import { asksWebSocket, switchToWebSocket } from './websocket-answer.ts'
 
 const parameters = [
   'follow',
@@ -33,13 +35,35 @@ export async function servePodLog(
     if (value !== null) query.set(key, value)
   }
   const path = `/containerLogs/${namespace}/${name}/${container}?${query.toString()}`
-  const answer = await reach(nodeName, findKubelet, { method: 'GET', path, signal: request.signal })
+  const left = asksWebSocket(request) ? new AbortController() : undefined
+  const signal = left === undefined ? request.signal : AbortSignal.any([request.signal, left.signal])
+  const answer = await reach(nodeName, findKubelet, { method: 'GET', path, signal })
   if (answer.status !== 200) throw badRequest(await readText(answer.body))
+  if (left !== undefined) return logOverWebSocket(request, answer.body, left)
   return {
     status: 200,
     headers: { 'content-type': 'text/plain', 'cache-control': 'no-cache, private' },
     body: { stream: (sink) => copy(answer.body, sink, request.signal) },
   }
+}
+
+/** Upstream's protocols for what has no channels: messages of bytes, or of text in base64. */
+const protocols = ['binary.k8s.io', 'base64.binary.k8s.io']
+
+/** `left` is aborted when the listener leaves: the log may have nothing to say for long. */
+function logOverWebSocket(request: ApiRequest, body: AsyncIterable<Uint8Array>, left: AbortController): ApiResponse {
+  const negotiated = negotiateUpgrade(request, { webSocket: protocols, spdy: [] })
+  const isText = negotiated.protocol === 'base64.binary.k8s.io'
+  return switchToWebSocket(request, negotiated, async (webSocket, signal) => {
+    signal.addEventListener('abort', () => left.abort())
+    for await (const chunk of body) {
+      if (signal.aborted) return
+      const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+      if (isText) webSocket.send([Buffer.from(bytes.toString('base64'))], 'text')
+      else webSocket.send([bytes])
+      if (webSocket.waitingBytes > 0) await webSocket.drained()
+    }
+  })
 }
 
 /** The container a request to a pod means; throws 400 as upstream when it has to be named. */

@@ -1,16 +1,12 @@
-import { WebSocket } from '@fairlead/kube/streaming'
+import type { WebSocket } from '@fairlead/kube/streaming'
 
 import type { ApiRequest, ApiResponse, Frame, Sink } from './exchange.ts'
 import type { Format } from './negotiate.ts'
 import { negotiateUpgrade } from './streaming/negotiate.ts'
-
-/** Whether a watch is to come over a WebSocket: some clients (fabric8, browsers) ask for that first. */
-export function asksWebSocket({ headers, isUpgrade }: ApiRequest): boolean {
-  return isUpgrade === true && (headers['upgrade'] ?? '').toLowerCase() === 'websocket'
-}
+import { switchToWebSocket } from './websocket-answer.ts'
 
 /** Serves a watch over a WebSocket: each event is a message, as text in JSON, as bytes in protobuf. */
-export function switchToWebSocket(
+export function watchOverWebSocket(
   request: ApiRequest,
   format: Format,
   run: (sink: Sink, signal: AbortSignal) => Promise<void>,
@@ -18,24 +14,9 @@ export function switchToWebSocket(
   // Like upstream, whatever subprotocols a client offers: none is spoken.
   const { 'sec-websocket-protocol': _offered, ...headers } = request.headers
   const negotiated = negotiateUpgrade({ ...request, headers }, { webSocket: [], spdy: [] })
-  return {
-    status: 101,
-    headers: negotiated.headers,
-    body: {
-      async switchTo(connection) {
-        const left = new AbortController()
-        const leave = (): void => left.abort()
-        request.signal.addEventListener('abort', leave)
-        // What a watcher says means nothing; that it leaves ends the watch.
-        const webSocket = new WebSocket(connection, { role: 'server', onMessage: () => undefined })
-        void webSocket.ended.then(leave)
-        await run(new WebSocketSink(webSocket, format), left.signal)
-        request.signal.removeEventListener('abort', leave)
-        webSocket.close()
-        await webSocket.ended
-      },
-    },
-  }
+  return switchToWebSocket(request, negotiated, (webSocket, signal) =>
+    run(new WebSocketSink(webSocket, format), signal),
+  )
 }
 
 /** Bytes of the length that stands before a protobuf event: a message has its own. */

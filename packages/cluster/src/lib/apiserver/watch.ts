@@ -17,7 +17,8 @@ import { parseSelection } from './selection.ts'
 import type { Selection } from './selection.ts'
 import { expired } from './status.ts'
 import type { StatusError } from './status.ts'
-import { asksWebSocket, switchToWebSocket } from './watch-websocket.ts'
+import { watchOverWebSocket } from './watch-websocket.ts'
+import { asksWebSocket } from './websocket-answer.ts'
 
 type EventType = 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK' | 'ERROR'
 
@@ -40,7 +41,7 @@ export async function serveWatch(
   if (plan.notBefore > store.revision) await reachRevision(store, plan.notBefore, request.signal)
   const run = (sink: Sink, signal: AbortSignal): Promise<void> =>
     runWatch(store, resource, plan, format, sink, signal, onError)
-  if (asksWebSocket(request)) return switchToWebSocket(request, format, run)
+  if (asksWebSocket(request)) return watchOverWebSocket(request, format, run)
   return {
     status: 200,
     headers: { 'content-type': format.contentType, 'cache-control': 'no-cache, private' },

@@ -29,7 +29,8 @@ import type { KeptPod } from './pod-records.ts'
 import { PodWorker } from './pod-worker.ts'
 import type { NodeContext } from './pod-worker.ts'
 import { RENEW_MS, registerNode, renewLease, reportStopped } from './registration.ts'
-import { createSources, createTokenCache, readServiceEnv } from './sources.ts'
+import { readServiceEnvironment } from './service-environment.ts'
+import { createSources, createTokenCache } from './sources.ts'
 import type { TokenCache } from './token-cache.ts'
 import { unmountVolumes } from './volumes.ts'
 
@@ -158,7 +159,6 @@ class Agent implements NodeAgent {
     const { runtime } = opened
     const records = await openPodRecords(dir)
     const events = createEventRecorder(client, 'kubelet', { host: nodeName, onError, clock })
-    let serviceEnv: Record<string, string> = {}
     const tokens = createTokenCache(client, clock)
     const context: NodeContext = {
       nodeName,
@@ -182,10 +182,7 @@ class Agent implements NodeAgent {
       clusterDomain: options.clusterDomain ?? 'cluster.local',
       hostResolvConf: await readHostResolvConf(),
       cgroupParent: `/fairlead-${createHash('sha256').update(dir).digest('hex').slice(0, 8)}`,
-      async serviceEnv() {
-        if (Object.keys(serviceEnv).length === 0) serviceEnv = await readServiceEnv(client)
-        return serviceEnv
-      },
+      serviceEnvironment: (pod) => readServiceEnvironment(client, pod),
     }
     const reason = opened.reason ?? (runtime.kind === 'processes' ? network.reason : undefined)
     return new Agent(options, { context, tokens, layout, events, kept: await records.readAll(), reason })

@@ -1,7 +1,7 @@
 // The life of one pod as a state machine: `decide` says what to do, this class does it. It stays whole because every part
 // of it reads and writes the same few fields, in one order.
 import { randomBytes } from 'node:crypto'
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { DockerAuth } from '@fairlead/oci/registry'
 import type { ContainerRuntime } from '@fairlead/oci/runtime'
@@ -54,8 +54,8 @@ export interface NodeContext extends ImageSources {
   readonly hostResolvConf: string
   /** Cgroup all pods of this node are below. */
   readonly cgroupParent: string
-  /** Environment every container gets, such as where the API is. */
-  serviceEnv(): Promise<Record<string, string>>
+  /** Where Services are, the API among them, as variables for the containers of a pod. */
+  serviceEnvironment(pod: Pod): Promise<Record<string, string>>
   readonly onError: (error: unknown) => void
 }
 
@@ -593,14 +593,16 @@ export class PodWorker {
     const { container } = slot.def
     const { sources, nodeName } = this.#context
     const hostname = hostnameOf(this.#pod, nodeName)
-    const initial = { ...(await this.#context.serviceEnv()), HOSTNAME: hostname }
+    const initial = { ...(await this.#context.serviceEnvironment(this.#pod)), HOSTNAME: hostname }
     const own = await createEnvironment(this.#pod, container, this.#place(), sources, initial)
     const logPath = this.#logPath(slot, attempt)
     const terminationLog = join(this.#dir(), `termination-${container.name}`)
     await mkdir(join(logPath, '..'), { recursive: true, mode: 0o711 })
     await rm(terminationLog, { force: true })
     // Anybody may write: the container's user is not known outside of it.
-    await writeFile(terminationLog, '', { mode: 0o666 })
+    await writeFile(terminationLog, '')
+    // Whoever the container runs as has to write it, whatever the umask of this process is.
+    await chmod(terminationLog, 0o666)
     await this.#dropOldLogs(slot, attempt)
     const files = ['hosts', 'hostname', 'resolv.conf'].map((file) => [`/etc/${file}`, join(this.#dir(), file)] as const)
     return createContainerSpec({

@@ -48,15 +48,6 @@ async function requestToken(
   return { token: status?.token ?? '', expiresAt: Date.parse(status?.expirationTimestamp ?? '') }
 }
 
-/** The environment by which programs in pods find the API (Kubernetes, "Accessing the API from a Pod"). */
-export async function readServiceEnv(client: KubeClient): Promise<Record<string, string>> {
-  const service = await orNothing(client.resource('v1/Service').get('kubernetes', { namespace: 'default' }))
-  const host = service?.spec?.clusterIP
-  if (!host || host === 'None') return {}
-  const port = String(service.spec?.ports?.[0]?.port ?? 443)
-  return { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port, KUBERNETES_SERVICE_PORT_HTTPS: port }
-}
-
 /** `isToo` tells what else means that there is nothing for this node. */
 async function orNothing<T>(
   found: Promise<T>,

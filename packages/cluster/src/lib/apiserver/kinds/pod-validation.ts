@@ -99,7 +99,22 @@ function validatePodFields(spec: PodSpec, path: string): FieldError[] {
         ...oneOf(`${place}.effect`, effect, ['NoSchedule', 'PreferNoSchedule', 'NoExecute']),
       ]
     }),
+    ...validateSysctls(spec, `${path}.securityContext.sysctls`),
   ]
+}
+
+const sysctlPattern = '([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?'
+const sysctlName = new RegExp(`^${sysctlPattern}$`)
+
+function validateSysctls({ securityContext }: PodSpec, path: string): FieldError[] {
+  const sysctls = securityContext?.sysctls ?? []
+  const names = sysctls.flatMap(({ name }, index) => {
+    const place = `${path}[${index}].name`
+    if (name === '') return [required(place)]
+    if (name.length <= 253 && sysctlName.test(name)) return []
+    return [invalid(place, name, `must have at most 253 characters and match regex ^${sysctlPattern}$`)]
+  })
+  return [...names, ...duplicates(sysctls, ({ name }) => name.replaceAll('/', '.'), path, 'name')]
 }
 
 function validateContainer(

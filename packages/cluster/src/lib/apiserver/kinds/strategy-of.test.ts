@@ -196,6 +196,25 @@ describe('strategyOf: validation', () => {
       ],
     },
     {
+      name: 'sysctls that no kernel has',
+      kind: ['v1', 'Pod'],
+      rest: {
+        spec: {
+          containers: [{ name: 'a', image: 'a:1' }],
+          securityContext: {
+            sysctls: [
+              { name: 'kernel.shmmax', value: '1' },
+              { name: 'net/ipv4/ip_forward', value: '1' },
+              { name: 'bar..', value: '1' },
+            ],
+          },
+        },
+      },
+      errors: [
+        'spec.securityContext.sysctls[2].name: Invalid value: "bar..": must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$',
+      ],
+    },
+    {
       name: 'requests above limits, quantities that are none',
       kind: ['v1', 'Pod'],
       rest: {
