@@ -133,11 +133,22 @@ export async function childOf(pid: number): Promise<number | undefined> {
 
 /** Sets the size of the terminal a process sits at, reached through its own file system; the kernel then sends SIGWINCH. */
 async function resizeTerminal(pid: number, columns: number, rows: number): Promise<void> {
-  const path = await readlink(`/proc/${pid}/fd/0`).catch(() => '')
-  if (!/^\/dev\/pts\/\d+$/.test(path)) return
+  const path = await terminalOf(pid)
+  if (path === undefined) return
   const terminal = `/proc/${pid}/root${path}`
   // The program may have ended meanwhile.
   await runCommand('stty', ['-F', terminal, 'cols', String(columns), 'rows', String(rows)]).catch(() => {})
+}
+
+/** The terminal of a process; one that was started just now has to be waited for. Undefined when it has ended or has none. */
+async function terminalOf(pid: number): Promise<string | undefined> {
+  for (let tries = 0; tries < 200; tries += 1) {
+    const path = await readlink(`/proc/${pid}/fd/0`).catch(() => undefined)
+    if (path === undefined) return undefined
+    if (/^\/dev\/pts\/\d+$/.test(path)) return path
+    await sleep(10)
+  }
+  return undefined
 }
 
 function killQuietly(pid: number, signal: NodeJS.Signals): void {
