@@ -46,7 +46,7 @@ export function validateWorkloadSelector(
   return errors
 }
 
-function matchesSelector(selector: LabelSelector, given: Readonly<Record<string, string>>): boolean {
+export function matchesSelector(selector: LabelSelector, given: Readonly<Record<string, string>>): boolean {
   const isMatch = Object.entries(selector.matchLabels ?? {}).every(([key, value]) => given[key] === value)
   return (
     isMatch &&
