@@ -11,6 +11,7 @@ import { listenFailed } from '../errors.ts'
 import type { Access } from './access/access.ts'
 import { asksImpersonation, impersonate } from './access/impersonation.ts'
 import type { OriginCheck } from './access/origin.ts'
+import { compress } from './compress.ts'
 import type { ApiRequest, ApiResponse, Frame, Sink } from './exchange.ts'
 import { renderError } from './handler.ts'
 import { InFlight, inFlightDefaults } from './in-flight.ts'
@@ -184,7 +185,7 @@ async function answerOf(serving: Serving, exchange: Exchange): Promise<ApiRespon
     const seat = serving.inFlight.enter(request)
     if (seat === undefined) return busy
     exchange.seat = seat
-    return await Promise.race([serving.handle(request), late])
+    return compress(request, await Promise.race([serving.handle(request), late]))
   } catch (error) {
     return renderError(error, serving.onError)
   } finally {
