@@ -130,6 +130,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     store,
     serviceCidr: plan.serviceCidr,
     audit,
+    frontProxy: { ...pki.frontProxy, clientCa: pki.ca },
     serviceAccounts: true,
     serviceAccountKey,
     kubelet: async () => (await whenNode).kubelet,

@@ -220,6 +220,7 @@ async function createFirstObjects(context: HandlerContext): Promise<void> {
   await createPriorityClasses(context)
   await bootstrapRoles(context.registry)
   await context.apiServices.sync()
+  await context.apiServices.publishAuthorities()
 }
 
 async function createPriorityClasses({ store, registry }: HandlerContext): Promise<void> {

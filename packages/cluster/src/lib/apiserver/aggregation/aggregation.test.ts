@@ -114,6 +114,9 @@ describe('ApiServices', () => {
     assert.deepEqual([headers['x-remote-user'], headers.authorization], ['admin', undefined])
     assert.match(String(headers['x-remote-group']), /system:masters/)
     assert.equal(extension.peers.at(-1), 'front-proxy-client')
+    const told = (await api.call('GET', '/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication'))
+      .body
+    assert.equal(told.data['requestheader-client-ca-file'], extension.frontProxy.ca)
   })
 
   it('shows what servers behind it serve in discovery', async () => {

@@ -105,6 +105,21 @@ export class ApiServices {
     }
   }
 
+  /** Tells servers behind this one, where they look for it, whom they may believe. */
+  async publishAuthorities(): Promise<void> {
+    const { frontProxy, registry, store } = this.#options
+    if (frontProxy === undefined) return
+    const data = renderAuthorities(frontProxy)
+    const place = { namespace: 'kube-system', isDryRun: false }
+    const object = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: authorities }, data }
+    if (store.get(configMaps.collection, `kube-system/${authorities}`) === undefined) {
+      await registry.create(configMaps, object, place)
+    } else {
+      const options = { ...place, name: authorities, part: 'object' } as const
+      await registry.update(configMaps, options, (current) => ({ ...current, data }))
+    }
+  }
+
   async #create(object: Service): Promise<void> {
     try {
       await this.#options.registry.create(services, object, { namespace: '', isDryRun: false })
@@ -233,6 +248,21 @@ export class ApiServices {
   async #forward(remote: RemoteVersion, request: ApiRequest): Promise<ApiResponse> {
     if (!remote.isAvailable) throw unavailable('service unavailable')
     return await forwardAs(request, targetOf(remote.spec, this.#options.resolveService, this.#options.frontProxy))
+  }
+}
+
+const configMaps = knownResource('', 'v1', 'configmaps')
+const authorities = 'extension-apiserver-authentication'
+
+function renderAuthorities({ ca, clientCa }: FrontProxy): Record<string, string> {
+  return {
+    ...(clientCa === undefined ? {} : { 'client-ca-file': clientCa }),
+    'requestheader-allowed-names': '["front-proxy-client"]',
+    'requestheader-client-ca-file': ca,
+    'requestheader-extra-headers-prefix': '["X-Remote-Extra-"]',
+    'requestheader-group-headers': '["X-Remote-Group"]',
+    'requestheader-username-headers': '["X-Remote-User"]',
+    'requestheader-uid-headers': '["X-Remote-Uid"]',
   }
 }
 

@@ -13,6 +13,8 @@ export interface FrontProxy {
   readonly key: string
   /** PEM of the authority that signed it. */
   readonly ca: string
+  /** PEM of the authority of client certificates, which servers behind this one believe as well. Default: none. */
+  readonly clientCa?: string | undefined
 }
 
 /** Where the server of an APIService is; throws 503 when it is nowhere. */
