@@ -517,11 +517,20 @@ void describe('renderEndpointSlices', () => {
 void describe('describeRemainder', () => {
   void it('names what is left and which finalizers hold it', () => {
     const objects = [{ metadata: { finalizers: ['example.com/hold'] } }, {}]
-    const [content, finalizers] = describeRemainder(undefined, [{ resource: 'widgets.example.com', objects }], 0)
+    const left = [{ resource: 'widgets.example.com', objects }]
+    const [content, finalizers, ...failures] = describeRemainder(undefined, left, 0)
     assert.equal(content?.message, 'Some resources are remaining: widgets.example.com has 2 resource instances')
     assert.equal(
       finalizers?.message,
       'Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances',
+    )
+    assert.deepEqual(
+      failures.map(({ type, status }) => `${type} ${status}`),
+      [
+        'NamespaceDeletionDiscoveryFailure False',
+        'NamespaceDeletionGroupVersionParsingFailure False',
+        'NamespaceDeletionContentFailure False',
+      ],
     )
   })
 })

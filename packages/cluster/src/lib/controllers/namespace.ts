@@ -120,27 +120,47 @@ export function describeRemainder(
     counts.set(name, (counts.get(name) ?? 0) + 1)
   }
   const finalizers = [...counts].map(([name, count]) => `${name} in ${count} resource instances`)
-  const withContent = setCondition<NamespaceCondition>(
-    conditions,
+  const fine = { status: 'False' } as const
+  const found: readonly Omit<NamespaceCondition, 'lastTransitionTime'>[] = [
     {
       type: 'NamespaceContentRemaining',
       status: 'True',
       reason: 'SomeResourcesRemain',
       message: `Some resources are remaining: ${resources.join(', ')}`,
     },
-    now,
-  )
-  return setCondition<NamespaceCondition>(
-    withContent,
+    finalizers.length > 0
+      ? {
+          type: 'NamespaceFinalizersRemaining',
+          status: 'True',
+          reason: 'SomeFinalizersRemain',
+          message: `Some content in the namespace has finalizers remaining: ${finalizers.join(', ')}`,
+        }
+      : {
+          type: 'NamespaceFinalizersRemaining',
+          ...fine,
+          reason: 'ContentHasNoFinalizers',
+          message: 'All content-preserving finalizers finished',
+        },
     {
-      type: 'NamespaceFinalizersRemaining',
-      status: finalizers.length > 0 ? 'True' : 'False',
-      reason: finalizers.length > 0 ? 'SomeFinalizersRemain' : 'ContentHasNoFinalizers',
-      message:
-        finalizers.length > 0
-          ? `Some content in the namespace has finalizers remaining: ${finalizers.join(', ')}`
-          : 'All content-preserving finalizers finished',
+      type: 'NamespaceDeletionDiscoveryFailure',
+      ...fine,
+      reason: 'ResourcesDiscovered',
+      message: 'All resources successfully discovered',
     },
-    now,
-  )
+    {
+      type: 'NamespaceDeletionGroupVersionParsingFailure',
+      ...fine,
+      reason: 'ParsedGroupVersions',
+      message: 'All legacy kube types successfully parsed',
+    },
+    {
+      type: 'NamespaceDeletionContentFailure',
+      ...fine,
+      reason: 'ContentDeleted',
+      message: 'All content successfully deleted, may be waiting on finalization',
+    },
+  ]
+  let all = conditions ?? []
+  for (const condition of found) all = setCondition<NamespaceCondition>(all, condition, now)
+  return all
 }
