@@ -9,6 +9,7 @@ import { DefaultClasses } from './plugins/default-classes.ts'
 import { LimitRanger } from './plugins/limit-ranger.ts'
 import { Priority } from './plugins/priority.ts'
 import { RuntimeClasses } from './plugins/runtime-class.ts'
+import { PodSecurity } from './pod-security/pod-security.ts'
 import { Quotas } from './quota/quotas.ts'
 import type { Reservation } from './reservation.ts'
 import type { Write } from './write.ts'
@@ -20,6 +21,7 @@ export class Plugins {
   readonly #classes: DefaultClasses
   readonly #runtimes: RuntimeClasses
 
+  readonly #security: PodSecurity
   readonly quotas: Quotas
 
   constructor(store: Store, now: () => number) {
@@ -28,6 +30,7 @@ export class Plugins {
     this.#priority = new Priority(store)
     this.#classes = new DefaultClasses(store)
     this.#runtimes = new RuntimeClasses(store)
+    this.#security = new PodSecurity(store)
   }
 
   close(): void {
@@ -57,10 +60,17 @@ export class Plugins {
     this.quotas.admit(write, reservation)
   }
 
-  #judge({ resource, subresource, object, old }: Write): void {
+  #judge(write: Write): void {
+    const { resource, subresource, object, old } = write
+    const isAboutPods = workloads.has(resource.collection) && subresource === '' && resource.collection !== 'pods'
+    if (isAboutPods) this.#security.judge(write)
     switch (resource.collection) {
       case 'pods':
         if (old === undefined) this.#limits.validate(resource, object)
+        if (old === undefined || subresource === 'ephemeralcontainers') this.#security.judge(write)
+        return
+      case 'namespaces':
+        if (subresource === '') this.#security.checkLabels(object)
         return
       case 'persistentvolumeclaims':
         if (subresource !== '') return
@@ -77,3 +87,15 @@ export class Plugins {
     }
   }
 }
+
+/** What makes pods of a template. */
+const workloads = new Set([
+  'replicationcontrollers',
+  'podtemplates',
+  'apps/deployments',
+  'apps/replicasets',
+  'apps/statefulsets',
+  'apps/daemonsets',
+  'batch/jobs',
+  'batch/cronjobs',
+])
