@@ -20,8 +20,8 @@ export class MessageCache {
     if (kept !== undefined) return kept
     const message = encode()
     this.#kept.set(stored, message)
-    // What the key keeps alive counts too: most of it belongs to the store anyway, old versions do not.
-    this.#bytes += message.length + stored.length
+    // The keys belong to the store; those of versions that are past go when their turn comes.
+    this.#bytes += message.length
     this.#makeRoom()
     return message
   }
@@ -30,7 +30,7 @@ export class MessageCache {
     for (const [stored, message] of this.#kept) {
       if (this.#bytes <= this.#limitBytes) return
       this.#kept.delete(stored)
-      this.#bytes -= message.length + stored.length
+      this.#bytes -= message.length
     }
   }
 }

@@ -157,7 +157,7 @@ describe('a watch over a WebSocket', () => {
 
 describe('MessageCache', () => {
   it('keeps what was used last within its limit', () => {
-    const cache = new MessageCache(100)
+    const cache = new MessageCache(50)
     const [a, b] = [Buffer.alloc(30), Buffer.alloc(30)]
     let count = 0
     const encode = (): Buffer => {
@@ -167,7 +167,7 @@ describe('MessageCache', () => {
     assert.equal(cache.get(a, encode), cache.get(a, encode))
     assert.equal(count, 1)
     cache.get(b, encode)
-    assert.equal(cache.sizeBytes, 60)
+    assert.equal(cache.sizeBytes, 30)
     cache.get(a, encode)
     assert.equal(count, 3)
   })
