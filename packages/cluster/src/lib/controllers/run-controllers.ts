@@ -22,6 +22,7 @@ import { runTtlAfterFinished } from './job/ttl-after-finished.ts'
 import { runReplicaSetController, runReplicationController } from './replica-set.ts'
 import { runRootCertificateController } from './root-certificate.ts'
 import { runStatefulSetController } from './stateful-set/stateful-set.ts'
+import { runDaemonSetController } from './daemon-set/daemon-set.ts'
 import { runServiceAccountController } from './service-account.ts'
 import { runTokenSecretController } from './token-secret.ts'
 import type { TokenSecretOptions } from './token-secret.ts'
@@ -65,6 +66,7 @@ export async function runControllers(options: RunControllersOptions): Promise<vo
     runReplicaSetController(as('replicaset-controller')),
     runReplicationController(as('replication-controller')),
     runStatefulSetController(as('statefulset-controller')),
+    runDaemonSetController(as('daemon-set-controller')),
     runJobController(as('job-controller')),
     runJobPodRelease(as('job-controller')),
     runCronJobController(as('cronjob-controller')),

@@ -1,4 +1,4 @@
-import type { LabelSelector } from '@fairlead/kube/types'
+import type { LabelSelector, ObjectMeta } from '@fairlead/kube/types'
 import type { DaemonSet, Deployment, ReplicaSet, StatefulSet, StatefulSetSpec } from '@fairlead/kube/types/apps-v1'
 import type { PodTemplateSpec, ReplicationController } from '@fairlead/kube/types/core-v1'
 
@@ -249,6 +249,13 @@ export const statefulSet: KindStrategy = defineKind<StatefulSet>({
   },
 })
 
+/** How often the template changed: `spec.templateGeneration` of versions of old, which apps/v1 has as an annotation. */
+const templateGeneration = 'deprecated.daemonset.template.generation'
+
+function setGeneration({ metadata }: { metadata: ObjectMeta }, generation: number): void {
+  metadata.annotations = { ...metadata.annotations, [templateGeneration]: String(generation) }
+}
+
 export const daemonSet: KindStrategy = defineKind<DaemonSet>({
   default(object) {
     const { spec } = object
@@ -265,6 +272,13 @@ export const daemonSet: KindStrategy = defineKind<DaemonSet>({
   },
   create(object) {
     object.status = { currentNumberScheduled: 0, numberMisscheduled: 0, desiredNumberScheduled: 0, numberReady: 0 }
+    setGeneration(object, 1)
+  },
+  update(object, old) {
+    const template = structuredClone(object.spec?.template)
+    defaultTemplate(template)
+    const generation = Number(old.metadata.annotations?.[templateGeneration] ?? 1)
+    setGeneration(object, isEqual(template, old.spec?.template) ? generation : generation + 1)
   },
   validate(object, old) {
     const { spec } = object
