@@ -40,6 +40,8 @@ function renderStatefulSet(app: App, backing: AppBacking): KubeObject {
   const spec: StatefulSetSpec = {
     replicas: 1,
     serviceName: backing.name,
+    // In order, a pod that never became ready would stay as it is whatever is delivered to mend it.
+    podManagementPolicy: 'Parallel',
     selector: { matchLabels: selectorLabels(app, backing) },
     template: { metadata: { labels: objectLabels(app, backing) }, spec: renderPod(backing) },
     volumeClaimTemplates: [
