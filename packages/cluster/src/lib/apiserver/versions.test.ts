@@ -115,4 +115,16 @@ describe('what services and events may have', () => {
     }
     assert.equal((await api.call('POST', '/api/v1/namespaces/default/events', event)).status, 201)
   })
+
+  it('quantities of a status have their one spelling, and nothing is null', async () => {
+    await using api = await startTestServer()
+    await api.call('POST', '/api/v1/nodes', { apiVersion: 'v1', kind: 'Node', metadata: { name: 'n1' } })
+    const status = {
+      capacity: { cpu: '2000m', memory: 1024, pods: '1e2' },
+      conditions: [{ type: 'Ready', status: 'True' }],
+    }
+    const headers = { 'content-type': 'application/merge-patch+json' }
+    const { body } = await api.call('PATCH', '/api/v1/nodes/n1/status', { status }, headers)
+    assert.deepEqual(body.status.capacity, { cpu: '2', memory: '1024', pods: '100' })
+  })
 })

@@ -1,3 +1,4 @@
+import { fieldsOf } from '@fairlead/kube/types'
 import type { KindInfo, KubeObject } from '@fairlead/kube/types'
 
 import { apiService } from '../aggregation/api-service-kind.ts'
@@ -76,6 +77,7 @@ export function strategyOf(kind: KindInfo): KindStrategy {
   const key = `${kind.apiVersion} ${kind.kind}`
   const own = strategies.get(key) ?? tables.get(key) ?? plain
   const hasStatus = kind.subresources.includes('status')
+  const status = fieldsOf(kind.definition).get('status')?.ref
   return {
     ...own,
     validate(object, old) {
@@ -93,10 +95,19 @@ export function strategyOf(kind: KindInfo): KindStrategy {
       if (hasStatus) keepStatus(object, old)
       own.update?.(object, old)
     },
+    updateStatus(object, old) {
+      // Only the status is what the client sent; the rest may be shared with the version before.
+      if (status !== undefined && isObject(object['status'])) normalise(status, object['status'])
+      own.updateStatus?.(object, old)
+    },
   }
 }
 
 function keepStatus(object: KubeObject, old: KubeObject): void {
   if (old['status'] === undefined) delete object['status']
   else object['status'] = old['status']
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
