@@ -1,5 +1,5 @@
 import type { KubeObject } from '@fairlead/kube/types'
-import type { Pod } from '@fairlead/kube/types/core-v1'
+import type { Pod, PodSpec } from '@fairlead/kube/types/core-v1'
 
 import type { Entry } from '../storage/collection.ts'
 import type { Store, Subscription } from '../storage/store.ts'
@@ -76,6 +76,8 @@ export class Admission {
 
   update(resource: Resource, object: KubeObject, old: KubeObject, { part }: Pick<UpdateOptions, 'part'>): Reservation {
     const reservation = new Reservation()
+    const { spec } = object as KubeObject & Pod
+    if (part === 'object' && resource.collection === 'pods' && spec !== undefined) tolerateShortFailures(spec)
     if (part === 'object' && resource.collection === 'services') this.#assign(object, old, reservation)
     return reservation
   }
@@ -127,15 +129,19 @@ export class Admission {
     if (spec === undefined) return
     nameAccount(spec)
     if (this.#serviceAccounts) admitAccount(this.#store, pod as KubeObject & Pod)
-    const tolerations = spec.tolerations ?? []
-    for (const key of ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable']) {
-      const isTolerated = tolerations.some(
-        (item) =>
-          (item.key === undefined || item.key === '' || item.key === key) &&
-          (item.effect ?? 'NoExecute') === 'NoExecute',
-      )
-      if (!isTolerated) tolerations.push({ key, operator: 'Exists', effect: 'NoExecute', tolerationSeconds: 300 })
-    }
-    spec.tolerations = tolerations
+    tolerateShortFailures(spec)
   }
+}
+
+/** DefaultTolerationSeconds admission: pods stay five minutes on a node that is not well, unless they say otherwise. */
+function tolerateShortFailures(spec: PodSpec): void {
+  const tolerations = spec.tolerations ?? []
+  for (const key of ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable']) {
+    const isTolerated = tolerations.some(
+      (item) =>
+        (item.key === undefined || item.key === '' || item.key === key) && (item.effect ?? 'NoExecute') === 'NoExecute',
+    )
+    if (!isTolerated) tolerations.push({ key, operator: 'Exists', effect: 'NoExecute', tolerationSeconds: 300 })
+  }
+  spec.tolerations = tolerations
 }

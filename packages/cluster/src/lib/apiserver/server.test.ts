@@ -516,6 +516,19 @@ describe('a service', () => {
 })
 
 describe('a pod', () => {
+  it('keeps the tolerations every pod has when its own are replaced', async () => {
+    await using api = await startTestServer()
+    await api.call('POST', pods, podNamed('x'))
+    const own = { key: 'gpu', operator: 'Exists' }
+    const type = { 'content-type': 'application/merge-patch+json' }
+    const { status, body } = await api.call('PATCH', `${pods}/x`, { spec: { tolerations: [own] } }, type)
+    assert.equal(status, 200)
+    assert.deepEqual(
+      body.spec.tolerations.map(({ key }: { key: string }) => key),
+      ['gpu', 'node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable'],
+    )
+  })
+
   it('is bound once', async () => {
     await using api = await startTestServer()
     await api.call('POST', pods, podNamed('x'))

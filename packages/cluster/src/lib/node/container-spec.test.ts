@@ -7,7 +7,7 @@ import type { Container, Pod } from '@fairlead/kube/types/core-v1'
 import type { ResolvedImage } from '@fairlead/oci/layout'
 
 import { capabilitiesOf, createContainerSpec } from './container-spec.ts'
-import { hostnameOf, renderHosts, renderResolvConf } from './name-files.ts'
+import { hostnameOf, renderHostNetworkHosts, renderHosts, renderResolvConf } from './name-files.ts'
 
 const held = ['CHOWN', 'KILL', 'NET_ADMIN', 'NET_BIND_SERVICE', 'SYS_ADMIN']
 /** What matters here of an image: whom it runs as. */
@@ -158,6 +158,17 @@ describe('renderResolvConf', () => {
         text,
       ))
   }
+})
+
+describe('renderHostNetworkHosts', () => {
+  it('is that of the node with the aliases of the pod', () => {
+    const hostAliases = [{ ip: '10.1.1.1', hostnames: ['a', 'b'] }]
+    const text = renderHostNetworkHosts(
+      { spec: { containers: [], hostNetwork: true, hostAliases } },
+      '127.0.0.1 localhost\n',
+    )
+    assert.equal(text, '# Kubernetes-managed hosts file (host network).\n127.0.0.1 localhost\n10.1.1.1\ta\tb\n')
+  })
 })
 
 describe('renderHosts', () => {

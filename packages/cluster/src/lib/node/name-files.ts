@@ -20,9 +20,19 @@ export function renderHosts(pod: Pod, podIp: string, hostname: string, domain: s
     'fe00::1\tip6-allnodes',
     'fe00::2\tip6-allrouters',
     ...(podIp === '' ? [] : [`${podIp}\t${full}${hostname}`]),
-    ...(pod.spec?.hostAliases ?? []).map(({ ip, hostnames = [] }) => `${ip}\t${hostnames.join('\t')}`),
+    ...aliasesOf(pod),
     '',
   ].join('\n')
+}
+
+/** `/etc/hosts` of a pod in the network of its node: `host` is the node's own. */
+export function renderHostNetworkHosts(pod: Pod, host: string): string {
+  const lines = ['# Kubernetes-managed hosts file (host network).', host.trimEnd(), ...aliasesOf(pod), '']
+  return lines.join('\n')
+}
+
+function aliasesOf({ spec }: Pod): string[] {
+  return (spec?.hostAliases ?? []).map(({ ip, hostnames = [] }) => `${ip}\t${hostnames.join('\t')}`)
 }
 
 /** `/etc/resolv.conf` of a pod by its `dnsPolicy` and `dnsConfig`; `host` is the machine's own. */

@@ -1,7 +1,7 @@
 // The life of one pod as a state machine: `decide` says what to do, this class does it. It stays whole because every part
 // of it reads and writes the same few fields, in one order.
 import { randomBytes } from 'node:crypto'
-import { chmod, mkdir, readdir, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { DockerAuth } from '@fairlead/oci/registry'
 import type { ContainerRuntime } from '@fairlead/oci/runtime'
@@ -23,7 +23,7 @@ import { prepareImage } from './images.ts'
 import type { ImageSources } from './images.ts'
 import { readPullSecrets } from './pull-secrets.ts'
 import type { PullSecretSources } from './pull-secrets.ts'
-import { hostnameOf, renderHosts, renderResolvConf } from './name-files.ts'
+import { hostnameOf, renderHostNetworkHosts, renderHosts, renderResolvConf } from './name-files.ts'
 import { containersOf, fingerprintOf, hasOtherFields, knownStatus, uidOf } from './pod.ts'
 import type { PodContainer } from './pod.ts'
 import type { PodPlaceOnNetwork } from './pod-ports.ts'
@@ -466,7 +466,10 @@ export class PodWorker {
     const { nodeName, clusterDns, clusterDomain, hostResolvConf } = this.#context
     const hostname = hostnameOf(this.#pod, nodeName)
     const texts = {
-      hosts: renderHosts(this.#pod, ip, hostname, clusterDomain),
+      hosts:
+        this.#pod.spec?.hostNetwork === true
+          ? renderHostNetworkHosts(this.#pod, await readFile('/etc/hosts', 'utf8').catch(() => ''))
+          : renderHosts(this.#pod, ip, hostname, clusterDomain),
       hostname: `${hostname}\n`,
       'resolv.conf': renderResolvConf(this.#pod, clusterDns, clusterDomain, hostResolvConf),
     }
