@@ -6,10 +6,12 @@ import { connect, createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { after, before, describe, it } from 'node:test'
 import { CoreV1Api, KubeConfig, makeInformer } from '@kubernetes/client-node'
 import {
   connectKube,
+  createKubeClient,
   createKubeconfig,
   isConflict,
   isNotFound,
@@ -17,9 +19,9 @@ import {
   modifyObject,
   renderKubeconfig,
 } from '@fairlead/kube'
-import type { KubeClient } from '@fairlead/kube'
+import type { KubeClient, Transport } from '@fairlead/kube'
 import { createInformer } from '@fairlead/kube/cache'
-import { fromInformer, keyOf, parseKey, runAsLeader, runManager } from '@fairlead/kube/controller'
+import { fromInformer, keyOf, parseKey, runAsLeader, runManager, systemClock } from '@fairlead/kube/controller'
 
 import { loadPki } from '../pki.ts'
 import type { ClusterPki } from '../pki.ts'
@@ -93,6 +95,47 @@ describe('the client of @fairlead/kube in one process', () => {
       )
     await Promise.all(Array.from({ length: 20 }, add))
     assert.equal((await maps.get('counter')).data?.['count'], '20')
+  })
+
+  it('keeps an informer right whatever its reads come to', async (test) => {
+    const { transport, faults } = faulty(world.transport)
+    const stop = new AbortController()
+    test.after(() => stop.abort())
+    const broken = createKubeClient({ transport, namespace: 'default' })
+    const maps = createInformer(broken.resource('v1/ConfigMap'), {
+      signal: stop.signal,
+      namespace: 'default',
+      labelSelector: 'chaos',
+      // Time passes a hundred times faster for it.
+      clock: { ...systemClock, schedule: (delayMs, callback) => systemClock.schedule(delayMs / 100, callback) },
+    })
+    const copy = new Map<string, string | undefined>()
+    maps.on((event, { metadata }, old) => {
+      const name = metadata?.name ?? ''
+      assert.equal(copy.has(name), event !== 'add', `${event} of ${name}`)
+      if (event === 'update') assert.equal(copy.get(name), old?.metadata?.resourceVersion)
+      if (event === 'delete') copy.delete(name)
+      else copy.set(name, metadata?.resourceVersion)
+    })
+    await maps.start()
+    const own = client.resource('v1/ConfigMap')
+    const versions = async () => {
+      const { items } = await own.list({ labelSelector: 'chaos' })
+      return new Map(items.map(({ metadata }) => [metadata?.name ?? '', metadata?.resourceVersion]))
+    }
+    for (let round = 0; round < 150; round += 1) {
+      const name = `chaos-${round % 7}`
+      const known = await own.get(name).catch(() => undefined)
+      if (known === undefined) await own.create({ metadata: { name, labels: { chaos: '' } } })
+      else if (round % 3 === 0) await own.delete(name)
+      else await own.patch(name, { type: 'merge', body: { data: { round: String(round) } } })
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    const expected = await versions()
+    const isSame = (): boolean =>
+      copy.size === expected.size && [...expected].every(([name, version]) => copy.get(name) === version)
+    await until(isSame, 'the same state')
+    assert.ok(faults.size >= 5, `faults of ${faults.size} kinds`)
   })
 
   it('lets one of three candidates lead, and the next when it gives the lease back', async () => {
@@ -178,6 +221,58 @@ describe('the client of @fairlead/kube in one process', () => {
     assert.equal((await lease()).spec?.holderIdentity, '')
   })
 })
+
+/** A transport on which every third read fails in another way, and every watch after a few events. */
+function faulty(inner: Transport): { transport: Transport; faults: Map<string, number> } {
+  const faults = new Map<string, number>()
+  let reads = 0
+  let isQuiet = false
+  const count = (name: string): void => void faults.set(name, (faults.get(name) ?? 0) + 1)
+  const answers = [
+    [429, 'TooManyRequests', { 'retry-after': '0' }],
+    [500, 'InternalError', {}],
+    [410, 'Expired', {}],
+    [503, 'ServiceUnavailable', { 'retry-after': '0' }],
+  ] as const
+
+  async function* cut(body: AsyncIterable<Uint8Array>, at: number): AsyncGenerator<Uint8Array> {
+    const expired = { type: 'ERROR', object: { kind: 'Status', code: 410, reason: 'Expired', message: 'too old' } }
+    let chunks = 0
+    for await (const chunk of body) {
+      chunks += 1
+      // Long enough, now and then, for a whole state.
+      if (chunks <= 3 + (at % 11)) yield chunk
+      else if (at % 3 === 0) {
+        count('cut in a line')
+        yield chunk.subarray(0, chunk.length / 2)
+        return
+      } else if (at % 3 === 1) {
+        count('expired event')
+        return yield Buffer.from(`${JSON.stringify(expired)}\n`)
+      } else {
+        count('reset')
+        throw Object.assign(new Error('reset', { cause: { code: 'ECONNRESET' } }), { code: 'FAIRLEAD_KUBE_CONNECT' })
+      }
+    }
+  }
+
+  const transport: Transport = {
+    async send(request) {
+      if (request.method !== 'GET') return inner.send(request)
+      reads += 1
+      isQuiet = !isQuiet
+      const [status, reason, headers] = answers[(reads >> 1) % answers.length] ?? answers[0]
+      if (!isQuiet && reads % 3 === 0) {
+        count(reason)
+        const body = [Buffer.from(JSON.stringify({ kind: 'Status', code: status, reason, message: reason }))]
+        return { status, headers, body: Readable.from(body) }
+      }
+      const response = await inner.send(request)
+      return request.path.includes('watch=true') ? { ...response, body: cut(response.body, reads) } : response
+    },
+  }
+  return { transport, faults }
+}
 
 /** A TCP proxy that breaks when told to. */
 async function openProxy(target: number) {
