@@ -1,5 +1,6 @@
-import type { Node, Pod, Taint, Toleration } from '@fairlead/kube/types/core-v1'
+import type { Node, Pod, Taint } from '@fairlead/kube/types/core-v1'
 
+import { toleratesTaint } from '../tolerations.ts'
 import { matchesRequired } from './node-selector.ts'
 import { conflicts, hostPortsOf, parseAmounts, requestsOf, scoredRequestsOf } from './resources.ts'
 import type { Amounts, HostPort } from './resources.ts'
@@ -62,17 +63,6 @@ function notReadyTaints({ status }: Node): Taint[] {
 
 function tolerates({ spec }: Pod, taint: Taint): boolean {
   return (spec?.tolerations ?? []).some((toleration) => toleratesTaint(toleration, taint))
-}
-
-/** An empty effect tolerates every effect; `Exists` without a key tolerates everything. */
-export function toleratesTaint(
-  { key = '', operator = 'Equal', value = '', effect = '' }: Toleration,
-  taint: Taint,
-): boolean {
-  if ((effect !== '' && effect !== taint.effect) || (key !== '' && key !== taint.key)) {
-    return false
-  }
-  return operator === 'Exists' || (key !== '' && value === (taint.value ?? ''))
 }
 
 function lackingResources(pod: Pod, { pods, used, allocatable }: NodeView): string[] {

@@ -1,6 +1,6 @@
 import type { Pod, Taint } from '@fairlead/kube/types/core-v1'
 
-import { toleratesTaint } from './filter.ts'
+import { toleratesTaint } from '../tolerations.ts'
 import type { NodeView } from './filter.ts'
 import { preferenceOf } from './node-selector.ts'
 import { requestsOf, scoredRequestsOf } from './resources.ts'

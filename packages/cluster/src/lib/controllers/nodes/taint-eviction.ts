@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { fromInformer, keyOf, parseKey, renderTime, runController } from '@fairlead/kube/controller'
 import type { Node, Pod, Taint } from '@fairlead/kube/types/core-v1'
 
-import { toleratesTaint } from '../../scheduler/filter.ts'
+import { toleratesTaint } from '../../tolerations.ts'
 import { byNode } from '../context.ts'
 import type { ControllerContext } from '../context.ts'
 import { ignoreNotFound } from '../write.ts'
