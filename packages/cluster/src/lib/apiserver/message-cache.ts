@@ -7,7 +7,7 @@ export class MessageCache {
   readonly #limitBytes: number
   #bytes = 0
 
-  constructor(limitBytes = 32 << 20) {
+  constructor(limitBytes: number = 32 << 20) {
     this.#limitBytes = limitBytes
   }
 

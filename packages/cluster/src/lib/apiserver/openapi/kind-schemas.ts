@@ -8,12 +8,12 @@ import { SchemaCollector } from './schema.ts'
 const meta = 'io.k8s.apimachinery.pkg.apis.meta.v1'
 
 /** Bodies that every group-version knows. */
-export const shared = {
+export const shared: Readonly<Record<'deleteOptions' | 'status' | 'watchEvent' | 'patch', string>> = {
   deleteOptions: `${meta}.DeleteOptions`,
   status: `${meta}.Status`,
   watchEvent: `${meta}.WatchEvent`,
   patch: `${meta}.Patch`,
-} as const
+}
 
 /** Schemas of the objects of `resources`, of lists of them, and of what is sent and answered besides. */
 export function renderSchemas(resources: readonly Resource[], dialect: Dialect): Record<string, Schema> {
@@ -31,7 +31,7 @@ export function renderSchemas(resources: readonly Resource[], dialect: Dialect):
 
 function addKind(collector: SchemaCollector, apiVersion: string, kind: string): void {
   const definition = findDefinition(apiVersion, kind)
-  if (definition === undefined || Object.values<string>(shared).includes(definition)) return
+  if (definition === undefined || Object.values(shared).includes(definition)) return
   collector.add(definition)
   const slash = apiVersion.indexOf('/')
   const group = apiVersion.slice(0, Math.max(slash, 0))
