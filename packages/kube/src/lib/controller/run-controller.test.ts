@@ -2,7 +2,9 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
 import { KubeError } from '../client/kube-error.ts'
-import { runController } from './run-controller.ts'
+import type { Informer } from '../cache/informer.ts'
+import type { KubeResource } from '../client/resource.ts'
+import { fromInformer, runController } from './run-controller.ts'
 import type { Source } from './run-controller.ts'
 import { createManualClock, settle } from './testing.ts'
 
@@ -103,5 +105,55 @@ describe('runController', () => {
     source.add('c')
     await running
     assert.ok(most >= 2 && most <= 3)
+  })
+})
+
+describe('fromInformer', () => {
+  it('listens no longer than its controller runs', async () => {
+    let listeners = 0
+    const informer = {
+      on() {
+        listeners += 1
+        return () => void (listeners -= 1)
+      },
+      start: async () => {},
+    } as unknown as Informer<KubeResource>
+    for (let term = 0; term < 3; term += 1) {
+      const stop = new AbortController()
+      const sources = [fromInformer(informer, () => [])]
+      const running = runController({ name: 'test', sources, signal: stop.signal, reconcile: async () => {} })
+      await settle()
+      assert.equal(listeners, 1)
+      stop.abort()
+      await running
+      assert.equal(listeners, 0)
+    }
+  })
+
+  it('lets reconciles under way finish for as long as it may', async () => {
+    const [stop, clock, source] = [new AbortController(), createManualClock(), manualSource()]
+    const log: string[] = []
+    const running = runController({
+      name: 'test',
+      sources: [source],
+      signal: stop.signal,
+      graceMs: 1000,
+      clock,
+      async reconcile(key, working) {
+        log.push(`begin ${key}`)
+        await new Promise<void>((resolve) => working.addEventListener('abort', () => resolve()))
+        log.push(`aborted ${key}`)
+      },
+    })
+    await settle()
+    source.add('a')
+    await settle()
+    stop.abort()
+    source.add('b')
+    await clock.advance(999)
+    assert.deepEqual(log, ['begin a'])
+    await clock.advance(1)
+    await running
+    assert.deepEqual(log, ['begin a', 'aborted a'])
   })
 })

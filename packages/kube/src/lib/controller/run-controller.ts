@@ -6,9 +6,9 @@ import type { Clock } from './clock.ts'
 import { createWorkQueue } from './work-queue.ts'
 import type { WorkQueue } from './work-queue.ts'
 
-/** Where a controller's keys come from. Resolves once everything that exists has been told. */
+/** Where a controller's keys come from. Resolves once everything that exists has been told; `signal` says when nobody listens any more. */
 export interface Source {
-  start(add: (key: string) => void): Promise<void>
+  start(add: (key: string) => void, signal?: AbortSignal): Promise<void>
 }
 
 /** What a reconcile may ask for. */
@@ -45,12 +45,14 @@ export function fromInformer<T extends KubeResource>(
   keysOf: (object: T, event: InformerEvent, old: T | undefined) => Iterable<string>,
 ): Source {
   return {
-    start(add) {
-      informer.on((event, object, old) => {
+    start(add, signal) {
+      const end = informer.on((event, object, old) => {
         for (const key of keysOf(object, event, old)) {
           add(key)
         }
       })
+      // The informer may outlive the controller, as one does that is shared.
+      signal?.addEventListener('abort', end, { once: true })
       return informer.start()
     },
   }
@@ -72,7 +74,7 @@ export async function runController(options: ControllerOptions): Promise<void> {
   signal.addEventListener('abort', close, { once: true })
   if (signal.aborted) close()
   try {
-    await Promise.all(sources.map((source) => source.start((key) => queue.add(key))))
+    await Promise.all(sources.map((source) => source.start((key) => queue.add(key), signal)))
     await Promise.all(Array.from({ length: concurrency }, () => work(options, queue, working.signal)))
   } catch (error) {
     if (!signal.aborted) {
