@@ -1,16 +1,10 @@
 import type { KubeObject } from '@fairlead/kube/types'
 import type { Binding, Pod } from '@fairlead/kube/types/core-v1'
-import type { PodDisruptionBudget } from '@fairlead/kube/types/policy-v1'
 
-import type { Deletion } from './deletion.ts'
 import { renderTime } from './metadata.ts'
 import type { Registry } from './registry.ts'
-import { attributesOf, knownResource, readObject } from './resource.ts'
-import type { Resource } from './resource.ts'
-import type { ResourceRoute } from './route.ts'
-import { parseLabelSelector } from './label-selector.ts'
-import { matches, renderLabelSelector } from './selectors.ts'
-import { badRequest, conflict, tooManyRequests } from './status.ts'
+import { knownResource } from './resource.ts'
+import { badRequest, conflict } from './status.ts'
 
 /** Puts a pod on a node, once: what the scheduler's decision becomes. */
 export async function bindPod(
@@ -43,44 +37,4 @@ export async function bindPod(
     const status = { ...pod.status, conditions: [...conditions, condition] }
     return { ...pod, spec: { ...pod.spec, nodeName }, status }
   })
-}
-
-/** Deletes a pod if every disruption budget that covers it can bear the loss; counts it against them. */
-export async function evictPod(
-  registry: Registry,
-  resource: Resource,
-  route: ResourceRoute,
-  deletion: Deletion,
-): Promise<void> {
-  const { namespace, name } = route
-  const entry = registry.read(resource, namespace, name)
-  const pod = readObject(resource, entry) as KubeObject & Pod
-  const isOver = ['Succeeded', 'Failed', 'Pending'].includes(pod.status?.phase ?? '')
-  if (!isOver && !deletion.isDryRun) await spendBudget(registry, namespace, name, attributesOf(resource, entry).labels)
-  await registry.delete(resource, namespace, name, deletion)
-}
-
-async function spendBudget(
-  registry: Registry,
-  namespace: string,
-  podName: string,
-  labels: Readonly<Record<string, string>>,
-): Promise<void> {
-  const budgets = knownResource('policy', 'v1', 'poddisruptionbudgets')
-  for (const entry of registry.store.list(budgets.collection, { prefix: `${namespace}/` })) {
-    const { metadata, spec } = readObject(budgets, entry) as KubeObject & PodDisruptionBudget
-    if (spec?.selector === undefined || !matches(parseLabelSelector(renderLabelSelector(spec.selector)), labels))
-      continue
-    const options = { namespace, name: metadata.name ?? '', part: 'status', isDryRun: false } as const
-    await registry.update(budgets, options, (current) => spend(current as KubeObject & PodDisruptionBudget, podName))
-  }
-}
-
-function spend(budget: KubeObject & PodDisruptionBudget, podName: string): KubeObject {
-  const allowed = budget.status?.disruptionsAllowed ?? 0
-  if (allowed <= 0) {
-    throw tooManyRequests("Cannot evict pod as it would violate the pod's disruption budget.", 10)
-  }
-  const disruptedPods = { ...budget.status?.disruptedPods, [podName]: renderTime(Date.now()) }
-  return { ...budget, status: { ...budget.status, disruptionsAllowed: allowed - 1, disruptedPods } }
 }

@@ -9,7 +9,7 @@ export class StatusError extends Error {
     code: number,
     reason: string,
     message: string,
-    facts: { details?: StatusDetails; retryAfter?: number; continueToken?: string | undefined } = {},
+    facts: { details?: StatusDetails; retryAfter?: number | undefined; continueToken?: string | undefined } = {},
   ) {
     super(message)
     const { details, retryAfter, continueToken } = facts
@@ -143,11 +143,25 @@ export function invalid(
   return new StatusError(422, 'Invalid', `${kind} "${name}" is invalid: ${text}`, { details })
 }
 
-export function tooManyRequests(message: string, retryAfter: number): StatusError {
+/** `retryAfter` is in seconds; without, the client decides itself when to try again. */
+export function tooManyRequests(
+  message: string,
+  retryAfter?: number,
+  causes?: NonNullable<StatusDetails['causes']>,
+): StatusError {
   return new StatusError(429, 'TooManyRequests', message, {
-    details: { retryAfterSeconds: retryAfter },
+    details: {
+      ...(retryAfter !== undefined && { retryAfterSeconds: retryAfter }),
+      ...(causes !== undefined && { causes }),
+    },
     retryAfter,
   })
+}
+
+/** Two budgets cannot be counted against at once. */
+export function severalBudgets(): StatusError {
+  const message = 'This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.'
+  return new StatusError(500, 'InternalError', message)
 }
 
 export function internalError(message: string): StatusError {

@@ -23,6 +23,7 @@ import { runReplicaSetController, runReplicationController } from './replica-set
 import { runRootCertificateController } from './root-certificate.ts'
 import { runStatefulSetController } from './stateful-set/stateful-set.ts'
 import { runDaemonSetController } from './daemon-set/daemon-set.ts'
+import { runDisruptionController } from './disruption/disruption.ts'
 import { runServiceAccountController } from './service-account.ts'
 import { runTokenSecretController } from './token-secret.ts'
 import type { TokenSecretOptions } from './token-secret.ts'
@@ -67,6 +68,7 @@ export async function runControllers(options: RunControllersOptions): Promise<vo
     runReplicationController(as('replication-controller')),
     runStatefulSetController(as('statefulset-controller')),
     runDaemonSetController(as('daemon-set-controller')),
+    runDisruptionController(as('disruption-controller')),
     runJobController(as('job-controller')),
     runJobPodRelease(as('job-controller')),
     runCronJobController(as('cronjob-controller')),
