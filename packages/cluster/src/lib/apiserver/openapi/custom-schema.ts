@@ -29,13 +29,11 @@ export function definitionNameOf({ group, version, kind }: Resource['info']): st
 
 const apiVersion: Schema = {
   type: 'string',
-  description:
-    'APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources',
+  description: 'Group and version this object is written in, as GROUP/VERSION.',
 }
 const kindField: Schema = {
   type: 'string',
-  description:
-    'Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds',
+  description: 'Name of the type of this object, in CamelCase.',
 }
 
 function renderObject(schema: JSONSchemaProps, dialect: Dialect): Schema {
@@ -46,9 +44,9 @@ function renderObject(schema: JSONSchemaProps, dialect: Dialect): Schema {
 }
 
 function renderList(name: string, plural: string, kind: string, dialect: Dialect): Schema {
-  const items = { type: 'array', description: `List of ${plural}.`, items: dialect.reference(name) }
+  const items = { type: 'array', description: `The ${plural}.`, items: dialect.reference(name) }
   return {
-    description: `${kind}List is a list of ${kind}`,
+    description: `Several objects of kind ${kind}.`,
     type: 'object',
     required: ['items'],
     properties: { apiVersion, items, kind: kindField, metadata: dialect.reference(listMeta) },
