@@ -132,6 +132,12 @@ describe('readTar', () => {
     await assert.rejects(read(archive), { code: 'FAIRLEAD_OCI_ARCHIVE', message: /checksum/ })
   })
 
+  it('reads what "umoci insert" writes, without the padding of its last entry', async () => {
+    const archive = await bytesOf(createTar([{ path: 'a', type: 'file', content: Buffer.from('x'.repeat(600)) }]))
+    assert.deepEqual(await read(archive.subarray(0, 512 + 600)), { a: 'x'.repeat(600) })
+    await assert.rejects(read(archive.subarray(0, 512 + 599)), { message: /middle of an entry/ })
+  })
+
   it('keeps to its bounds', async () => {
     const content = Buffer.from('x'.repeat(2000))
     const archive = await bytesOf(createTar(['a', 'b'].map((path) => ({ path, type: 'file' as const, content }))))

@@ -38,12 +38,19 @@ export class ByteSource {
   }
 
   async skip(length: number): Promise<void> {
+    const missing = await this.skipAtMost(length)
+    if (missing > 0) throw archiveInvalid('it ends in the middle of an entry')
+  }
+
+  /** How many of the bytes were not there any more. */
+  async skipAtMost(length: number): Promise<number> {
     let missing = length
     while (missing > 0) {
       const part = await this.some(missing)
-      if (!part) throw archiveInvalid('it ends in the middle of an entry')
+      if (!part) break
       missing -= part.byteLength
     }
+    return missing
   }
 
   /** Reads to the end, so that a checksum over the stream sees all of it. */

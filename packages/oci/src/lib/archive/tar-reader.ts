@@ -93,8 +93,10 @@ class MemberBody implements AsyncIterable<Uint8Array> {
   }
 
   async finish(): Promise<void> {
-    await this.#source.skip(this.#left + ((BLOCK - (this.#sizeBytes % BLOCK)) % BLOCK))
+    await this.#source.skip(this.#left)
     this.#left = 0
+    // Layers of "umoci insert" end without the padding of their last entry: of its content nothing is missing.
+    await this.#source.skipAtMost((BLOCK - (this.#sizeBytes % BLOCK)) % BLOCK)
   }
 }
 
