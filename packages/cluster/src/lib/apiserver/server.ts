@@ -27,6 +27,7 @@ import { listen } from './http-server.ts'
 import type { Listener, ListenOptions } from './http-server.ts'
 import { Definitions } from './custom-resources/definitions.ts'
 import { createOpenApi } from './openapi/document.ts'
+import { createMetricsApi } from '../addons/metrics/metrics-api.ts'
 import type { Kubelet } from './kubelet.ts'
 import { knownResource } from './resource.ts'
 import { createTransport } from './transport.ts'
@@ -115,7 +116,9 @@ class Server implements ApiServer {
     this.#dynamic = new DynamicAdmission({ store, authorizer, catalogue, resolveService })
     const registry = new AdmittedRegistry({ store, admission: this.#admission, guard, now }, this.#dynamic)
     const { frontProxy } = options
-    const about = { store, registry, catalogue, resolveService, frontProxy, now, onError }
+    const findKubelet = options.kubelet ?? unreachable
+    const embedded = options.kubelet === undefined ? [] : [createMetricsApi({ store, findKubelet })]
+    const about = { store, registry, catalogue, resolveService, frontProxy, embedded, now, onError }
     this.#context = {
       store,
       registry,
@@ -125,7 +128,7 @@ class Server implements ApiServer {
       serviceAccounts: options.serviceAccounts ?? false,
       catalogue,
       openApi: createOpenApi(catalogue),
-      findKubelet: options.kubelet ?? unreachable,
+      findKubelet,
       onError,
     }
     this.#definitions = new Definitions({

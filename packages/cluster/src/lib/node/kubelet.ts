@@ -7,6 +7,8 @@ import type { KubeletStreams } from './kubelet-streams.ts'
 import { readLog } from './log-reader.ts'
 import type { LogOptions } from './log-reader.ts'
 import type { PodWorker } from './pod-worker.ts'
+import { renderResourceMetrics, renderSummary } from './usage/render-usage.ts'
+import type { Readings } from './usage/usage-meter.ts'
 
 /** A request to a node's agent, as the API server sends it. */
 export interface KubeletRequest {
@@ -28,11 +30,12 @@ export interface Kubelet extends KubeletStreams {
   fetch(request: KubeletRequest): Promise<KubeletResponse>
 }
 
-/** Serves `/containerLogs/<namespace>/<pod>/<container>`, `/pods` and `/healthz`. */
+/** Serves `/containerLogs/<namespace>/<pod>/<container>`, `/pods`, `/stats/summary`, `/metrics/resource` and `/healthz`. */
 export function createKubelet(
   findPod: (namespace: string, name: string) => PodWorker | undefined,
   pods: () => PodWorker[],
   runtime: ContainerRuntime,
+  usage: { readonly nodeName: string; readonly read: () => Promise<Readings> },
 ): Kubelet {
   return {
     ...createKubeletStreams(findPod, runtime),
@@ -40,6 +43,12 @@ export function createKubelet(
       const url = new URL(path, 'http://node')
       if (method !== 'GET') return answer(405, 'method not allowed\n')
       if (url.pathname === '/healthz') return answer(200, 'ok')
+      if (url.pathname === '/stats/summary') {
+        return answer(200, JSON.stringify(renderSummary(usage.nodeName, await usage.read())), 'application/json')
+      }
+      if (url.pathname === '/metrics/resource') {
+        return answer(200, renderResourceMetrics(await usage.read()), 'text/plain; version=0.0.4')
+      }
       if (url.pathname === '/pods') {
         const items = pods().map(({ pod }) => pod)
         return answer(

@@ -32,6 +32,8 @@ import { RENEW_MS, registerNode, renewLease, reportStopped } from './registratio
 import { readServiceEnvironment } from './service-environment.ts'
 import { createSources, createTokenCache } from './sources.ts'
 import type { TokenCache } from './token-cache.ts'
+import { UsageMeter } from './usage/usage-meter.ts'
+import type { MeteredContainer } from './usage/usage-meter.ts'
 import { unmountVolumes } from './volumes.ts'
 
 /** Options of {@link runNode}. */
@@ -83,6 +85,8 @@ export interface NodeAgent {
 }
 
 const ROTATE_MS = 10_000
+/** How often it is measured what containers use, as kubelets do. */
+const MEASURE_MS = 10_000
 const PRUNE_MS = 3_600_000
 const TOKEN_MS = 60_000
 /** Layers stay for so long after their last use. */
@@ -115,6 +119,7 @@ class Agent implements NodeAgent {
   readonly #opening = new Map<string, Promise<void>>()
   readonly #kept: Map<string, KeptPod>
   readonly #stopping = new AbortController()
+  readonly #meter = new UsageMeter()
   readonly #finished = Promise.withResolvers<void>()
   readonly #timers: (() => void)[] = []
   #stopped: Promise<void> | undefined
@@ -148,7 +153,10 @@ class Agent implements NodeAgent {
     this.done = this.#finished.promise
     const find = (namespace: string, name: string): PodWorker | undefined =>
       [...this.#workers.values()].find(({ pod }) => nameOf(pod) === `${namespace}/${name}`)
-    this.kubelet = createKubelet(find, () => [...this.#workers.values()], parts.context.runtime)
+    this.kubelet = createKubelet(find, () => [...this.#workers.values()], parts.context.runtime, {
+      nodeName: options.nodeName,
+      read: async () => this.#meter.readings,
+    })
   }
 
   static async open(options: NodeOptions): Promise<Agent> {
@@ -216,6 +224,8 @@ class Agent implements NodeAgent {
     await Promise.all([...this.#workers.values()].map((worker) => worker.told()))
     this.#every(RENEW_MS, () => this.#renew())
     this.#every(ROTATE_MS, () => this.#rotateLogs())
+    void this.#measure().catch(this.#context.onError)
+    this.#every(MEASURE_MS, () => this.#measure())
     this.#every(PRUNE_MS, () => this.#prune())
     this.#every(TOKEN_MS, () => this.#renewTokens())
   }
@@ -344,6 +354,24 @@ class Agent implements NodeAgent {
 
   async #renew(): Promise<void> {
     if (this.#node) await renewLease(this.#options.client, this.#node, this.#clock)
+  }
+
+  async #measure(): Promise<void> {
+    const { runtime } = this.#context
+    const found = await Promise.all(
+      [...this.#workers.values()].flatMap(({ pod, cgroupPath, runningContainers }) =>
+        runningContainers.map(async ({ name, id }): Promise<MeteredContainer[]> => {
+          const state = await runtime.state(id)
+          if (state?.status !== 'running' || state.startedAt === undefined) return []
+          const { namespace = '', name: podName = '', uid = '' } = pod.metadata ?? {}
+          const { pid, startedAt } = state
+          return [
+            { id, name, pod: { namespace, name: podName, uid }, pid, startedAt, cgroupPath: `${cgroupPath}/${id}` },
+          ]
+        }),
+      ),
+    )
+    await this.#meter.sample(found.flat(), this.#clock.now())
   }
 
   async #rotateLogs(): Promise<void> {

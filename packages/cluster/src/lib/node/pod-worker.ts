@@ -149,6 +149,16 @@ export class PodWorker {
     return [...this.#slots.values()].flatMap(({ id, phase }) => (id && phase.phase !== 'exited' ? [id] : []))
   }
 
+  /** Names and ids of the containers that may be running. */
+  get runningContainers(): readonly { readonly name: string; readonly id: string }[] {
+    return [...this.#slots].flatMap(([name, { id, phase }]) => (id && phase.phase !== 'exited' ? [{ name, id }] : []))
+  }
+
+  /** Where the containers' control groups are. */
+  get cgroupPath(): string {
+    return this.#cgroup()
+  }
+
   /** Resolves when nothing of the pod is left on this node. */
   get gone(): Promise<void> {
     return this.#gone.promise

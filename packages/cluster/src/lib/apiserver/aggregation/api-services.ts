@@ -12,6 +12,8 @@ import { StatusError, unavailable } from '../status.ts'
 import { forwardAs, targetOf } from './forward.ts'
 import type { FrontProxy } from './forward.ts'
 import { groupPriority, isBuiltInGroup } from './priorities.ts'
+import { embeddedPriorities, serviceNameOf, toRemote } from './embedded.ts'
+import type { EmbeddedVersion } from './embedded.ts'
 import { probe } from './probe.ts'
 import type { RemoteVersion } from './remote.ts'
 
@@ -23,6 +25,8 @@ export interface ApiServicesOptions {
   readonly catalogue: Catalogue
   readonly resolveService: ServiceResolver
   readonly frontProxy: FrontProxy | undefined
+  /** What components of this process answer for. Default: nothing. */
+  readonly embedded?: readonly EmbeddedVersion[] | undefined
   /** Milliseconds since 1970. */
   readonly now: () => number
   readonly onError: (error: unknown) => void
@@ -40,6 +44,7 @@ const probeMs = 30_000
 export class ApiServices {
   readonly #options: ApiServicesOptions
   readonly #remotes = new Map<string, RemoteVersion>()
+  readonly #embedded: ReadonlyMap<string, EmbeddedVersion>
   readonly #subscriptions: Subscription[]
   readonly #timer: NodeJS.Timeout
   readonly #probing = new Set<string>()
@@ -49,7 +54,9 @@ export class ApiServices {
 
   constructor(options: ApiServicesOptions) {
     this.#options = options
-    const { store } = options
+    const { store, embedded = [] } = options
+    this.#embedded = new Map(embedded.map((each) => [serviceNameOf(each), each]))
+    this.#publish()
     this.#subscriptions = [
       store.subscribe(services.collection, undefined, ({ operation, entry }) => {
         if (operation === 'put') this.#changed(readObject(services, entry) as Service)
@@ -76,10 +83,14 @@ export class ApiServices {
 
   /** What answers requests for a path of another server; undefined when the path is ours. */
   find(path: string): ((request: ApiRequest) => Promise<ApiResponse>) | undefined {
-    if (this.#remotes.size === 0) return undefined
+    if (this.#remotes.size === 0 && this.#embedded.size === 0) return undefined
     const [, root, group = '', version = ''] = path.split('/')
-    const remote = root === 'apis' ? this.#remotes.get(`${version}.${group}`) : undefined
-    return remote === undefined ? undefined : async (request) => await this.#forward(remote, request)
+    if (root !== 'apis') return undefined
+    const name = serviceNameOf({ group, version })
+    const remote = this.#remotes.get(name)
+    if (remote !== undefined) return async (request) => await this.#forward(remote, request)
+    const embedded = this.#embedded.get(name)
+    return embedded === undefined ? undefined : async (request) => await embedded.serve(request)
   }
 
   /** Writes the APIServices of what this server answers for. */
@@ -94,6 +105,7 @@ export class ApiServices {
         ),
       ),
     )
+    for (const [name, each] of this.#embedded) local.set(name, renderEmbedded(each))
     const missing = [...local].filter(([name]) => store.get(services.collection, name) === undefined)
     await Promise.all(missing.map(([, object]) => this.#create(object)))
     for (const entry of store.list(services.collection)) {
@@ -179,7 +191,8 @@ export class ApiServices {
   }
 
   #publish(): void {
-    this.#options.catalogue.setRemotes([...this.#remotes.values()])
+    const embedded = [...this.#embedded].filter(([name]) => !this.#remotes.has(name)).map(([, each]) => toRemote(each))
+    this.#options.catalogue.setRemotes([...embedded, ...this.#remotes.values()])
   }
 
   #probeUnavailable(): void {
@@ -292,5 +305,15 @@ function renderLocal(group: string, version: string, index: number): Service {
     kind: 'APIService',
     metadata: { name: `${version}.${group}`, labels: { [automanaged]: isBuiltIn ? 'onstart' : 'true' } },
     spec,
+  }
+}
+
+/** Whoever installs a server of metrics of their own takes it over by giving it a service. */
+function renderEmbedded({ group, version }: EmbeddedVersion): Service {
+  return {
+    apiVersion: 'apiregistration.k8s.io/v1',
+    kind: 'APIService',
+    metadata: { name: serviceNameOf({ group, version }), labels: { [automanaged]: 'true' } },
+    spec: { group, version, ...embeddedPriorities },
   }
 }

@@ -64,6 +64,12 @@ export const clusterRoles: readonly RoleFacts[] = [
     ],
   },
   {
+    // What a server of metrics brings along: whoever may look may look at figures.
+    name: 'system:aggregated-metrics-reader',
+    aggregatesTo: 'view',
+    rules: ['get list watch | metrics.k8s.io | nodes pods'],
+  },
+  {
     name: 'system:auth-delegator',
     rules: ['create | authentication.k8s.io | tokenreviews', 'create | authorization.k8s.io | subjectaccessreviews'],
   },
