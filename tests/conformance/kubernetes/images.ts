@@ -70,6 +70,7 @@ function listRecipes(programs: Programs, work: string): readonly Recipe[] {
       modes: { '/usr/local/bin/nnp': '4755' },
       config: ['--cmd', 'nnp'],
     },
+    { names: ['e2e-test-images/glibc-dns-testing:2.0.0'], from: 'debian', config: ['--cmd', 'sh'] },
     { names: ['e2e-test-images/perl:5.26'], from: 'debian', config: ['--cmd', 'perl'] },
     {
       names: ['e2e-test-images/nginx:1.15-4', 'e2e-test-images/nginx:1.27-0'],

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { choosePlan } from './plan.ts'
+import { choosePlan, gatewayOf } from './plan.ts'
 import { renderPort } from './rules.ts'
 import type { PortRules } from './rules.ts'
 import type { ServedPort } from './service-ports.ts'
@@ -69,6 +69,11 @@ void describe('renderChange', () => {
 void describe('renderPort', () => {
   void it('has no rules for a headless Service', () => {
     assert.equal(renderPort(plan, { ...web, addresses: [] }), undefined)
+  })
+
+  void it('serves a node port at the address of the node', () => {
+    const rules = renderPort(plan, { ...web, nodePort: 30080 })
+    assert.deepEqual(rules?.keys, ['10.80.0.2 . tcp . 80', `${gatewayOf(plan)} . tcp . 30080`])
   })
 
   void it('gives a sticky Service a set of clients per endpoint', () => {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { bridgeName, tableName } from './plan.ts'
+import { bridgeName, gatewayOf, tableName } from './plan.ts'
 import type { NetworkPlan } from './plan.ts'
 import type { ServedPort } from './service-ports.ts'
 
@@ -55,12 +55,16 @@ export interface PortRules {
 
 /** Rules for a port; undefined when nobody serves it: a connection is then refused by the `unserved` chain. */
 export function renderPort(plan: NetworkPlan, port: ServedPort): PortRules | undefined {
-  const { addresses, backends, protocol } = port
+  const { addresses, backends, protocol, nodePort } = port
   if (addresses.length === 0 || backends.length === 0) return undefined
   const chain = `service-${shortHash(port.key)}`
   const rules = port.affinitySeconds === undefined ? spread(plan, chain, port) : stick(plan, chain, port)
   return {
-    keys: addresses.map((address) => `${address} . ${protocol} . ${port.port}`),
+    keys: [
+      ...addresses.map((address) => `${address} . ${protocol} . ${port.port}`),
+      // The address of the node, for pods and the host; loopback has listeners of its own.
+      ...(nodePort === undefined ? [] : [`${gatewayOf(plan)} . ${protocol} . ${nodePort}`]),
+    ],
     chain,
     parts: rules.parts,
     addresses: backends.map(({ ip }) => ip),
