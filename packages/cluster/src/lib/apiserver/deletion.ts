@@ -41,7 +41,7 @@ export function planDeletion(
   const { metadata } = object
   const isProtected = stored.info.kind === 'Namespace' && lasting.has(metadata.name ?? '')
   if (isProtected) throw forbiddenObject(stored.info, metadata.name ?? '', 'this namespace may not be deleted')
-  const hasFinalizersChanged = setPropagation(metadata, deletion.propagationPolicy)
+  const hasFinalizersChanged = setPropagation(metadata, deletion.propagationPolicy ?? defaultPolicy(stored, metadata))
   const grace = stored.info.kind === 'Pod' ? podGrace(object, deletion.gracePeriodSeconds) : 0
   const remaining = metadata.deletionGracePeriodSeconds
   if (metadata.deletionTimestamp !== undefined && remaining !== undefined && grace >= remaining && remaining > 0) {
@@ -80,6 +80,14 @@ function checkPreconditions(stored: Resource, object: KubeObject, { precondition
     const why = `Precondition failed: ResourceVersion in precondition: ${version}, ResourceVersion in object meta: ${resourceVersion}`
     throw conflict(stored.info, name, why)
   }
+}
+
+/** Kinds that are older than garbage collection leave their pods behind unless told otherwise, as they always have. */
+const orphaning = new Set(['v1/ReplicationController', 'batch/v1/Job'])
+
+function defaultPolicy({ info }: Resource, { finalizers = [] }: ObjectMeta): Deletion['propagationPolicy'] {
+  if (finalizers.includes('orphan') || finalizers.includes('foregroundDeletion')) return undefined
+  return orphaning.has(`${info.apiVersion}/${info.kind}`) ? 'Orphan' : undefined
 }
 
 /** Leaves word for the garbage collector in the finalizers; returns whether they changed. */

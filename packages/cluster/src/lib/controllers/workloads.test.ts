@@ -284,6 +284,38 @@ void describe('runControllers', () => {
     assert.deepEqual(bench.errors, [])
   })
 
+  void it('keeps the pods of a ReplicationController at their number, and leaves them when nothing else is said', async () => {
+    await using bench = await openWorkbench()
+    const { client } = bench
+    const controllers = client.resource('v1/ReplicationController')
+    const template = {
+      metadata: { labels: { app: 'old' } },
+      spec: { containers: [{ name: 'app', image: 'app:1' }] },
+    }
+    await controllers.create({ metadata: { name: 'old', namespace: 'default' }, spec: { replicas: 2, template } })
+    for (const pod of await podsOf(client, 2)) {
+      assert.equal(pod.metadata?.ownerReferences?.[0]?.kind, 'ReplicationController')
+      await reportPod(client, pod, true)
+    }
+    await eventually('it says so', async () => {
+      const { status } = await controllers.get('old')
+      return status?.readyReplicas === 2 && status.fullyLabeledReplicas === 2 && status.observedGeneration === 1
+    })
+    await controllers.scale('old', 1)
+    await eventually('one is let go', async () => {
+      const { items } = await client.resource('v1/Pod').list()
+      return items.filter(({ metadata }) => metadata?.deletionTimestamp === undefined).length === 1
+    })
+    await controllers.delete('old')
+    await eventually('the owner goes', () => isGone(controllers.get('old')))
+    const { items } = await client.resource('v1/Pod').list()
+    assert.deepEqual(
+      items.flatMap(({ metadata }) => metadata?.ownerReferences ?? []),
+      [],
+    )
+    assert.deepEqual(bench.errors, [])
+  })
+
   void it('deletes objects that own each other in a circle, of whom each would wait for the next', async () => {
     await using bench = await openWorkbench()
     const configMaps = bench.client.resource('v1/ConfigMap')

@@ -57,6 +57,21 @@ describe('phaseOf', () => {
       pod: { sandbox: 'absent', containers: [view(exited(0))], finished: 'Succeeded' },
       phase: 'Succeeded',
     },
+    {
+      name: 'Running while a deleted pod still stops',
+      pod: { sandbox: 'ready', containers: [view(running)], deletion: { deadline: 9 } },
+      phase: 'Running',
+    },
+    {
+      name: 'Failed once a deleted pod has been stopped',
+      pod: { sandbox: 'ready', containers: [view(exited(137)), view(exited(0))], deletion: { deadline: 9 } },
+      phase: 'Failed',
+    },
+    {
+      name: 'Succeeded when a deleted pod ended well',
+      pod: { sandbox: 'ready', containers: [view(exited(0))], deletion: { deadline: 9 } },
+      phase: 'Succeeded',
+    },
   ]
   for (const { name, pod, phase } of cases) it(`is ${name}`, () => assert.equal(phaseOf(pod), phase))
 })

@@ -61,19 +61,31 @@ export function renderStatus(view: PodView, facts: PodFacts, now: number): PodSt
   }
 }
 
-/** The phase by the rules of "Pod Lifecycle": Pending until every main container has started once. */
+/**
+ * The phase by the rules of "Pod Lifecycle": Pending until every main container has started once. A pod that is deleted
+ * has ended with its last container: those who keep it with a finalizer, as Jobs do, wait for that.
+ */
 export function phaseOf(view: PodView): 'Pending' | 'Running' | 'Succeeded' | 'Failed' {
   if (view.finished) return view.finished
   const main = view.containers.filter(({ role }) => role === 'main')
+  if (view.deletion && !view.containers.some(isUp)) return main.every(hasSucceeded) ? 'Succeeded' : 'Failed'
   const hasStarted = ({ state }: ContainerView): boolean => ['running', 'stopping', 'exited'].includes(state.phase)
   // A main container that was up before has been counted as a crash, whatever it waits for now.
   return main.length > 0 && main.every((one) => hasStarted(one) || one.crashes > 0) ? 'Running' : 'Pending'
 }
 
+function isUp({ state }: ContainerView): boolean {
+  return state.phase === 'starting' || state.phase === 'running' || state.phase === 'stopping'
+}
+
+function hasSucceeded({ state }: ContainerView): boolean {
+  return state.phase === 'exited' && state.ending.exitCode === 0
+}
+
 function renderContainer(one: ContainerView, view: PodView, facts: PodFacts): ContainerStatus {
   const known = facts.containers.get(one.name)
   const { state } = one
-  const isUp = state.phase === 'running' || state.phase === 'stopping'
+  const hasProcess = state.phase === 'running' || state.phase === 'stopping'
   const shown = renderState(one, view, facts)
   // An end that is still the present state is not also the last one.
   const last = state.phase === 'exited' && shown.terminated === undefined ? state.ending : known?.last
@@ -87,7 +99,7 @@ function renderContainer(one: ContainerView, view: PodView, facts: PodFacts): Co
       one.role === 'init'
         ? state.phase === 'exited' && state.ending.exitCode === 0
         : state.phase === 'running' && state.ready,
-    started: isUp && (state.phase === 'stopping' || state.started),
+    started: hasProcess && (state.phase === 'stopping' || state.started),
     state: shown,
     lastState: last ? renderEnding(last, facts.runtime) : {},
   }
