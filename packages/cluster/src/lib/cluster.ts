@@ -13,6 +13,7 @@ import { createLegacySigner } from './apiserver/access/tokens/legacy-signer.ts'
 import { createCertificateSigner } from './certificate-signer.ts'
 import { storageDir } from './cluster-backup.ts'
 import { runControllers } from './controllers/run-controllers.ts'
+import { ensureStorageClass } from './controllers/volumes/local-volumes.ts'
 import { keepKubernetesService } from './kubernetes-service.ts'
 import { openPodNetwork } from './network/pod-network.ts'
 import { apiAddressOf, gatewayOf } from './network/plan.ts'
@@ -171,6 +172,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     caCertificate: pki.ca,
     signCertificate: createCertificateSigner(pki.authority),
     signToken: createLegacySigner(serviceAccountKey),
+    volumesDir: join(dir, 'volumes'),
     signal: components.signal,
     onError: fault('controllers'),
   })
@@ -209,7 +211,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     onError: fault('node'),
   })
   nodeOpened(node)
-  await giveRole(administrator, nodeName)
+  await Promise.all([giveRole(administrator, nodeName), ensureStorageClass(administrator)])
   signal?.throwIfAborted()
 
   const held = opened.move()

@@ -21,9 +21,12 @@ import { runJobPodRelease } from './job/released-pods.ts'
 import { runTtlAfterFinished } from './job/ttl-after-finished.ts'
 import { runReplicaSetController, runReplicationController } from './replica-set.ts'
 import { runRootCertificateController } from './root-certificate.ts'
-import { runStatefulSetController } from './stateful-set/stateful-set.ts'
 import { runDaemonSetController } from './daemon-set/daemon-set.ts'
 import { runDisruptionController } from './disruption/disruption.ts'
+import { runStatefulSetController } from './stateful-set/stateful-set.ts'
+import { runVolumeBinder } from './volumes/binder.ts'
+import { runEphemeralClaims } from './volumes/ephemeral-claims.ts'
+import { runClaimProtection, runVolumeProtection } from './volumes/protection.ts'
 import { runServiceAccountController } from './service-account.ts'
 import { runTokenSecretController } from './token-secret.ts'
 import type { TokenSecretOptions } from './token-secret.ts'
@@ -39,6 +42,8 @@ export interface RunControllersOptions {
   readonly signCertificate?: SignCertificate | undefined
   /** Signs tokens for Secrets of the type `kubernetes.io/service-account-token`. Default: these stay as they are. */
   readonly signToken?: TokenSecretOptions['sign'] | undefined
+  /** Where volumes of the class `local-path` are made. Default: none are, and their claims wait. */
+  readonly volumesDir?: string | undefined
   readonly signal: AbortSignal
   /** Told of failures that are being retried. Default: nobody. */
   readonly onError?: ContextOptions['onError'] | undefined
@@ -66,9 +71,13 @@ export async function runControllers(options: RunControllersOptions): Promise<vo
     runDeploymentController(as('deployment-controller')),
     runReplicaSetController(as('replicaset-controller')),
     runReplicationController(as('replication-controller')),
-    runStatefulSetController(as('statefulset-controller')),
     runDaemonSetController(as('daemon-set-controller')),
     runDisruptionController(as('disruption-controller')),
+    runStatefulSetController(as('statefulset-controller')),
+    runVolumeBinder(as('persistent-volume-binder'), { volumesDir: options.volumesDir }),
+    runClaimProtection(as('pvc-protection-controller')),
+    runVolumeProtection(as('pv-protection-controller')),
+    runEphemeralClaims(as('ephemeral-volume-controller')),
     runJobController(as('job-controller')),
     runJobPodRelease(as('job-controller')),
     runCronJobController(as('cronjob-controller')),

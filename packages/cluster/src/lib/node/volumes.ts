@@ -72,9 +72,10 @@ export async function unmountVolumes(pod: Pod | undefined, dir: string): Promise
 
 async function mountVolume(volume: Volume, context: VolumeContext): Promise<string> {
   const path = join(context.dir, volume.name)
-  const { emptyDir, hostPath, persistentVolumeClaim, configMap, secret, projected, downwardAPI } = volume
+  const { emptyDir, hostPath, persistentVolumeClaim, ephemeral, configMap, secret, projected, downwardAPI } = volume
   if (hostPath) return hostDirectory(hostPath.path, hostPath.type ?? '')
   if (persistentVolumeClaim) return claimedDirectory(persistentVolumeClaim.claimName, context)
+  if (ephemeral) return claimedDirectory(`${context.pod.metadata?.name ?? ''}-${volume.name}`, context)
   const gid = context.pod.spec?.securityContext?.fsGroup
   if (emptyDir) {
     await mountEmptyDir(path, emptyDir.medium, emptyDir.sizeLimit, gid)

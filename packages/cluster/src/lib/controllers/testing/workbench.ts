@@ -18,7 +18,7 @@ export interface Workbench extends AsyncDisposable {
 }
 
 export async function openWorkbench(
-  options: { readonly scheduler?: boolean; readonly clock?: Clock } = {},
+  options: { readonly scheduler?: boolean; readonly clock?: Clock; readonly volumesDir?: string } = {},
 ): Promise<Workbench> {
   const store = await openStore({ dir: '', durability: 'memory' })
   const server = createApiServer({ store })
@@ -37,7 +37,7 @@ export async function openWorkbench(
     errors.push(`${controller}: ${error instanceof Error ? error.message : String(error)}`)
   }
   const { signal } = stop
-  const running = [runControllers({ ...manager, caCertificate: 'PEM', signal, onError, clock: options.clock })]
+  const running = [runControllers({ ...manager, ...options, caCertificate: 'PEM', signal, onError })]
   if (options.scheduler === true) {
     running.push(runScheduler({ client: clientOf('system:kube-scheduler'), signal, onError }))
   }

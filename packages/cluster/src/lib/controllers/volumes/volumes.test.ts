@@ -1,0 +1,255 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+
+import { isNotFound } from '@fairlead/kube'
+import type { KubeClient } from '@fairlead/kube'
+import type { PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec } from '@fairlead/kube/types/core-v1'
+
+import { eventually, openWorkbench, runPods } from '../testing/workbench.ts'
+import type { Workbench } from '../testing/workbench.ts'
+import { decideClaim, decideVolume } from './decide-binding.ts'
+import { ensureStorageClass } from './local-volumes.ts'
+import { findVolume, mismatchOf } from './match-volume.ts'
+
+type Spec = NonNullable<PersistentVolume['spec']>
+
+function volumeOf(name: string, change: Spec = {}, labels: Record<string, string> = {}): PersistentVolume {
+  const spec = { capacity: { storage: '5Gi' }, accessModes: ['ReadWriteOnce'], storageClassName: '', ...change }
+  return { metadata: { name, labels }, spec: { hostPath: { path: '/x' }, ...spec }, status: { phase: 'Available' } }
+}
+
+function claimOf(change: PersistentVolumeClaimSpec = {}, storage = '2Gi'): PersistentVolumeClaim {
+  const requests = { storage }
+  return {
+    metadata: { name: 'data', namespace: 'default', uid: 'claim' },
+    spec: { accessModes: ['ReadWriteOnce'], storageClassName: '', resources: { requests }, ...change },
+  }
+}
+
+const mine = { namespace: 'default', name: 'data' }
+
+void describe('findVolume', () => {
+  for (const { name, claim = claimOf(), volumes, found } of [
+    {
+      name: 'takes the smallest that is large enough',
+      volumes: [
+        volumeOf('a', { capacity: { storage: '9Gi' } }),
+        volumeOf('b'),
+        volumeOf('c', { capacity: { storage: '1Gi' } }),
+      ],
+      found: 'b',
+    },
+    {
+      name: 'wants the modes',
+      claim: claimOf({ accessModes: ['ReadWriteMany'] }),
+      volumes: [volumeOf('a')],
+      found: undefined,
+    },
+    { name: 'wants the class', volumes: [volumeOf('a', { storageClassName: 'fast' })], found: undefined },
+    {
+      name: 'wants the mode of the volume',
+      claim: claimOf({ volumeMode: 'Block' }),
+      volumes: [volumeOf('a')],
+      found: undefined,
+    },
+    {
+      name: 'follows the selector',
+      claim: claimOf({ selector: { matchLabels: { disk: 'b' } } }),
+      volumes: [volumeOf('a'), volumeOf('b', {}, { disk: 'b' })],
+      found: 'b',
+    },
+    {
+      name: 'leaves what is kept for another',
+      volumes: [volumeOf('a', { claimRef: { ...mine, name: 'other' } })],
+      found: undefined,
+    },
+    { name: 'takes what is kept for it', volumes: [volumeOf('a'), volumeOf('b', { claimRef: mine })], found: 'b' },
+    {
+      name: 'leaves what was kept for one of that name before',
+      volumes: [volumeOf('a', { claimRef: { ...mine, uid: 'former' } })],
+      found: undefined,
+    },
+  ]) {
+    void it(name, () => assert.equal(findVolume(claim, volumes)?.metadata?.name, found))
+  }
+
+  void it('says what does not fit', () => {
+    assert.equal(mismatchOf(claimOf({}, '9Gi'), volumeOf('a')), 'requested PV is too small')
+  })
+})
+
+void describe('decideClaim', () => {
+  const delayed = { provisioner: 'x', volumeBindingMode: 'WaitForFirstConsumer' }
+  const onNode = {
+    ...claimOf(),
+    metadata: { ...claimOf().metadata, annotations: { 'volume.kubernetes.io/selected-node': 'n' } },
+  }
+  const bound = {
+    ...claimOf({ volumeName: 'a' }),
+    metadata: { ...claimOf().metadata, annotations: { 'pv.kubernetes.io/bind-completed': 'yes' } },
+  }
+  for (const { name, claim = claimOf(), volumes = [], storageClass, act } of [
+    { name: 'waits without a class', act: 'wait' },
+    { name: 'waits for a pod', storageClass: delayed, volumes: [volumeOf('a')], act: 'wait' },
+    { name: 'is made when the pod has a node', claim: onNode, storageClass: delayed, act: 'provision' },
+    { name: 'waits for the volume it names', claim: claimOf({ volumeName: 'a' }), act: 'wait' },
+    { name: 'takes the volume it names', claim: claimOf({ volumeName: 'a' }), volumes: [volumeOf('a')], act: 'bind' },
+    {
+      name: 'leaves a volume that is too small',
+      claim: claimOf({ volumeName: 'a' }, '9Gi'),
+      volumes: [volumeOf('a')],
+      act: 'wait',
+    },
+    { name: 'is lost with its volume', claim: bound, act: 'lose' },
+    {
+      name: 'is lost to another',
+      claim: bound,
+      volumes: [volumeOf('a', { claimRef: { ...mine, uid: 'other' } })],
+      act: 'lose',
+    },
+  ]) {
+    void it(name, () => assert.equal(decideClaim(claim, volumes, storageClass).act, act))
+  }
+})
+
+void describe('decideVolume', () => {
+  const claimRef = { ...mine, uid: 'claim' }
+  for (const { name, volume, claim, step } of [
+    { name: 'is free', volume: volumeOf('a'), claim: undefined, step: 'phase Available' },
+    {
+      name: 'is kept for somebody to come',
+      volume: volumeOf('a', { claimRef: mine }),
+      claim: claimOf(),
+      step: 'phase Available',
+    },
+    { name: 'is bound', volume: volumeOf('a', { claimRef }), claim: claimOf({ volumeName: 'a' }), step: 'phase Bound' },
+    { name: 'is released', volume: volumeOf('a', { claimRef }), claim: undefined, step: 'phase Released' },
+  ]) {
+    void it(name, () => {
+      const decided = decideVolume(volume, claim)
+      assert.equal(decided.act === 'phase' ? `phase ${decided.phase}` : decided.act, step)
+    })
+  }
+
+  void it('goes with its claim, when it was made for it', () => {
+    const released = {
+      ...volumeOf('a', { claimRef, persistentVolumeReclaimPolicy: 'Delete' }),
+      status: { phase: 'Released' },
+    }
+    assert.equal(decideVolume(released, undefined).act, 'reclaim')
+  })
+})
+
+interface VolumeBench extends Workbench {
+  readonly dir: string
+}
+
+async function openVolumes(): Promise<VolumeBench> {
+  const dir = await mkdtemp(join(tmpdir(), 'fairlead-volumes-'))
+  const bench = await openWorkbench({ volumesDir: dir })
+  return {
+    ...bench,
+    dir,
+    async [Symbol.asyncDispose]() {
+      await bench[Symbol.asyncDispose]()
+      await rm(dir, { recursive: true })
+    },
+  }
+}
+
+function boundClaim(client: KubeClient, name: string): Promise<PersistentVolumeClaim> {
+  return eventually(`${name} bound`, async () => {
+    const claim = await client.resource('v1/PersistentVolumeClaim').get(name)
+    return claim.status?.phase === 'Bound' && claim
+  })
+}
+
+async function isGone(object: Promise<unknown>): Promise<boolean> {
+  return object.then(
+    () => false,
+    (error: unknown) => isNotFound(error),
+  )
+}
+
+const wanted = (name: string, change: PersistentVolumeClaimSpec = {}): PersistentVolumeClaim => ({
+  metadata: { name, namespace: 'default' },
+  spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } }, ...change },
+})
+
+void describe('runVolumeBinder', () => {
+  void it('makes a directory for a claim of the default class, lets it grow, and removes it with the claim', async () => {
+    await using bench = await openVolumes()
+    const { client } = bench
+    await ensureStorageClass(client)
+    const claims = client.resource('v1/PersistentVolumeClaim')
+    await claims.create(wanted('data'))
+    const claim = await boundClaim(client, 'data')
+    assert.deepEqual(claim.status?.capacity, { storage: '1Gi' })
+    const [name = ''] = await readdir(bench.dir)
+    assert.equal(name, `${claim.spec?.volumeName}_default_data`)
+    await writeFile(join(bench.dir, name, 'file'), 'x')
+
+    await claims.patch('data', { type: 'merge', body: { spec: { resources: { requests: { storage: '3Gi' } } } } })
+    await eventually('it grows', async () => (await claims.get('data')).status?.capacity?.['storage'] === '3Gi')
+
+    await claims.delete('data')
+    await eventually('the volume goes', () =>
+      isGone(client.resource('v1/PersistentVolume').get(claim.spec?.volumeName ?? '')),
+    )
+    assert.deepEqual(await readdir(bench.dir), [])
+    assert.deepEqual(bench.errors, [])
+  })
+
+  void it('binds a volume made by hand, and keeps what it holds', async () => {
+    await using bench = await openVolumes()
+    const { client } = bench
+    const volumes = client.resource('v1/PersistentVolume')
+    await client.resource('v1/PersistentVolumeClaim').create(wanted('data', { storageClassName: '' }))
+    await volumes.create(volumeOf('by-hand'))
+    const claim = await boundClaim(client, 'data')
+    assert.equal(claim.spec?.volumeName, 'by-hand')
+    assert.equal(claim.metadata?.annotations?.['pv.kubernetes.io/bound-by-controller'], 'yes')
+    await eventually('the volume is bound', async () => (await volumes.get('by-hand')).status?.phase === 'Bound')
+    await client.resource('v1/PersistentVolumeClaim').delete('data')
+    await eventually('it is released', async () => (await volumes.get('by-hand')).status?.phase === 'Released')
+    assert.deepEqual(bench.errors, [])
+  })
+
+  void it('keeps a claim that is deleted until the last pod that uses it is gone', async () => {
+    await using bench = await openVolumes()
+    const { client } = bench
+    await ensureStorageClass(client)
+    const claims = client.resource('v1/PersistentVolumeClaim')
+    await claims.create(wanted('data'))
+    await boundClaim(client, 'data')
+    const volumes = [{ name: 'data', persistentVolumeClaim: { claimName: 'data' } }]
+    const spec = { nodeName: 'n', containers: [{ name: 'app', image: 'app:1' }], volumes }
+    await client.resource('v1/Pod').create({ metadata: { name: 'user', namespace: 'default' }, spec })
+    await eventually('it is protected', async () => (await claims.get('data')).metadata?.finalizers?.length === 1)
+    await claims.delete('data')
+    assert.notEqual((await claims.get('data')).metadata?.deletionTimestamp, undefined)
+    await client.resource('v1/Pod').delete('user', { gracePeriodSeconds: 0 })
+    await eventually('it goes', () => isGone(claims.get('data')))
+  })
+
+  void it('makes the claims of ephemeral volumes, which go with their pod', async () => {
+    await using bench = await openVolumes()
+    const { client } = bench
+    await ensureStorageClass(client)
+    const stop = new AbortController()
+    const running = runPods(client, stop.signal)
+    const { spec: template = {} } = wanted('scratch')
+    const volumes = [{ name: 'scratch', ephemeral: { volumeClaimTemplate: { spec: template } } }]
+    const spec = { containers: [{ name: 'app', image: 'app:1' }], volumes }
+    await client.resource('v1/Pod').create({ metadata: { name: 'one', namespace: 'default' }, spec })
+    await boundClaim(client, 'one-scratch')
+    await client.resource('v1/Pod').delete('one')
+    await eventually('it goes', () => isGone(client.resource('v1/PersistentVolumeClaim').get('one-scratch')))
+    stop.abort()
+    await running
+    assert.deepEqual(bench.errors, [])
+  })
+})
