@@ -169,7 +169,10 @@ describe('kubectl', { skip }, () => {
     const typo = manifest({ replicas: 1 }).replace('"replicas"', '"replcas"')
     const strict = await kubectl.raw(['apply', '-f', '-'], typo)
     assert.equal(strict.code, 1)
-    assert.match(strict.stderr, /unknown field "spec\.replcas"/)
+    // kubectl looks at lists by itself, with the schema of OpenAPI v2, and leaves single objects to the server.
+    assert.match(strict.stderr, /unknown field "replcas" in io\.k8s\.api\.apps\.v1\.DeploymentSpec/)
+    const single = JSON.stringify(JSON.parse(typo).items[0])
+    assert.match((await kubectl.raw(['apply', '-f', '-'], single)).stderr, /unknown field "spec\.replcas"/)
     const selector = await kubectl.raw([
       'patch',
       'deployment',
