@@ -8,6 +8,7 @@ import { runCertificateSigning } from './certificate-signing.ts'
 import type { SignCertificate } from './certificate-signing.ts'
 import { runClusterRoleAggregation } from './cluster-role-aggregation.ts'
 import { runDeploymentController } from './deployment.ts'
+import { runEndpointMirroring } from './endpoint-mirroring.ts'
 import { runEndpointsController, runEndpointSliceController } from './endpoint.ts'
 import { runGarbageCollector } from './garbage-collector.ts'
 import { runNamespaceController } from './namespace.ts'
@@ -84,6 +85,7 @@ export async function runControllers(options: RunControllersOptions): Promise<vo
     runTtlAfterFinished(as('ttl-after-finished-controller')),
     runEndpointSliceController(as('endpointslice-controller')),
     runEndpointsController(as('endpoint-controller')),
+    runEndpointMirroring(as('endpointslicemirroring-controller')),
     runNodeLifecycle(as('node-controller')),
     runTaintEviction(as('node-controller')),
     runNodeTtl(as('ttl-controller')),
