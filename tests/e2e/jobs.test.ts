@@ -89,7 +89,7 @@ describe('jobs', { skip }, () => {
 
   function cronJob(name: string): string {
     const template = { spec: { restartPolicy: 'Never', containers: [{ name: 'main', image }] } }
-    const spec = { schedule: '@every 2s', successfulJobsHistoryLimit: 1, jobTemplate: { spec: { template } } }
+    const spec = { schedule: '@every 2s', successfulJobsHistoryLimit: 50, jobTemplate: { spec: { template } } }
     return JSON.stringify({ apiVersion: 'batch/v1', kind: 'CronJob', metadata: { name }, spec })
   }
 

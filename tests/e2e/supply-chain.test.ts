@@ -137,8 +137,8 @@ otherwise: refuse
     const pushed = await home.fairleadOk(['image', 'push', reference, target, '--referrers', '--json'])
     const { descriptor, referrers } = JSON.parse(pushed.stdout) as { descriptor: { digest: string }; referrers: number }
     assert.equal(descriptor.digest, before.descriptor.digest)
-    // Two signatures, three documents and the three of them signed.
-    assert.equal(referrers, 8)
+    // Two signatures, three documents and the three of them signed, and the scan.
+    assert.equal(referrers, 9)
 
     const type = ['--type', 'slsaprovenance', '--json']
     const verified = await home.fairleadOk(['image', 'verify', target, '--key', publicOf('release'), ...type])
