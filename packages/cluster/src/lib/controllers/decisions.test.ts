@@ -10,7 +10,7 @@ import { describeRemainder } from './namespace.ts'
 import { createOwnerGraph, decideCollection } from './owner-graph.ts'
 import type { OwnerState } from './owner-graph.ts'
 import { decideClaim } from './ownership.ts'
-import { rankForDeletion } from './replica-set-plan.ts'
+import { describeReplicaSet, rankForDeletion } from './replica-set-plan.ts'
 import { canonicalTemplate, decideCleanup, hashTemplate, newestAnnotations } from './revision.ts'
 import { renderEndpoints, renderEndpointSlices } from './service-endpoints.ts'
 
@@ -511,6 +511,16 @@ void describe('renderEndpointSlices', () => {
       ]),
       [[['10.0.0.1'], ['10.0.0.2'], [{ name: 'http', port: 8080, protocol: 'TCP' }]]],
     )
+  })
+})
+
+void describe('describeReplicaSet', () => {
+  void it('keeps the first failure until pods can be made again', () => {
+    const spec = { replicas: 1, selector: {}, template: {} }
+    const failed = (message: string) => ({ now: 0, failure: { reason: 'FailedCreate', message } })
+    const first = describeReplicaSet({ spec }, [], failed('pods "a" is forbidden'))
+    assert.deepEqual(describeReplicaSet({ spec, status: first }, [], failed('pods "b" is forbidden')), first)
+    assert.equal(describeReplicaSet({ spec, status: first }, [], { now: 0 }).conditions, undefined)
   })
 })
 

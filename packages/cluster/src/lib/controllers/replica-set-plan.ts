@@ -100,6 +100,9 @@ function withFailure(
   now: number,
 ): ReplicaSetCondition[] | undefined {
   const type = 'ReplicaFailure'
+  // The first failure is told until pods can be made again: a message with the name of each pod that was refused would
+  // be a change of the status at every attempt, and each change another attempt.
+  if (failure !== undefined && findCondition(conditions, type) !== undefined) return [...(conditions ?? [])]
   if (failure !== undefined) {
     return [...setCondition<ReplicaSetCondition>(conditions, { type, status: 'True', ...failure }, now)]
   }
