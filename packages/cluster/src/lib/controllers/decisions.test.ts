@@ -58,19 +58,6 @@ void describe('decideClaim', () => {
   })
 })
 
-void describe('describeReplicaSet', () => {
-  void it('does not tell the same failure of another pod again', () => {
-    const failure = (pod: string) => ({ reason: 'FailedCreate', message: `Error creating: pods "${pod}" is forbidden` })
-    const first = describeReplicaSet({ spec: { selector: {} } }, [], { now: 0, failure: failure('a') })
-    const replicaSet = { spec: { selector: {} }, status: first }
-    assert.deepEqual(
-      describeReplicaSet(replicaSet, [], { now: 9000, failure: failure('b') }).conditions,
-      first.conditions,
-    )
-    assert.equal(describeReplicaSet(replicaSet, [], { now: 9000 }).conditions, undefined)
-  })
-})
-
 void describe('rankForDeletion', () => {
   const time = (second: number): string => `2026-01-01T00:00:${String(second).padStart(2, '0')}Z`
   interface Facts {

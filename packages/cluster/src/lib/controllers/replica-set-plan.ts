@@ -106,7 +106,8 @@ function withFailure(
   if (failure !== undefined) {
     return [...setCondition<ReplicaSetCondition>(conditions, { type, status: 'True', ...failure }, now)]
   }
-  const others = known === undefined ? conditions : conditions?.filter((one) => one.type !== type)
+  const others =
+    findCondition(conditions, type) === undefined ? conditions : conditions?.filter((one) => one.type !== type)
   return others === undefined || others.length === 0 ? undefined : [...others]
 }
 
