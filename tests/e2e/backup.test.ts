@@ -41,13 +41,13 @@ describe('cluster backup and restore', { timeout: 120_000 }, () => {
 
   it('saves a running cluster as it is at one moment, for its user only', async () => {
     const client = await connect()
-    let isSaved = false
+    const saved = new AbortController()
     let made = 0
     const writing = (async () => {
-      while (!isSaved || made < 50) await create(client, (made += 1))
+      while (!saved.signal.aborted || made < 50) await create(client, (made += 1))
     })()
     const { stdout } = await home.fairleadOk(['cluster', 'backup', file, '--json'])
-    isSaved = true
+    saved.abort()
     await writing
     assert.equal(JSON.parse(stdout).file, file)
     assert.ok(JSON.parse(stdout).objects > 50)

@@ -1,5 +1,4 @@
 import type { Writer } from '@fairlead/kube/patch'
-import type { KindInfo } from '@fairlead/kube/types'
 
 import type { ApiRequest, Identity } from '../exchange.ts'
 import type { Resource } from '../resource.ts'
@@ -58,8 +57,7 @@ const optionKinds: Readonly<Record<string, string>> = { POST: 'CreateOptions', P
 
 function invalidOptions(method: string, errors: readonly FieldError[]): Error {
   const kind = optionKinds[method] ?? 'PatchOptions'
-  // The proof of the cast: only the group and the kind are told.
-  return invalid({ group: 'meta.k8s.io', kind } as KindInfo, '', errors)
+  return invalid({ group: 'meta.k8s.io', kind }, '', errors)
 }
 
 function managerFrom(userAgent: string | undefined, identity: Identity): string {

@@ -108,7 +108,10 @@ void describe('runStatefulSetController', () => {
       }
       await eventually('two revisions', async () => (await namesOf(revisions, 'default')).length === 2)
       const numbers = (await revisions.list()).items.map(({ revision }) => revision)
-      assert.deepEqual(numbers.toSorted((a, b) => a - b), [2, 3])
+      assert.deepEqual(
+        numbers.toSorted((a, b) => a - b),
+        [2, 3],
+      )
       // What `kubectl rollout undo` does: the patch a revision holds, sent as it is.
       const former = (await revisions.list()).items.find(({ revision }) => revision === 2)
       await sets.patch('db', { type: 'strategic', body: former?.data })
