@@ -1,7 +1,7 @@
 import type { Node, Pod, Taint } from '@fairlead/kube/types/core-v1'
 
 import { toleratesTaint } from '../tolerations.ts'
-import { matchesRequired } from './node-selector.ts'
+import { matchesRequired } from '../node-selector.ts'
 import { conflicts, hostPortsOf, parseAmounts, requestsOf, scoredRequestsOf } from './resources.ts'
 import type { Amounts, HostPort } from './resources.ts'
 

@@ -2,7 +2,7 @@ import type { Pod, Taint } from '@fairlead/kube/types/core-v1'
 
 import { toleratesTaint } from '../tolerations.ts'
 import type { NodeView } from './filter.ts'
-import { preferenceOf } from './node-selector.ts'
+import { preferenceOf } from '../node-selector.ts'
 import { requestsOf, scoredRequestsOf } from './resources.ts'
 
 /** Of nodes that can take the pod, the one that should: least used, fewest siblings, most preferred. Equals go by name. */

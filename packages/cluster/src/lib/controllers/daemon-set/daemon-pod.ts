@@ -2,7 +2,7 @@ import type { DaemonSet } from '@fairlead/kube/types/apps-v1'
 import type { Affinity, Node, Pod, Taint, Toleration } from '@fairlead/kube/types/core-v1'
 
 import { toleratesTaint } from '../../tolerations.ts'
-import { matchesRequired } from '../../scheduler/node-selector.ts'
+import { matchesRequired } from '../../node-selector.ts'
 import { revisionLabel } from '../controller-revision.ts'
 import { controllerReference } from '../ownership.ts'
 

@@ -4,7 +4,7 @@ import type { StorageClass } from '@fairlead/kube/types/storage-v1'
 import { classOf, findVolume, isClaimedBy, mismatchOf } from './match-volume.ts'
 
 const bindCompleted = 'pv.kubernetes.io/bind-completed'
-export const boundByController = 'pv.kubernetes.io/bound-by-controller'
+const boundByController = 'pv.kubernetes.io/bound-by-controller'
 /** The node a scheduler chose for the first pod of a claim that waits for one. */
 const selectedNode = 'volume.kubernetes.io/selected-node'
 

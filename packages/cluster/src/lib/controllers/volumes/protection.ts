@@ -62,7 +62,7 @@ async function keepFinalizer<T extends KubeResource>(
 }
 
 /** The names of the claims a pod uses. */
-export function claimsOf({ metadata, spec }: Pod): string[] {
+function claimsOf({ metadata, spec }: Pod): string[] {
   return (spec?.volumes ?? []).flatMap((volume) => {
     if (volume.ephemeral !== undefined) return [`${metadata?.name ?? ''}-${volume.name}`]
     return volume.persistentVolumeClaim === undefined ? [] : [volume.persistentVolumeClaim.claimName]
