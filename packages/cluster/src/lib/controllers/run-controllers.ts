@@ -11,6 +11,7 @@ import { runDeploymentController } from './deployment.ts'
 import { runEndpointMirroring } from './endpoint-mirroring.ts'
 import { runEndpointsController, runEndpointSliceController } from './endpoint.ts'
 import { runGarbageCollector } from './garbage-collector.ts'
+import { runHorizontalPodAutoscaler } from './horizontal-pod-autoscaler/horizontal-pod-autoscaler.ts'
 import { runNamespaceController } from './namespace.ts'
 import { runCronJobController } from './cron-job/cron-job.ts'
 import { runNodeLifecycle } from './nodes/node-lifecycle.ts'
@@ -45,6 +46,8 @@ export interface RunControllersOptions {
   readonly signToken?: TokenSecretOptions['sign'] | undefined
   /** Where volumes of the class `local-path` are made. Default: none are, and their claims wait. */
   readonly volumesDir?: string | undefined
+  /** How often autoscalers look. Default 15,000. */
+  readonly autoscalerSyncMs?: number | undefined
   readonly signal: AbortSignal
   /** Told of failures that are being retried. Default: nobody. */
   readonly onError?: ContextOptions['onError'] | undefined
@@ -86,6 +89,7 @@ export async function runControllers(options: RunControllersOptions): Promise<vo
     runEndpointSliceController(as('endpointslice-controller')),
     runEndpointsController(as('endpoint-controller')),
     runEndpointMirroring(as('endpointslicemirroring-controller')),
+    runHorizontalPodAutoscaler(as('horizontal-pod-autoscaler'), { syncMs: options.autoscalerSyncMs }),
     runNodeLifecycle(as('node-controller')),
     runTaintEviction(as('node-controller')),
     runNodeTtl(as('ttl-controller')),

@@ -1,10 +1,17 @@
 import type { HorizontalPodAutoscaler as V1Autoscaler } from '@fairlead/kube/types/autoscaling-v1'
-import type { HorizontalPodAutoscaler, MetricSpec, MetricStatus } from '@fairlead/kube/types/autoscaling-v2'
+import type {
+  HorizontalPodAutoscaler,
+  HorizontalPodAutoscalerBehavior,
+  HPAScalingPolicy,
+  HPAScalingRules,
+  MetricSpec,
+  MetricStatus,
+} from '@fairlead/kube/types/autoscaling-v2'
 import type { PodDisruptionBudget } from '@fairlead/kube/types/policy-v1'
 import type { PriorityClass } from '@fairlead/kube/types/scheduling-v1'
 
 import { defineKind } from './define.ts'
-import { immutable, invalid, required } from './field-errors.ts'
+import { immutable, invalid, required, notSupported } from './field-errors.ts'
 import { age, ageColumn, column, nameColumn } from './printing.ts'
 import { validateSelector } from './selectors.ts'
 import { validateShare } from './workloads.ts'
@@ -28,13 +35,19 @@ export const horizontalPodAutoscaler: KindStrategy = defineKind<HorizontalPodAut
   default({ spec }) {
     if (spec === undefined) return
     spec.minReplicas ??= 1
+    if (spec.behavior !== undefined) spec.behavior = completeBehavior(spec.behavior)
     if ((spec.metrics ?? []).length > 0) return
     const target = { type: 'Utilization', averageUtilization: 80 }
     spec.metrics = [{ type: 'Resource', resource: { name: 'cpu', target } }]
   },
   validate({ spec }) {
     if (spec === undefined) return [required('spec')]
-    return validateBounds(spec)
+    const { scaleUp, scaleDown } = spec.behavior ?? {}
+    return [
+      ...validateBounds(spec),
+      ...validateRules(scaleUp, 'spec.behavior.scaleUp'),
+      ...validateRules(scaleDown, 'spec.behavior.scaleDown'),
+    ]
   },
   columns: autoscalerColumns,
   row({ metadata, spec, status }, now) {
@@ -68,6 +81,50 @@ export const horizontalPodAutoscalerV1: KindStrategy = defineKind<V1Autoscaler>(
     ]
   },
 })
+
+function completeBehavior({
+  scaleUp = {},
+  scaleDown = {},
+}: HorizontalPodAutoscalerBehavior): HorizontalPodAutoscalerBehavior {
+  const double = { type: 'Percent', value: 100, periodSeconds: 15 }
+  const four = { type: 'Pods', value: 4, periodSeconds: 15 }
+  return {
+    scaleUp: { stabilizationWindowSeconds: 0, selectPolicy: 'Max', policies: [four, double], ...scaleUp },
+    scaleDown: { selectPolicy: 'Max', policies: [double], ...scaleDown },
+  }
+}
+
+const longestWindowSeconds = 3600
+const longestPeriodSeconds = 1800
+
+function validateRules(rules: HPAScalingRules | undefined, field: string): FieldError[] {
+  if (rules === undefined) return []
+  const { stabilizationWindowSeconds: window = 0, selectPolicy = 'Max', policies = [] } = rules
+  const errors: FieldError[] = []
+  if (window < 0) {
+    errors.push(invalid(`${field}.stabilizationWindowSeconds`, window, 'must be greater than or equal to zero'))
+  } else if (window > longestWindowSeconds) {
+    const why = `must be less than or equal to ${longestWindowSeconds}`
+    errors.push(invalid(`${field}.stabilizationWindowSeconds`, window, why))
+  }
+  if (!['Max', 'Min', 'Disabled'].includes(selectPolicy)) {
+    errors.push(notSupported(`${field}.selectPolicy`, selectPolicy, ['Disabled', 'Max', 'Min']))
+  }
+  if (policies.length === 0) errors.push(required(`${field}.policies`, 'must specify at least one Policy'))
+  return [...errors, ...policies.flatMap((policy, index) => validatePolicy(policy, `${field}.policies[${index}]`))]
+}
+
+function validatePolicy({ type, value, periodSeconds }: HPAScalingPolicy, field: string): FieldError[] {
+  const errors: FieldError[] = []
+  if (type !== 'Pods' && type !== 'Percent') errors.push(notSupported(`${field}.type`, type, ['Percent', 'Pods']))
+  if (value <= 0) errors.push(invalid(`${field}.value`, value, 'must be greater than zero'))
+  if (periodSeconds <= 0) errors.push(invalid(`${field}.periodSeconds`, periodSeconds, 'must be greater than zero'))
+  else if (periodSeconds > longestPeriodSeconds) {
+    const why = `must be less than or equal to ${longestPeriodSeconds}`
+    errors.push(invalid(`${field}.periodSeconds`, periodSeconds, why))
+  }
+  return errors
+}
 
 interface Bounds {
   minReplicas?: number | undefined
