@@ -1,6 +1,7 @@
 import type { Node, Pod, Taint } from '@fairlead/kube/types/core-v1'
 
 import { toleratesTaint } from '../tolerations.ts'
+import { hasPodAffinity } from './affinity.ts'
 import { matchesRequired } from '../node-selector.ts'
 import { conflicts, hostPortsOf, parseAmounts, requestsOf, scoredRequestsOf } from './resources.ts'
 import type { Amounts, HostPort } from './resources.ts'
@@ -9,6 +10,8 @@ import type { Amounts, HostPort } from './resources.ts'
 export interface NodeView {
   readonly node: Node
   readonly pods: readonly Pod[]
+  /** Those of them that ask for the nearness or distance of others. */
+  readonly relatedPods: readonly Pod[]
   readonly used: Amounts
   /** What the pods count for when nodes are compared. */
   readonly scored: { readonly cpu: number; readonly memory: number }
@@ -29,7 +32,15 @@ export function viewNode(node: Node, pods: readonly Pod[]): NodeView {
     scored.memory += memory
   }
   const allocatable = parseAmounts(node.status?.allocatable ?? node.status?.capacity)
-  return { node, pods, used, scored, allocatable, hostPorts: pods.flatMap(hostPortsOf) }
+  return {
+    node,
+    pods,
+    relatedPods: pods.filter(hasPodAffinity),
+    used,
+    scored,
+    allocatable,
+    hostPorts: pods.flatMap(hostPortsOf),
+  }
 }
 
 /** Why a pod cannot be on a node, in Kubernetes' words; empty when it can. */
@@ -41,9 +52,7 @@ export function rejectionsOf(pod: Pod, view: NodeView): string[] {
   if (!matchesRequired(pod, node)) {
     return ["node(s) didn't match Pod's node affinity/selector"]
   }
-  const taint = [...(node.spec?.taints ?? []), ...notReadyTaints(node)].find(
-    (one) => (one.effect === 'NoSchedule' || one.effect === 'NoExecute') && !tolerates(pod, one),
-  )
+  const taint = findUntoleratedTaint(pod, node)
   if (taint !== undefined) {
     return [`node(s) had untolerated taint {${taint.key}: ${taint.value ?? ''}}`]
   }
@@ -51,6 +60,16 @@ export function rejectionsOf(pod: Pod, view: NodeView): string[] {
     return ["node(s) didn't have free ports for the requested pod ports"]
   }
   return lackingResources(pod, view)
+}
+
+function findUntoleratedTaint(pod: Pod, node: Node): Taint | undefined {
+  return [...(node.spec?.taints ?? []), ...notReadyTaints(node)].find(
+    (one) => (one.effect === 'NoSchedule' || one.effect === 'NoExecute') && !tolerates(pod, one),
+  )
+}
+
+export function hasUntoleratedTaint(pod: Pod, node: Node): boolean {
+  return findUntoleratedTaint(pod, node) !== undefined
 }
 
 const unschedulableTaint: Taint = { key: 'node.kubernetes.io/unschedulable', effect: 'NoSchedule' }

@@ -17,9 +17,13 @@ import {
 import type { Clock, Source } from '@fairlead/kube/controller'
 import type { Node, Pod, PodCondition } from '@fairlead/kube/types/core-v1'
 
+import { judgeClaims, selectedNode } from './claims.ts'
+import type { ClaimsVerdict } from './claims.ts'
+import { hasPodAffinity, relate } from './affinity.ts'
 import { describeRejections, rejectionsOf, viewNode } from './filter.ts'
 import type { NodeView } from './filter.ts'
 import { choose } from './score.ts'
+import { spread } from './topology-spread.ts'
 
 export interface RunSchedulerOptions {
   readonly client: KubeClient
@@ -44,6 +48,9 @@ export async function runScheduler(options: RunSchedulerOptions): Promise<void> 
   const common = { signal, clock, onError: (error: unknown) => onError(error, { controller: name }) }
   const pods = createInformer(client.resource('v1/Pod'), common)
   const nodes = createInformer(client.resource('v1/Node'), common)
+  const namespaces = createInformer(client.resource('v1/Namespace'), common)
+  const claims = createInformer(client.resource('v1/PersistentVolumeClaim'), common)
+  const storageClasses = createInformer(client.resource('storage.k8s.io/v1/StorageClass'), common)
   pods.index(byNode, ({ spec }) => (spec?.nodeName === undefined ? [] : [spec.nodeName]))
   const recorder = createEventRecorder(client, name, common)
   /** Pods bound by us that the cache does not show on their node yet, with that node. */
@@ -107,6 +114,19 @@ export async function runScheduler(options: RunSchedulerOptions): Promise<void> 
     }
   }
 
+  /** The pod follows when its claims have volumes there. */
+  async function selectNode(
+    { claims: waiting }: Extract<ClaimsVerdict, { state: 'delayed' }>,
+    nodeName: string,
+  ): Promise<void> {
+    for (const { metadata } of waiting) {
+      if (metadata?.annotations?.[selectedNode] !== undefined) continue
+      const { name: claimName = '', namespace, uid } = metadata ?? {}
+      const body = { metadata: { uid, annotations: { [selectedNode]: nodeName } } }
+      await client.resource('v1/PersistentVolumeClaim').patch(claimName, { type: 'merge', body }, { namespace })
+    }
+  }
+
   async function reconcile(key: string): Promise<void> {
     const { namespace, name: podName } = parseKey(key)
     const pod = pods.get(namespace, podName)
@@ -114,21 +134,39 @@ export async function runScheduler(options: RunSchedulerOptions): Promise<void> 
     if (pod === undefined || !isPending(pod, name) || assumed.get(key)?.pod.metadata?.uid === pod.metadata?.uid) {
       return
     }
+    const verdict = judgeClaims(pod, {
+      claim: (of, claimName) => claims.get(of, claimName),
+      storageClass: (className) => storageClasses.get(undefined, className),
+    })
     const views = viewNodes()
-    const verdicts = views.map((view) => ({ view, rejections: rejectionsOf(pod, view) }))
+    if (verdict.state === 'missing') {
+      await reject(key, pod, `0/${views.length} nodes are available: ${verdict.message}.`)
+      return
+    }
+    const relations = relate(pod, views, (namespace) => namespaces.get(undefined, namespace)?.metadata?.labels)
+    const spreading = spread(pod, views)
+    const verdicts = views.map((view) => {
+      const own = rejectionsOf(pod, view)
+      const crowded = own.length > 0 ? own : spreading.rejectionsOf(view)
+      return { view, rejections: crowded.length > 0 ? crowded : relations.rejectionsOf(view) }
+    })
     const chosen = choose(
       pod,
       verdicts.filter(({ rejections }) => rejections.length === 0).map(({ view }) => view),
+      { attractionOf: relations.attractionOf, crowdingOf: spreading.crowdingOf },
     )
     if (chosen === undefined) {
       await reject(key, pod, describeRejections(verdicts.map(({ rejections }) => rejections)))
+    } else if (verdict.state === 'delayed') {
+      rejected.add(key)
+      await selectNode(verdict, chosen.node.metadata?.name ?? '')
     } else {
       await bind(key, pod, chosen.node.metadata?.name ?? '')
     }
   }
 
   /** Our own pods, and all that wait when one that took room is gone. */
-  function keysOfPod(pod: Pod, event: InformerEvent): Iterable<string> {
+  function keysOfPod(pod: Pod, event: InformerEvent, old: Pod | undefined): Iterable<string> {
     const key = keyOf(pod)
     if (pod.spec?.nodeName !== undefined || event === 'delete') {
       assumed.delete(key)
@@ -137,13 +175,31 @@ export async function runScheduler(options: RunSchedulerOptions): Promise<void> 
       rejected.delete(key)
     }
     const hasLeft = pod.spec?.nodeName !== undefined && (event === 'delete' || isEnded(pod))
-    return hasLeft ? [...rejected] : isPending(pod, name) && event !== 'delete' ? [key] : []
+    if (hasLeft) return [...rejected]
+    if (isPending(pod, name) && event !== 'delete') return [key]
+    const isMoved = pod.spec?.nodeName !== old?.spec?.nodeName
+    const isNews = isMoved || !isDeepStrictEqual(pod.metadata?.labels, old?.metadata?.labels)
+    return isNews ? waitingForOthers() : []
+  }
+
+  /** Pods that may have a place now that others have one, or other labels. */
+  function waitingForOthers(): string[] {
+    return [...rejected].filter((key) => {
+      const { namespace, name: podName } = parseKey(key)
+      const pod = pods.get(namespace, podName)
+      return pod !== undefined && (hasPodAffinity(pod) || (pod.spec?.topologySpreadConstraints ?? []).length > 0)
+    })
   }
 
   const sources: Source[] = [
     // Nodes first: a pod looked at before them would be told there are none.
     sequence(
+      fromInformer(storageClasses, () => [...rejected]),
+      fromInformer(claims, () => [...rejected]),
       fromInformer(nodes, (node, event, old) => (event === 'update' && isAlike(node, old) ? [] : [...rejected])),
+      fromInformer(namespaces, ({ metadata }, _event, old) =>
+        isDeepStrictEqual(metadata?.labels, old?.metadata?.labels) ? [] : waitingForOthers(),
+      ),
       fromInformer(pods, keysOfPod),
     ),
   ]

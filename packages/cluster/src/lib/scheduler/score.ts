@@ -1,19 +1,31 @@
 import type { Pod, Taint } from '@fairlead/kube/types/core-v1'
 
+import type { PodRelations } from './affinity.ts'
 import { toleratesTaint } from '../tolerations.ts'
 import type { NodeView } from './filter.ts'
 import { preferenceOf } from '../node-selector.ts'
 import { requestsOf, scoredRequestsOf } from './resources.ts'
+import type { Spread } from './topology-spread.ts'
+
+/** What other pods mean for where one goes. */
+export type Neighbours = Pick<PodRelations, 'attractionOf'> & Pick<Spread, 'crowdingOf'>
 
 /** Of nodes that can take the pod, the one that should: least used, fewest siblings, most preferred. Equals go by name. */
-export function choose(pod: Pod, views: readonly NodeView[]): NodeView | undefined {
+export function choose(
+  pod: Pod,
+  views: readonly NodeView[],
+  { attractionOf, crowdingOf }: Partial<Neighbours> = {},
+): NodeView | undefined {
+  const drawn = normalise(views.map((view) => attractionOf?.(view) ?? 0))
+  const roomy = normalise(views.map((view) => -(crowdingOf?.(view) ?? 0)))
   const preferences = normalise(views.map(({ node }) => preferenceOf(pod, node)))
   const siblings = normalise(views.map((view) => -countSiblings(pod, view)))
   const avoided = normalise(views.map((view) => -countAvoided(pod, view)))
   return views
     .map((view, index) => {
       const spread = (siblings[index] ?? 0) * 2 + (preferences[index] ?? 0) * 2 + (avoided[index] ?? 0) * 3
-      return { view, score: leastUsed(pod, view) + spread }
+      const near = (drawn[index] ?? 0) * 2 + (roomy[index] ?? 0) * 2
+      return { view, score: leastUsed(pod, view) + spread + near }
     })
     .toSorted((a, b) => b.score - a.score || nameOf(a.view).localeCompare(nameOf(b.view)))[0]?.view
 }

@@ -8,7 +8,7 @@ import { isNotFound } from '@fairlead/kube'
 import type { KubeClient } from '@fairlead/kube'
 import type { PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec } from '@fairlead/kube/types/core-v1'
 
-import { eventually, openWorkbench, runPods } from '../testing/workbench.ts'
+import { eventually, node, openWorkbench, runPods } from '../testing/workbench.ts'
 import type { Workbench } from '../testing/workbench.ts'
 import { decideClaim, decideVolume } from './decide-binding.ts'
 import { ensureStorageClass } from './local-volumes.ts'
@@ -147,9 +147,9 @@ interface VolumeBench extends Workbench {
   readonly dir: string
 }
 
-async function openVolumes(): Promise<VolumeBench> {
+async function openVolumes(options: { readonly scheduler?: boolean } = {}): Promise<VolumeBench> {
   const dir = await mkdtemp(join(tmpdir(), 'fairlead-volumes-'))
-  const bench = await openWorkbench({ volumesDir: dir })
+  const bench = await openWorkbench({ ...options, volumesDir: dir })
   return {
     ...bench,
     dir,
@@ -233,6 +233,29 @@ void describe('runVolumeBinder', () => {
     assert.notEqual((await claims.get('data')).metadata?.deletionTimestamp, undefined)
     await client.resource('v1/Pod').delete('user', { gracePeriodSeconds: 0 })
     await eventually('it goes', () => isGone(claims.get('data')))
+  })
+
+  void it('makes a volume when its first pod has a node, and the pod goes there then', async () => {
+    await using bench = await openVolumes({ scheduler: true })
+    const { client } = bench
+    const nodes = client.resource('v1/Node')
+    await nodes.create(node('n'))
+    await nodes.updateStatus(node('n'))
+    const head = { provisioner: 'fairlead.dev/local-path', volumeBindingMode: 'WaitForFirstConsumer' }
+    await client.resource('storage.k8s.io/v1/StorageClass').create({ metadata: { name: 'late' }, ...head })
+    const claims = client.resource('v1/PersistentVolumeClaim')
+    await claims.create(wanted('data', { storageClassName: 'late' }))
+    await eventually('it is said to wait', async () => {
+      const { items } = await client.resource('v1/Event').list()
+      return items.some(({ reason }) => reason === 'WaitForFirstConsumer')
+    })
+    const volumes = [{ name: 'data', persistentVolumeClaim: { claimName: 'data' } }]
+    const spec = { containers: [{ name: 'app', image: 'app:1' }], volumes }
+    const pods = client.resource('v1/Pod')
+    await pods.create({ metadata: { name: 'first', namespace: 'default' }, spec })
+    await eventually('the pod has a node', async () => (await pods.get('first')).spec?.nodeName === 'n')
+    assert.equal((await claims.get('data')).status?.phase, 'Bound')
+    assert.deepEqual(bench.errors, [])
   })
 
   void it('makes the claims of ephemeral volumes, which go with their pod', async () => {

@@ -1,0 +1,31 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+
+import type { PersistentVolumeClaim } from '@fairlead/kube/types/core-v1'
+
+import { judgeClaims } from './claims.ts'
+
+const pod = {
+  metadata: { name: 'p', namespace: 'default' },
+  spec: { containers: [], volumes: [{ name: 'v', persistentVolumeClaim: { claimName: 'data' } }] },
+}
+const claimOf = (phase: string, storageClassName = ''): PersistentVolumeClaim => ({
+  metadata: { name: 'data' },
+  spec: { storageClassName },
+  status: { phase },
+})
+
+void describe('judgeClaims', () => {
+  for (const { name, claim, state } of [
+    { name: 'waits for a claim that is not there', claim: undefined, state: 'missing' },
+    { name: 'waits for a volume', claim: claimOf('Pending'), state: 'missing' },
+    { name: 'goes on with a volume', claim: claimOf('Bound'), state: 'ready' },
+    { name: 'chooses a node first where the class says so', claim: claimOf('Pending', 'late'), state: 'delayed' },
+  ]) {
+    void it(name, () => {
+      const late = { provisioner: 'x', volumeBindingMode: 'WaitForFirstConsumer' }
+      const sources = { claim: () => claim, storageClass: (of: string) => (of === 'late' ? late : undefined) }
+      assert.equal(judgeClaims(pod, sources).state, state)
+    })
+  }
+})
