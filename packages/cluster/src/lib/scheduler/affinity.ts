@@ -10,9 +10,9 @@ export type NamespaceLabels = (name: string) => Labels | undefined
 /** What pods that are there mean for one that is to be placed. */
 export interface PodRelations {
   /** Why the pod cannot be on a node, in Kubernetes' words; empty when it can. */
-  rejectionsOf(view: NodeView): string[]
+  readonly rejectionsOf: (view: NodeView) => string[]
   /** How much it is drawn to a node; any number. */
-  attractionOf(view: NodeView): number
+  readonly attractionOf: (view: NodeView) => number
 }
 
 const unrelated: PodRelations = { rejectionsOf: () => [], attractionOf: () => 0 }

@@ -143,7 +143,7 @@ export async function runScheduler(options: RunSchedulerOptions): Promise<void> 
       await reject(key, pod, `0/${views.length} nodes are available: ${verdict.message}.`)
       return
     }
-    const relations = relate(pod, views, (namespace) => namespaces.get(undefined, namespace)?.metadata?.labels)
+    const relations = relate(pod, views, (of) => namespaces.get(undefined, of)?.metadata?.labels)
     const spreading = spread(pod, views)
     const verdicts = views.map((view) => {
       const own = rejectionsOf(pod, view)

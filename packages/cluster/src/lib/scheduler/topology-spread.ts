@@ -8,9 +8,9 @@ import { matchesRequired } from '../node-selector.ts'
 /** How the pods of a constraint are spread now. */
 export interface Spread {
   /** Why the pod cannot be on a node, in Kubernetes' words; empty when it can. */
-  rejectionsOf(view: NodeView): string[]
+  readonly rejectionsOf: (view: NodeView) => string[]
   /** How crowded the domains of a node are; 0 where nothing is asked for. */
-  crowdingOf(view: NodeView): number
+  readonly crowdingOf: (view: NodeView) => number
 }
 
 const unbound: Spread = { rejectionsOf: () => [], crowdingOf: () => 0 }
