@@ -56,16 +56,18 @@ export async function runScheduler(options: RunSchedulerOptions): Promise<void> 
   /** Pods bound by us that the cache does not show on their node yet, with that node. */
   const assumed = new Map<string, { readonly pod: Pod; readonly nodeName: string }>()
   const rejected = new Set<string>()
+  const view = createViewCache()
 
   function viewNodes(): NodeView[] {
+    const unconfirmed = Map.groupBy(assumed.values(), ({ nodeName }) => nodeName)
     return nodes.list().map((node) => {
       const nodeName = node.metadata?.name ?? ''
       const seen = pods.byIndex(byNode, nodeName).filter((pod) => !isEnded(pod))
+      const waiting = unconfirmed.get(nodeName)
+      if (waiting === undefined) return view(nodeName, node, seen)
       const seenUids = new Set(seen.map(({ metadata }) => metadata?.uid))
-      const unseen = [...assumed.values()]
-        .filter((one) => one.nodeName === nodeName && !seenUids.has(one.pod.metadata?.uid))
-        .map(({ pod }) => pod)
-      return viewNode(node, [...seen, ...unseen])
+      const unseen = waiting.map(({ pod }) => pod).filter(({ metadata }) => !seenUids.has(metadata?.uid))
+      return view(nodeName, node, [...seen, ...unseen])
     })
   }
 
@@ -204,6 +206,20 @@ export async function runScheduler(options: RunSchedulerOptions): Promise<void> 
     ),
   ]
   await runController({ name, sources, reconcile, concurrency: 32, signal, onError, clock })
+}
+
+/** Adds up a node again only when it or what is on it has changed: most pods find all nodes but one as the last pod left them. */
+function createViewCache(): (nodeName: string, node: Node, pods: readonly Pod[]) => NodeView {
+  const kept = new Map<string, NodeView>()
+  return (nodeName, node, pods) => {
+    const known = kept.get(nodeName)
+    const isSame =
+      known?.node === node && known.pods.length === pods.length && pods.every((pod, index) => known.pods[index] === pod)
+    if (isSame) return known
+    const fresh = viewNode(node, pods)
+    kept.set(nodeName, fresh)
+    return fresh
+  }
 }
 
 function sequence(...sources: readonly Source[]): Source {
