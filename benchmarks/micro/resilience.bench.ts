@@ -24,7 +24,7 @@ import { report } from '../report.ts'
 import type { Figure } from '../report.ts'
 
 const work = async (): Promise<number> => 1
-const rounds = 9
+const rounds = 21
 const calls = 40_000
 
 const breaker = createBreaker()

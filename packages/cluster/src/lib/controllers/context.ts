@@ -3,13 +3,7 @@ import { createInformer } from '@fairlead/kube/cache'
 import type { Informer } from '@fairlead/kube/cache'
 import { createEventRecorder } from '@fairlead/kube/controller'
 import type { Clock, EventRecorder } from '@fairlead/kube/controller'
-import type {
-  ControllerRevision,
-  DaemonSet,
-  Deployment,
-  ReplicaSet,
-  StatefulSet,
-} from '@fairlead/kube/types/apps-v1'
+import type { ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet } from '@fairlead/kube/types/apps-v1'
 import type { CronJob, Job } from '@fairlead/kube/types/batch-v1'
 import type { Lease } from '@fairlead/kube/types/coordination-v1'
 import type {

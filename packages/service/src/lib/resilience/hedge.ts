@@ -47,6 +47,12 @@ export function createHedgePlan(options: HedgeOptions): HedgePlan {
   }
 }
 
+/** When a call began, and when it has to be done. */
+export interface CallTimes {
+  readonly startedAt: number
+  readonly deadline: number
+}
+
 /** What the hedged calls of a pipeline have in common: one object, so that a call is small. */
 export interface HedgeHost {
   readonly plan: HedgePlan
@@ -62,11 +68,11 @@ export interface HedgeHost {
  * costs no more than one with a timeout.
  */
 export class HedgedAttempt<T> extends RunningAttempt<T> {
-  readonly callStartedAt: number
-  readonly callDeadline: number
   readonly #host: HedgeHost
-  /** When the try began that gives the result. */
-  #since: number
+  /** Of the call, where this try has times of its own. Numbers with fractions are objects to V8: few calls pay for these. */
+  readonly #call: CallTimes | undefined
+  /** When the try began that gives the result; undefined while nobody wants to know. */
+  #since: number | undefined
   #state: 'running' | 'lost' | 'over' = 'running'
   /** The tries beside this one. Nearly every call has none, and no list is made for it. */
   #others: readonly RunningAttempt<T>[] = none
@@ -79,9 +85,13 @@ export class HedgedAttempt<T> extends RunningAttempt<T> {
     const isTotal = deadline <= now + attemptMs
     super(host.owner, number, isTotal ? startedAt : now, isTotal ? deadline : now + attemptMs, isTotal)
     this.#host = host
-    this.callStartedAt = startedAt
-    this.callDeadline = deadline
-    this.#since = now
+    this.#call = isTotal ? undefined : { startedAt, deadline }
+    this.#since = host.plan.isLearning ? now : undefined
+    this.#arm(now, 1)
+  }
+
+  get call(): CallTimes {
+    return this.#call ?? { startedAt: this.startedAt, deadline: this.deadline }
   }
 
   override run(work: (attempt: Attempt) => T | Promise<T>): Promise<T> {
@@ -90,7 +100,6 @@ export class HedgedAttempt<T> extends RunningAttempt<T> {
       this.#work = work
       this.#resolve = resolve
       this.rejectRun = reject
-      this.#arm(this.#since, 1)
       const result = work(this)
       // Straight to whoever waits: that it has won is of interest only once there are others.
       if (result instanceof Promise) {
@@ -123,7 +132,7 @@ export class HedgedAttempt<T> extends RunningAttempt<T> {
   /** The call has its result, or has none: tries that are still under way end. */
   override finish(isSuccess: boolean): void {
     const { plan, owner } = this.#host
-    if (isSuccess && plan.isLearning) plan.observe(owner.clock.now() - this.#since)
+    if (isSuccess && this.#since !== undefined) plan.observe(owner.clock.now() - this.#since)
     if (this.#others !== none) this.#cancelAll(new Error('Another try was quicker'))
   }
 
@@ -159,7 +168,7 @@ export class HedgedAttempt<T> extends RunningAttempt<T> {
   #win(attempt: RunningAttempt<T>, value: T, since: number): void {
     this.#remove(attempt)
     if (this.#state === 'over') return
-    this.#since = since
+    if (this.#host.plan.isLearning) this.#since = since
     this.#cancelAll(new Error('Another try was quicker'))
     this.#state = 'over'
     this.#resolve?.(value)

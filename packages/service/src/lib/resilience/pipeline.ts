@@ -162,6 +162,8 @@ class PolicyPipeline implements Pipeline {
   readonly #totalMs: number
   readonly #retry: RetryDecider | undefined
   readonly #hedge: HedgeHost | undefined
+  /** The same for calls without options of their own. */
+  readonly #hedgeUnasked: HedgeHost | undefined
   readonly #attemptMs: number
 
   constructor(options: PipelineOptions) {
@@ -188,6 +190,7 @@ class PolicyPipeline implements Pipeline {
       ? options.concurrency
       : options.concurrency && createConcurrencyLimiter({ ...named, algorithm: 'aimd', ...options.concurrency })
     this.#hedge = options.hedge && this.#createHedgeHost(options.hedge)
+    this.#hedgeUnasked = this.#hedgeFor(noOptions)
     this.#attemptMs = checkNumber('a pipeline', 'attemptTimeoutMs', options.attemptTimeoutMs ?? Infinity, 1)
     if (options.metrics) reportPipeline(this, options.metrics)
   }
@@ -200,7 +203,7 @@ class PolicyPipeline implements Pipeline {
     let deadline = startedAt + this.#totalMs
     if (options.deadline !== undefined && options.deadline < deadline) deadline = options.deadline
     this.counts.calls += 1
-    const hedge = this.#hedge !== undefined && this.#mayHedge(options) ? this.#hedge : undefined
+    const hedge = options === noOptions ? this.#hedgeUnasked : this.#hedgeFor(options)
     let isInside = false
     let isShedderTold = false
     try {
@@ -289,8 +292,9 @@ class PolicyPipeline implements Pipeline {
     return signal === undefined ? attempt.run(work) : runUntilAborted(signal, attempt, () => attempt.run(work))
   }
 
-  #mayHedge(options: ExecuteOptions): boolean {
-    return options.isSingle !== true && (options.idempotent ?? this.#retry?.idempotent ?? true)
+  #hedgeFor(options: ExecuteOptions): HedgeHost | undefined {
+    const mayHedge = options.isSingle !== true && (options.idempotent ?? this.#retry?.idempotent ?? true)
+    return mayHedge ? this.#hedge : undefined
   }
 
   #createHedgeHost(options: HedgeOptions): HedgeHost {
@@ -300,7 +304,8 @@ class PolicyPipeline implements Pipeline {
       wheel: this.#wheel,
       another: (first, now) => {
         this.counts.hedges += 1
-        return this.#begin(first.number, first.callStartedAt, now, first.callDeadline)
+        const { startedAt, deadline } = first.call
+        return this.#begin(first.number, startedAt, now, deadline)
       },
     }
   }

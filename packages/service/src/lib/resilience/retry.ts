@@ -61,15 +61,18 @@ export function createRetryBudget(options: RetryBudgetOptions = {}): RetryBudget
   const burst = checkNumber('a retry budget', 'burst', options.burst ?? 100, 1)
   let tokens = Math.min(burst, perMs * 1000)
   let filledAt: number | undefined
+  /** Not yet among the tokens: every call counts one up, and a whole number costs nothing to keep. */
+  let deposits = 0
   return {
     get available() {
-      return Math.floor(tokens)
+      return Math.floor(Math.min(burst, tokens + deposits * ratio) + 1e-9)
     },
     deposit() {
-      tokens = Math.min(burst, tokens + ratio)
+      deposits += 1
     },
     withdraw(now) {
-      tokens = Math.min(burst, tokens + Math.max(0, now - (filledAt ?? now)) * perMs)
+      tokens = Math.min(burst, tokens + deposits * ratio + Math.max(0, now - (filledAt ?? now)) * perMs)
+      deposits = 0
       filledAt = now
       // A fifth added five times is a little less than one.
       if (tokens < 1 - 1e-9) return false

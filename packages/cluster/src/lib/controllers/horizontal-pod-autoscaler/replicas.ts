@@ -53,12 +53,7 @@ interface Groups {
 }
 
 /** Which pods count, and how: those that start are unready, those without figures missing, those that go ignored. */
-function groupPods({
-  pods,
-  metrics,
-  resource,
-  now,
-}: Omit<ReplicaFacts, 'currentReplicas' | 'tolerances'>): Groups {
+function groupPods({ pods, metrics, resource, now }: Omit<ReplicaFacts, 'currentReplicas' | 'tolerances'>): Groups {
   const groups = { readyCount: 0, unready: new Set<string>(), missing: new Set<string>(), ignored: new Set<string>() }
   for (const pod of pods) {
     const name = nameOf(pod)
