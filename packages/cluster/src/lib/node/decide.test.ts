@@ -159,6 +159,11 @@ const cases: readonly { name: string; view: PodView; steps: readonly Step[] }[] 
     steps: [],
   },
   {
+    name: 'clears away, when the cluster is stopped, a place that could not be made',
+    view: pod([one({ phase: 'waiting' })], { leaving: deletion, sandbox: { retryAt: NOW } }),
+    steps: [{ do: 'remove' }],
+  },
+  {
     name: 'replaces a container that is not what the pod asks for',
     view: pod([one({ ...running, outdated: 'changed' })]),
     steps: [{ do: 'stop', container: 'app', why: 'changed' }],

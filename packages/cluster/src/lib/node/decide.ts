@@ -170,7 +170,7 @@ function end(pod: PodView, now: number): Step[] {
   const due = main.length > 0 ? main : rest
   if (due.length > 0) return due.flatMap((view) => stopOne(view, deadline, why))
   if (pod.sandbox === 'preparing' || pod.sandbox === 'removing') return []
-  if (pod.sandbox !== 'absent') return pod.leaving && typeof pod.sandbox === 'object' ? [] : remove(pod, now)
+  if (pod.sandbox !== 'absent') return remove(pod, now)
   return pod.deletion ? [{ do: 'forget' }] : []
 }
 

@@ -241,6 +241,18 @@ describe('node agent with containers', { skip }, () => {
     assert.equal(await readFile(notes, 'utf8'), 'prestop\nterm\n')
   })
 
+  it('stops with a pod whose volumes cannot be mounted, and at once', async () => {
+    await using world = await openWorld()
+    const agent = await world.startAgent()
+    const volumes = [{ name: 'absent', hostPath: { path: join(world.dir, 'no/such/folder'), type: 'Directory' } }]
+    await world.createPod('waiting', { args: [serve] }, { volumes })
+    await until(async () => (await world.events('waiting')).includes('FailedMount') || undefined, 'the mount fails')
+    const startedAt = performance.now()
+    await agent.stop({ stopPods: true })
+    assert.ok(performance.now() - startedAt < 5_000, 'the stop waits for the next try')
+    assert.deepEqual(world.network.attached(), [])
+  })
+
   it('leaves containers running when it stops, and takes them over again', async () => {
     await using world = await openWorld()
     const first = await world.startAgent()

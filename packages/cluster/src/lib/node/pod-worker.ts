@@ -83,6 +83,8 @@ interface Slot {
   hurry?: (() => void) | undefined
 }
 
+/** What clearing away may take after the last container has been killed. */
+const clearingMs = 10_000
 const FAILURE_FIRST_MS = 1000
 const FAILURE_LONGEST_MS = 300_000
 const DEFAULT_GRACE_SECONDS = 30
@@ -203,9 +205,14 @@ export class PodWorker {
 
   /** Stops the pod's containers without touching its object; resolves when they have ended. */
   async leave(graceMs: number): Promise<void> {
-    this.#leaving = { deadline: this.#context.clock.now() + graceMs }
+    const now = this.#context.clock.now()
+    const deadline = now + graceMs
+    this.#leaving = { deadline }
+    // A place that could not be made is not tried again, but cleared away at once.
+    if (typeof this.#sandbox === 'object') this.#sandbox = { retryAt: now }
     this.#tick()
-    while (!this.#isAtRest()) await this.#settleOnce()
+    // What cannot be cleared away must not keep the cluster from ending: the next start finds it.
+    while (!this.#isAtRest() && this.#context.clock.now() < deadline + clearingMs) await this.#settleOnce()
     // Nobody may take the pod for ready when the cluster is started again.
     this.#tell()
     await this.detach()
