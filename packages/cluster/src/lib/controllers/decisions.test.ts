@@ -11,7 +11,7 @@ import { createOwnerGraph, decideCollection } from './owner-graph.ts'
 import type { OwnerState } from './owner-graph.ts'
 import { decideClaim } from './ownership.ts'
 import { describeReplicaSet, rankForDeletion } from './replica-set-plan.ts'
-import { canonicalTemplate, decideCleanup, hashTemplate, newestAnnotations } from './revision.ts'
+import { canonicalTemplate, decideCleanup, hashTemplate, newestAnnotations, nextRevision } from './revision.ts'
 import { renderEndpoints, renderEndpointSlices } from './service-endpoints.ts'
 
 void describe('matchesSelector', () => {
@@ -171,12 +171,21 @@ void describe('revision', () => {
       },
       spec: { replicas: 2, selector: {}, template: template('a') },
     }
-    assert.deepEqual(newestAnnotations(deployment, undefined, { revision: 5, maxReplicas: 3 }), {
+    assert.deepEqual(newestAnnotations(deployment, undefined, { revision: 5n, maxReplicas: 3 }), {
       'kubernetes.io/change-cause': 'why',
       'deployment.kubernetes.io/desired-replicas': '2',
       'deployment.kubernetes.io/max-replicas': '3',
       'deployment.kubernetes.io/revision': '5',
     })
+  })
+
+  void it('counts revisions beyond what a number holds exactly', () => {
+    const annotations = { 'deployment.kubernetes.io/revision': '3546343826724305832' }
+    assert.equal(
+      nextRevision([{ apiVersion: 'apps/v1', kind: 'ReplicaSet', metadata: { annotations } }]),
+      3546343826724305833n,
+    )
+    assert.equal(nextRevision([{ apiVersion: 'apps/v1', kind: 'ReplicaSet', metadata: { annotations: {} } }]), 1n)
   })
 
   void it('cleans up beyond the limit, lowest revisions first, and nothing that still runs', () => {

@@ -63,13 +63,19 @@ function canonical(value: unknown): unknown {
   return Object.fromEntries(fields.map(([key, field]) => [key, canonical(field)]))
 }
 
-export function revisionOf({ metadata }: Deployment | ReplicaSet): number {
-  return Number.parseInt(metadata?.annotations?.[revisionAnnotation] ?? '0', 10) || 0
+/** An int64, as everything that counts revisions has it: a number would lose digits. */
+export function revisionOf({ metadata }: Deployment | ReplicaSet): bigint {
+  const text = metadata?.annotations?.[revisionAnnotation] ?? ''
+  return /^\d{1,19}$/.test(text) ? BigInt(text) : 0n
 }
 
 /** The revision a template gets when it becomes the newest. */
-export function nextRevision(oldReplicaSets: readonly ReplicaSet[]): number {
-  return Math.max(0, ...oldReplicaSets.map(revisionOf)) + 1
+export function nextRevision(oldReplicaSets: readonly ReplicaSet[]): bigint {
+  return oldReplicaSets.map(revisionOf).reduce(larger, 0n) + 1n
+}
+
+function larger(a: bigint, b: bigint): bigint {
+  return a > b ? a : b
 }
 
 /** How many replicas the replica set may have at most while it is rolled out; undefined when nothing says so. */
@@ -93,23 +99,23 @@ export function scaleAnnotations(desired: number, max: number): Record<string, s
 export function newestAnnotations(
   deployment: Deployment,
   replicaSet: ReplicaSet | undefined,
-  options: { readonly revision: number; readonly maxReplicas: number },
+  options: { readonly revision: bigint; readonly maxReplicas: number },
 ): Record<string, string> {
   const own = Object.entries(deployment.metadata?.annotations ?? {}).filter(([key]) => !notCopied.has(key))
   const current = replicaSet?.metadata?.annotations
-  const known = replicaSet === undefined ? 0 : revisionOf(replicaSet)
-  const revision = Math.max(options.revision, known)
+  const known = replicaSet === undefined ? 0n : revisionOf(replicaSet)
+  const revision = larger(options.revision, known)
   return {
     ...current,
     ...Object.fromEntries(own),
     ...(replicaSet === undefined && scaleAnnotations(deployment.spec?.replicas ?? 1, options.maxReplicas)),
     // A template that comes back keeps the numbers it had before.
-    ...(known > 0 && known < revision && { [historyAnnotation]: appendHistory(current?.[historyAnnotation], known) }),
+    ...(known > 0n && known < revision && { [historyAnnotation]: appendHistory(current?.[historyAnnotation], known) }),
     [revisionAnnotation]: String(revision),
   }
 }
 
-function appendHistory(history: string | undefined, revision: number): string {
+function appendHistory(history: string | undefined, revision: bigint): string {
   return history === undefined || history === '' ? String(revision) : `${history},${revision}`
 }
 
@@ -146,7 +152,7 @@ export function renderReplicaSet(
 export function decideCleanup(deployment: Deployment, oldReplicaSets: readonly ReplicaSet[]): ReplicaSet[] {
   const limit = deployment.spec?.revisionHistoryLimit ?? 10
   const living = oldReplicaSets.filter(({ metadata }) => metadata?.deletionTimestamp === undefined)
-  const ranked = living.toSorted((a, b) => revisionOf(a) - revisionOf(b) || compareAge(a, b))
+  const ranked = living.toSorted((a, b) => Number(revisionOf(a) - revisionOf(b)) || compareAge(a, b))
   return ranked
     .slice(0, Math.max(0, living.length - limit))
     .filter(
