@@ -4,7 +4,7 @@ import { fromInformer, keyOf, runController } from '@fairlead/kube/controller'
 import type { ClusterRole, PolicyRule } from '@fairlead/kube/types/rbac-v1'
 
 import type { ControllerContext } from './context.ts'
-import { matchesSelector } from './label-selector.ts'
+import { matchesSelector } from '../label-selector.ts'
 
 /** Keeps in every ClusterRole with an `aggregationRule` the rules of the roles it selects. */
 export function runClusterRoleAggregation(context: ControllerContext): Promise<void> {

@@ -5,7 +5,7 @@ import type { Deployment, DeploymentStatus, ReplicaSet } from '@fairlead/kube/ty
 import type { Pod, Service } from '@fairlead/kube/types/core-v1'
 
 import { describeDeployment } from './deployment-status.ts'
-import { matchesSelector } from './label-selector.ts'
+import { matchesSelector } from '../label-selector.ts'
 import { describeRemainder } from './namespace.ts'
 import { createOwnerGraph, decideCollection } from './owner-graph.ts'
 import type { OwnerState } from './owner-graph.ts'

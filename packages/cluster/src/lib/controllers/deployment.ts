@@ -9,7 +9,7 @@ import { byController } from './context.ts'
 import type { ControllerContext } from './context.ts'
 import { describeDeployment, isComplete, progressDeadlineMs, progressing } from './deployment-status.ts'
 import type { Progress } from './deployment-status.ts'
-import { isEmptySelector, matchesSelector } from './label-selector.ts'
+import { isEmptySelector, matchesSelector } from '../label-selector.ts'
 import { claimObjects, controllerOf, decideClaim, orphansOf } from './ownership.ts'
 import { isPodTerminal } from './pod-state.ts'
 import {

@@ -2,7 +2,7 @@ import { isNotFound } from '@fairlead/kube'
 import type { KubeResource, ResourceClient } from '@fairlead/kube'
 import type { LabelSelector, ObjectMeta, OwnerReference } from '@fairlead/kube/types'
 
-import { matchesSelector } from './label-selector.ts'
+import { matchesSelector } from '../label-selector.ts'
 
 /** The reference to the controller that manages an object, if one does. */
 export function controllerOf(object: KubeResource): OwnerReference | undefined {

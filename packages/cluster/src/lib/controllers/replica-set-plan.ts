@@ -2,7 +2,7 @@ import { findCondition, setCondition } from '@fairlead/kube/controller'
 import type { ReplicaSet, ReplicaSetCondition, ReplicaSetStatus } from '@fairlead/kube/types/apps-v1'
 import type { Pod } from '@fairlead/kube/types/core-v1'
 
-import { matchesLabels } from './label-selector.ts'
+import { matchesLabels } from '../label-selector.ts'
 import { controllerReference } from './ownership.ts'
 import { isPodAvailable, isPodReady, isPodTerminal, podAvailableAt, podCondition } from './pod-state.ts'
 import { omitZero } from './write.ts'

@@ -12,7 +12,7 @@ import type {
 import type { Endpoint, EndpointPort as SlicePort, EndpointSlice } from '@fairlead/kube/types/discovery-v1'
 
 import { serviceNameLabel } from './context.ts'
-import { matchesLabels } from './label-selector.ts'
+import { matchesLabels } from '../label-selector.ts'
 import { isPodReady, isPodTerminal } from './pod-state.ts'
 
 /** The most endpoints one slice carries. */

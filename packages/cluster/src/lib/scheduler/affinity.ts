@@ -1,7 +1,8 @@
 import type { Pod, PodAffinityTerm } from '@fairlead/kube/types/core-v1'
 
-import { matchesSelector, withKeys } from './label-selector.ts'
-import type { Labels } from './label-selector.ts'
+import { matchesSelector } from '../label-selector.ts'
+import type { Labels } from '../label-selector.ts'
+import { withKeys } from './label-keys.ts'
 import type { NodeView } from './filter.ts'
 
 /** The labels of a namespace, for terms that select namespaces. */

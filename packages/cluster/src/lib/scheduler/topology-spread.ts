@@ -2,7 +2,8 @@ import type { Pod, TopologySpreadConstraint } from '@fairlead/kube/types/core-v1
 
 import { hasUntoleratedTaint } from './filter.ts'
 import type { NodeView } from './filter.ts'
-import { matchesSelector, withKeys } from './label-selector.ts'
+import { matchesSelector } from '../label-selector.ts'
+import { withKeys } from './label-keys.ts'
 import { matchesRequired } from '../node-selector.ts'
 
 /** How the pods of a constraint are spread now. */

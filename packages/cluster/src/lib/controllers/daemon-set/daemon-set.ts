@@ -10,7 +10,7 @@ import { createRevisionHistory, decideTruncation, revisionLabel } from '../contr
 import type { RevisionOwner, SyncedHistory } from '../controller-revision.ts'
 import { createExpectations } from '../expectations.ts'
 import { writeInGrowingBatches } from '../growing-batches.ts'
-import { isEmptySelector, matchesSelector } from '../label-selector.ts'
+import { isEmptySelector, matchesSelector } from '../../label-selector.ts'
 import { isNamespaceTerminating } from '../namespaces.ts'
 import { claimObjects, controllerOf, decideClaim, orphansOf } from '../ownership.ts'
 import { isPodActive } from '../pod-state.ts'

@@ -7,7 +7,7 @@ import type { Pod } from '@fairlead/kube/types/core-v1'
 import type { PodDisruptionBudget } from '@fairlead/kube/types/policy-v1'
 
 import type { ControllerContext } from '../context.ts'
-import { matchesSelector } from '../label-selector.ts'
+import { matchesSelector } from '../../label-selector.ts'
 import { controllerOf } from '../ownership.ts'
 import { ignoreNotFound } from '../write.ts'
 import { decideBudget, needsOwners } from './decide-disruption.ts'

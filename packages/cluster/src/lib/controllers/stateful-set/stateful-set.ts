@@ -11,7 +11,7 @@ import { createRevisionHistory, decideTruncation, templateOf } from '../controll
 import type { RevisionOwner } from '../controller-revision.ts'
 import { createExpectations } from '../expectations.ts'
 import { writeInGrowingBatches } from '../growing-batches.ts'
-import { isEmptySelector, matchesSelector } from '../label-selector.ts'
+import { isEmptySelector, matchesSelector } from '../../label-selector.ts'
 import { isNamespaceTerminating } from '../namespaces.ts'
 import { claimObjects, controllerOf, decideClaim, orphansOf } from '../ownership.ts'
 import { nextAvailabilityMs } from '../replica-set-plan.ts'

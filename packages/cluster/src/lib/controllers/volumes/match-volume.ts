@@ -1,7 +1,7 @@
 import { parseQuantity } from '@fairlead/kube/types'
 import type { PersistentVolume, PersistentVolumeClaim } from '@fairlead/kube/types/core-v1'
 
-import { matchesSelector } from '../label-selector.ts'
+import { matchesSelector } from '../../label-selector.ts'
 
 const oldClassAnnotation = 'volume.beta.kubernetes.io/storage-class'
 

@@ -1,23 +1,6 @@
-import type { LabelSelector } from '@fairlead/kube/types'
+import type { LabelSelector } from '@fairlead/kube/types/meta-v1'
 
-export type Labels = Readonly<Record<string, string>>
-
-/** Whether labels fulfil a selector. An empty selector matches everything; an absent one nothing. */
-export function matchesSelector(selector: LabelSelector | undefined, labels: Labels = {}): boolean {
-  if (selector === undefined) return false
-  const { matchLabels = {}, matchExpressions = [] } = selector
-  return (
-    Object.entries(matchLabels).every(([key, value]) => labels[key] === value) &&
-    matchExpressions.every(({ key, operator, values = [] }) => {
-      const value = labels[key]
-      if (operator === 'Exists') return value !== undefined
-      if (operator === 'DoesNotExist') return value === undefined
-      return operator === 'In'
-        ? value !== undefined && values.includes(value)
-        : value === undefined || !values.includes(value)
-    })
-  )
-}
+import type { Labels } from '../label-selector.ts'
 
 export interface Keys {
   readonly matchLabelKeys?: readonly string[] | undefined

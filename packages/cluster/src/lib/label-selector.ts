@@ -1,6 +1,6 @@
 import type { LabelSelector } from '@fairlead/kube/types'
 
-type Labels = Readonly<Record<string, string>>
+export type Labels = Readonly<Record<string, string>>
 
 /** Whether labels fulfil a selector. An empty selector matches everything; an absent one nothing. */
 export function matchesSelector(selector: LabelSelector | undefined, labels: Labels | undefined): boolean {
