@@ -23,13 +23,13 @@ describe('a secret that is a reference', () => {
       ORDERS_DB__PASSWORD: 'env://PASSWORD',
       PASSWORD: 'env://not-again',
       ORDERS_PIN: 'env://PIN',
-      PIN: '42',
+      PIN: '730142',
     }
     await using config = await openConfig(definition, { env })
     assert.equal(config.value.db.password.reveal(), 'env://not-again')
-    assert.equal(config.value.pin?.reveal(), 42)
+    assert.equal(config.value.pin?.reveal(), 730_142)
     assert.equal(config.origin('db.password'), 'env ORDERS_DB__PASSWORD')
-    assert.doesNotMatch(JSON.stringify(config.describe()), /not-again|42/)
+    assert.doesNotMatch(JSON.stringify(config.describe()), /not-again|730142/)
   })
 
   it('leaves a value of another kind as it is', async () => {
