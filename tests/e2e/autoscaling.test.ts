@@ -1,9 +1,8 @@
 // kubectl top, and autoscalers under a load that really is one.
 import assert from 'node:assert/strict'
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { createKubectl, eventually, Home, missing, type Kubectl } from './support/machine.ts'
+import { buildProgram } from './support/program-image.ts'
 
 const skip = missing(['runc', 'conmon', 'nft', 'ip', 'kubectl'], { root: true })
 
@@ -24,7 +23,7 @@ describe('autoscaling', { skip }, () => {
 
   before(async () => {
     home = new Home()
-    const image = await buildBurner()
+    const image = await buildProgram(home, { name: 'burner', source: program })
     await home.fairleadOk(['cluster', 'start'])
     kubectl = createKubectl(await home.kubeconfig(), home.dir)
     await kubectl('apply -f -', deployment(image))
@@ -87,18 +86,5 @@ describe('autoscaling', { skip }, () => {
     }
     const about = { apiVersion: 'autoscaling/v2', kind: 'HorizontalPodAutoscaler' }
     return JSON.stringify({ ...about, metadata: { name: 'burner' }, spec })
-  }
-
-  async function buildBurner(): Promise<string> {
-    const dir = join(home.dir, 'burner')
-    mkdirSync(dir)
-    const about = { name: 'burner', version: '1.0.0' }
-    const lock = { ...about, lockfileVersion: 3, requires: true, packages: { '': about } }
-    writeFileSync(join(dir, 'main.cjs'), program)
-    writeFileSync(join(dir, 'package.json'), JSON.stringify({ ...about, main: 'main.cjs' }))
-    writeFileSync(join(dir, 'package-lock.json'), JSON.stringify(lock))
-    const built = JSON.parse((await home.fairleadOk(['build', dir, '--json'])).stdout)
-    const first: { reference: string } = Array.isArray(built.images) ? built.images[0] : built
-    return first.reference
   }
 })

@@ -1,9 +1,8 @@
 // A program in a pod and the API: it finds the Service `kubernetes`, shows the token it was given, and may do what its account may.
 import assert from 'node:assert/strict'
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { createKubectl, eventually, Home, missing, type Kubectl } from './support/machine.ts'
+import { buildProgram } from './support/program-image.ts'
 
 const skip = missing(['runc', 'conmon', 'nft', 'ip', 'kubectl'], { root: true })
 
@@ -43,7 +42,7 @@ describe('a program in a pod', { skip }, () => {
 
   before(async () => {
     home = new Home()
-    image = await buildProgram()
+    image = await buildProgram(home, { name: 'asker', source: program })
     await home.fairleadOk(['cluster', 'start'])
     kubectl = createKubectl(await home.kubeconfig(), home.dir)
   })
@@ -88,24 +87,5 @@ describe('a program in a pod', { skip }, () => {
     await kubectl('apply -f -', JSON.stringify(pod))
     await kubectl(`wait --for=jsonpath={.status.phase}=Succeeded pod/${name} --timeout=30s`)
     return JSON.parse(await kubectl(`logs ${name}`))
-  }
-
-  async function buildProgram(): Promise<string> {
-    const dir = join(home.dir, 'asker')
-    mkdirSync(dir)
-    const packageJson = { name: 'asker', version: '1.0.0', type: 'module', main: 'main.js' }
-    const lock = {
-      name: 'asker',
-      version: '1.0.0',
-      lockfileVersion: 3,
-      requires: true,
-      packages: { '': { name: 'asker', version: '1.0.0' } },
-    }
-    writeFileSync(join(dir, 'main.js'), program)
-    writeFileSync(join(dir, 'package.json'), JSON.stringify(packageJson))
-    writeFileSync(join(dir, 'package-lock.json'), JSON.stringify(lock))
-    const built = JSON.parse((await home.fairleadOk(['build', dir, '--json'])).stdout)
-    const first: { reference: string } = Array.isArray(built.images) ? built.images[0] : built
-    return first.reference
   }
 })

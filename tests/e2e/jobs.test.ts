@@ -1,9 +1,8 @@
 // Jobs and CronJobs with real containers, driven by the real kubectl.
 import assert from 'node:assert/strict'
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { createKubectl, eventually, Home, missing, type Kubectl } from './support/machine.ts'
+import { buildProgram } from './support/program-image.ts'
 
 const skip = missing(['runc', 'conmon', 'nft', 'ip', 'kubectl'], { root: true })
 
@@ -21,7 +20,7 @@ describe('jobs', { skip }, () => {
 
   before(async () => {
     home = new Home()
-    image = await buildTask()
+    image = await buildProgram(home, { name: 'task', source: program })
     await home.fairleadOk(['cluster', 'start'])
     kubectl = createKubectl(await home.kubeconfig(), home.dir)
   })
@@ -91,18 +90,5 @@ describe('jobs', { skip }, () => {
     const template = { spec: { restartPolicy: 'Never', containers: [{ name: 'main', image }] } }
     const spec = { schedule: '@every 2s', successfulJobsHistoryLimit: 50, jobTemplate: { spec: { template } } }
     return JSON.stringify({ apiVersion: 'batch/v1', kind: 'CronJob', metadata: { name }, spec })
-  }
-
-  async function buildTask(): Promise<string> {
-    const dir = join(home.dir, 'task')
-    mkdirSync(dir)
-    const about = { name: 'task', version: '1.0.0' }
-    const lock = { ...about, lockfileVersion: 3, requires: true, packages: { '': about } }
-    writeFileSync(join(dir, 'main.js'), program)
-    writeFileSync(join(dir, 'package.json'), JSON.stringify({ ...about, type: 'module', main: 'main.js' }))
-    writeFileSync(join(dir, 'package-lock.json'), JSON.stringify(lock))
-    const built = JSON.parse((await home.fairleadOk(['build', dir, '--json'])).stdout)
-    const first: { reference: string } = Array.isArray(built.images) ? built.images[0] : built
-    return first.reference
   }
 })

@@ -1,9 +1,8 @@
 // The real kubectl against the embedded cluster: what a developer types all day.
 import assert from 'node:assert/strict'
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { createKubectl, eventually, Home, missing, type Kubectl } from './support/machine.ts'
+import { buildProgram } from './support/program-image.ts'
 
 const skip = missing(['runc', 'conmon', 'nft', 'ip', 'kubectl'], { root: true })
 
@@ -200,8 +199,6 @@ describe('kubectl', { skip }, () => {
   })
 
   async function buildHello(version: string): Promise<string> {
-    const dir = join(home.dir, `hello-${version}`)
-    mkdirSync(dir)
     const source = `
 import { createServer } from 'node:http'
 import { readFileSync } from 'node:fs'
@@ -213,24 +210,7 @@ const server = createServer((request, response) => {
 server.listen(Number(process.env.PORT ?? 8080), () => console.log('hello listens'))
 process.on('SIGTERM', () => { server.close(); server.closeAllConnections() })
 `
-    writeFileSync(join(dir, 'main.js'), source)
-    writeFileSync(
-      join(dir, 'package.json'),
-      JSON.stringify({ name: 'hello', version: '1.0.0', type: 'module', main: 'main.js' }),
-    )
-    writeFileSync(
-      join(dir, 'package-lock.json'),
-      JSON.stringify({
-        name: 'hello',
-        version: '1.0.0',
-        lockfileVersion: 3,
-        requires: true,
-        packages: { '': { name: 'hello', version: '1.0.0' } },
-      }),
-    )
-    const built = JSON.parse((await home.fairleadOk(['build', dir, '--json'])).stdout)
-    const first: { reference: string } = Array.isArray(built.images) ? built.images[0] : built
-    return first.reference
+    return await buildProgram(home, { name: `hello-${version}`, source })
   }
 
   async function answer(): Promise<string> {

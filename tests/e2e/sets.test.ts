@@ -1,9 +1,8 @@
 // StatefulSets and DaemonSets with real containers and volumes, driven by the real kubectl.
 import assert from 'node:assert/strict'
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { createKubectl, eventually, Home, missing, type Kubectl } from './support/machine.ts'
+import { buildProgram } from './support/program-image.ts'
 
 const skip = missing(['runc', 'conmon', 'nft', 'ip', 'kubectl'], { root: true })
 
@@ -25,7 +24,7 @@ describe('sets', { skip }, () => {
 
   before(async () => {
     home = new Home()
-    image = await buildCounter()
+    image = await buildProgram(home, { name: 'counter', source: program })
     await home.fairleadOk(['cluster', 'start'])
     kubectl = createKubectl(await home.kubeconfig(), home.dir)
     await kubectl('apply -f -', statefulSet())
@@ -113,18 +112,5 @@ describe('sets', { skip }, () => {
     const containers = [{ name: 'main', image, ...more }]
     const template = { metadata: { labels: { app } }, spec: { terminationGracePeriodSeconds: 2, containers } }
     return { selector: { matchLabels: { app } }, template }
-  }
-
-  async function buildCounter(): Promise<string> {
-    const dir = join(home.dir, 'counter')
-    mkdirSync(dir)
-    const about = { name: 'counter', version: '1.0.0' }
-    const lock = { ...about, lockfileVersion: 3, requires: true, packages: { '': about } }
-    writeFileSync(join(dir, 'main.js'), program)
-    writeFileSync(join(dir, 'package.json'), JSON.stringify({ ...about, type: 'module', main: 'main.js' }))
-    writeFileSync(join(dir, 'package-lock.json'), JSON.stringify(lock))
-    const built = JSON.parse((await home.fairleadOk(['build', dir, '--json'])).stdout)
-    const first: { reference: string } = Array.isArray(built.images) ? built.images[0] : built
-    return first.reference
   }
 })

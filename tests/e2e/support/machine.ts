@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { assertNoLeaks, footprintOf } from './leaks.ts'
 
 export const repository: string = dirname(dirname(dirname(dirname(fileURLToPath(import.meta.url)))))
 const launcher = join(repository, 'packages', 'cli', 'bin', 'fairlead.mjs')
@@ -62,9 +63,12 @@ export class Home implements AsyncDisposable {
     return (await this.fairleadOk(['cluster', 'kubeconfig', '--path'])).stdout.trim()
   }
 
+  /** Stops the cluster, removes everything, and fails when the cluster left something on the machine. */
   async [Symbol.asyncDispose](): Promise<void> {
+    const footprint = footprintOf(this.env['FAIRLEAD_HOME'] ?? this.dir)
     const finished = await this.fairlead(['down', '--purge'])
     if (finished.code !== 0) throw new Error(`fairlead down failed\n${finished.stderr}`)
+    await assertNoLeaks(footprint)
     rmSync(this.dir, { recursive: true, force: true })
   }
 }
