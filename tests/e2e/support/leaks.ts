@@ -1,10 +1,10 @@
 // What a cluster leaves on the machine: namespaces, devices, rules, mounts, cgroups, processes, files outside its home.
 // Everything is looked for by the names of one home, so clusters of others may run beside it.
+import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { run } from './machine.ts'
 
 /** The names by which things on the machine belong to the clusters of one home. Taken before the home is removed. */
 export interface Footprint {
@@ -37,7 +37,7 @@ export async function findLeaks(footprint: Footprint): Promise<string[]> {
     ...listOf('/sys/class/net')
       .filter(isOurs)
       .map((name) => `network device ${name}`),
-    ...(await tables()).filter(isOurs).map((name) => `nftables table ${name}`),
+    ...(await tables()).filter(isOurs).map((name) => `nftables ${name}`),
     ...(await forwardRules()).filter(isOurs).map((rule) => `iptables rule ${rule}`),
     ...mountPoints()
       .filter((path) => isBelow(path, footprint.home))
@@ -70,23 +70,22 @@ function createMatcher({ networkIds, hashes }: Footprint): (name: string) => boo
     hashes.some((hash) => name === hash.slice(0, 12) || name === `fairlead-${hash.slice(0, 8)}`)
 }
 
-async function tables(): Promise<string[]> {
-  const { code, stdout } = await run('nft', ['list', 'tables'], { env: systemEnvironment() }).catch(nothing)
-  return code === 0 ? stdout.trim().split('\n') : []
+function tables(): Promise<string[]> {
+  return linesOf('nft', ['list', 'tables'])
 }
 
-async function forwardRules(): Promise<string[]> {
-  const { code, stdout } = await run('iptables', ['-S', 'FORWARD'], { env: systemEnvironment() }).catch(nothing)
-  return code === 0 ? stdout.trim().split('\n') : []
+function forwardRules(): Promise<string[]> {
+  return linesOf('iptables', ['-w', '2', '-S', 'FORWARD'])
 }
 
-/** Without the folders of npm, where a program called `nft` is another one. */
-function systemEnvironment(): NodeJS.ProcessEnv {
-  return { PATH: '/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C.UTF-8' }
-}
-
-function nothing(): { code: number; stdout: string } {
-  return { code: 1, stdout: '' }
+/** What a tool of the system prints; nothing where it is not installed. Npm's folders have another program called `nft`. */
+function linesOf(tool: string, args: readonly string[]): Promise<string[]> {
+  const env = { PATH: '/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C.UTF-8' }
+  return new Promise((resolve) => {
+    execFile(tool, args, { env, timeout: 20_000 }, (error, stdout) =>
+      resolve(error === null ? stdout.trim().split('\n') : []),
+    )
+  })
 }
 
 function mountPoints(): string[] {
