@@ -60,7 +60,10 @@ describe('manifests of the chapters', { skip }, () => {
     await kubectl('-n switch rollout status deployment/go-app-blue --timeout=90s')
     await kubectl('-n switch rollout status deployment/go-app-green --timeout=90s')
     const address = await addressOf('switch', 'go-app')
-    await eventually('blue', async () => (await call(address)) === 'v1')
+    // Without a readiness probe, and the chapter has none, pods are Ready before their program listens.
+    const pods = await kubectl('-n switch get pods -o jsonpath={.items[*].status.podIP}')
+    for (const pod of pods.split(' ')) await eventually('a pod that listens', () => call(`${pod}:8080`))
+    assert.equal(await call(address), 'v1')
     await using load = startLoad({ url: `http://${address}/`, perSecond: 100 })
     await eventually('answers of blue', () => load.answers.length >= 50)
     assert.deepEqual(new Set(load.answers), new Set(['v1']))
