@@ -56,6 +56,13 @@ export function checkPatched(object: KubeObject, expected: BodyKind, query: URLS
   return checkFields(object, expected, strictnessOf(query), [])
 }
 
+/** Brings an object that a webhook made to the form its type has: what the type does not know goes, silently as upstream. */
+export function tidyObject(object: KubeObject, resource: Resource): KubeObject {
+  const { custom, info } = resource
+  const isItself = object.kind === info.kind && object.apiVersion === info.apiVersion
+  return checkFields(object, { ...info, custom: isItself ? custom : undefined }, 'Ignore', []).object
+}
+
 function strictnessOf(query: URLSearchParams): Strictness {
   const asked = query.get('fieldValidation') ?? ''
   if (asked === '') return 'Warn'

@@ -81,7 +81,7 @@ function decodeMessage(into: Decoded, definition: string, bytes: Uint8Array, sub
     else if (field.list) decodeListElement(into, field, reader, type, subject)
     else {
       const value = decodeValue(field, reader, type, subject)
-      if (value !== undefined && !isZeroAbsent(field, value)) into[field.name] = value
+      if (value !== undefined && !isZeroAbsent(definition, field, value)) into[field.name] = value
     }
   }
 }

@@ -1,6 +1,7 @@
 import { applyJsonPatch } from '@fairlead/kube/patch'
 import type { KubeObject } from '@fairlead/kube/types'
 
+import { tidyObject } from '../../body.ts'
 import type { Resource } from '../../resource.ts'
 import { internalError } from '../../status.ts'
 import type { AdmissionAttributes } from '../attributes.ts'
@@ -52,12 +53,12 @@ async function mutateByHook(
     throw internalError(`admission webhook ${JSON.stringify(name)} ${what}`)
   }
   if (Array.isArray(answer.patch) && answer.patch.length === 0) return attributes.object
-  return toVersion(patched(object, answer.patch), matched, resource)
+  return toVersion(patched(object, answer.patch, matched), matched, resource)
 }
 
-function patched(object: KubeObject, patch: unknown): KubeObject {
+function patched(object: KubeObject, patch: unknown, resource: Resource): KubeObject {
   try {
-    return applyJsonPatch(structuredClone(object), patch) as KubeObject
+    return tidyObject(applyJsonPatch(structuredClone(object), patch) as KubeObject, resource)
   } catch (error) {
     throw internalError(error instanceof Error ? error.message : String(error))
   }

@@ -281,6 +281,38 @@ describe('a MutatingWebhookConfiguration', () => {
     assert.deepEqual([status, body.spec?.containers[0].image], [201, 'app:1'])
   })
 
+  it('adds no fields that the type of the object does not have', async () => {
+    await using hook = await startWebhook(() => patchOf({ op: 'add', path: '/nowhere', value: 'x' }))
+    await using api = await startTestServer()
+    await configure(api, hook.configuration('Mutating', 'beyond'))
+    const { status, body } = await api.call('POST', maps, map('m'))
+    assert.deepEqual([status, body.nowhere], [201, undefined])
+  })
+
+  it('adds no fields that the schema of a custom resource does not have', async () => {
+    const strings = { properties: { size: { type: 'string' } }, type: 'object' }
+    const schema = { openAPIV3Schema: { type: 'object', properties: { data: strings } } }
+    await using hook = await startWebhook(() =>
+      patchOf({ op: 'replace', path: '/data', value: { size: 'large', colour: 'red' } }),
+    )
+    await using api = await startTestServer()
+    const definition = {
+      metadata: { name: 'widgets.example.com' },
+      spec: {
+        group: 'example.com',
+        names: { plural: 'widgets', kind: 'Widget' },
+        scope: 'Namespaced',
+        versions: [{ name: 'v1', served: true, storage: true, schema }],
+      },
+    }
+    await api.call('POST', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', definition)
+    const rules = [{ operations: ['CREATE'], apiGroups: ['example.com'], apiVersions: ['v1'], resources: ['widgets'] }]
+    await configure(api, hook.configuration('Mutating', 'widgets', { rules }))
+    const widget = { metadata: { name: 'w' }, data: { size: 'small' } }
+    const { status, body } = await api.call('POST', '/apis/example.com/v1/namespaces/default/widgets', widget)
+    assert.deepEqual([status, body.data], [201, { size: 'large' }])
+  })
+
   it('tells of answers that make no sense', async () => {
     const answers: Record<string, Json> = {
       type: { allowed: true, patch: 'W10=' },
