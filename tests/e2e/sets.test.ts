@@ -38,20 +38,20 @@ describe('sets', { skip }, () => {
   it('gives each pod a name and a volume whose data outlive the pod', async () => {
     assert.match(await kubectl('get storageclass'), /^local-path \(default\)/m)
     assert.match(await kubectl('get pvc data-db-1'), /^data-db-1 +Bound +pvc-/m)
-    assert.match(await kubectl('logs db-1'), /^db-1 start 1 of first$/m)
+    await logged('db-1', /^db-1 start 1 of first$/m)
     await kubectl('delete pod db-1')
     await kubectl('rollout status statefulset/db --timeout=60s')
-    await eventually('the second start', async () => /^db-1 start 2 of first$/m.test(await kubectl('logs db-1')))
+    await logged('db-1', /^db-1 start 2 of first$/m)
   })
 
   it('rolls a StatefulSet out and undoes it', async () => {
     await kubectl('set env statefulset/db EDITION=second')
     await kubectl('rollout status statefulset/db --timeout=60s')
-    assert.match(await kubectl('logs db-0'), /of second/)
+    await logged('db-0', /of second/)
     assert.match(await kubectl('rollout history statefulset/db'), /^1\b[^]*^2\b/m)
     await kubectl('rollout undo statefulset/db')
     await kubectl('rollout status statefulset/db --timeout=60s')
-    assert.match(await kubectl('logs db-0'), /of first/)
+    await logged('db-0', /of first/)
   })
 
   it('rolls a DaemonSet out and undoes it', async () => {
@@ -61,7 +61,7 @@ describe('sets', { skip }, () => {
     await kubectl('rollout status daemonset/agent --timeout=60s')
     await kubectl('rollout undo daemonset/agent')
     await kubectl('rollout status daemonset/agent --timeout=60s')
-    assert.match(await kubectl('logs -l app=agent'), /of first/)
+    await logged('-l app=agent', /of first/)
   })
 
   it('drains a node only as far as the disruption budget allows', async () => {
@@ -106,6 +106,11 @@ describe('sets', { skip }, () => {
   function daemonSet(): string {
     const spec = workload('agent', {})
     return JSON.stringify({ apiVersion: 'apps/v1', kind: 'DaemonSet', metadata: { name: 'agent' }, spec })
+  }
+
+  /** Pods are Ready when their program starts, which is before it says so. */
+  async function logged(pods: string, line: RegExp): Promise<void> {
+    await eventually(`${line} of ${pods}`, async () => line.test(await kubectl(`logs ${pods}`)))
   }
 
   function workload(app: string, more: object): object {
