@@ -4,7 +4,7 @@ import { describe, it } from 'node:test'
 import type { Deployment, DeploymentStatus, ReplicaSet } from '@fairlead/kube/types/apps-v1'
 import type { Pod, Service } from '@fairlead/kube/types/core-v1'
 
-import { describeDeployment } from './deployment-status.ts'
+import { describeDeployment, pauseVerdict } from './deployment-status.ts'
 import { matchesSelector } from '../label-selector.ts'
 import { describeRemainder } from './namespace.ts'
 import { createOwnerGraph, decideCollection } from './owner-graph.ts'
@@ -243,6 +243,27 @@ void describe('describeDeployment', () => {
     })
     assert.equal(status.unavailableReplicas, undefined)
   })
+
+  void it('says nothing of progress without a deadline', () => {
+    const { progressDeadlineSeconds: _, ...spec } = before.spec ?? { selector: {}, template: {} }
+    const verdict = { type: 'Progressing', status: 'True', reason: 'NewReplicaSetCreated', message: '' }
+    const status = describeDeployment({ ...before, spec }, { newest: newest(1), old: [] }, { verdict }, now)
+    assert.deepEqual(reasons(status), { Available: 'False MinimumReplicasUnavailable' })
+  })
+
+  for (const { name, paused, reason, expected } of [
+    { name: 'is paused', paused: true, reason: 'ReplicaSetUpdated', expected: 'DeploymentPaused' },
+    { name: 'is paused still', paused: true, reason: 'DeploymentPaused', expected: undefined },
+    { name: 'goes on', paused: false, reason: 'DeploymentPaused', expected: 'DeploymentResumed' },
+    { name: 'was never paused', paused: false, reason: 'ReplicaSetUpdated', expected: undefined },
+    { name: 'is paused after it was too slow', paused: true, reason: 'ProgressDeadlineExceeded', expected: undefined },
+  ]) {
+    void it(`says of a deployment that ${name}: ${expected ?? 'nothing'}`, () => {
+      const conditions = [{ ...progressing, reason }]
+      const subject = { ...before, spec: { ...before.spec, paused }, status: { ...before.status, conditions } }
+      assert.equal(pauseVerdict(subject as Deployment)?.reason, expected)
+    })
+  }
 
   void it('renews its deadline with every step', () => {
     const status = describeDeployment(before, { newest: newest(1), old: [] }, {}, now)
@@ -520,6 +541,35 @@ void describe('renderEndpointSlices', () => {
       ]),
       [[['10.0.0.1'], ['10.0.0.2'], [{ name: 'http', port: 8080, protocol: 'TCP' }]]],
     )
+  })
+})
+
+void describe('hints of endpoints', () => {
+  const place = { metadata: { name: 'web-a', namespace: 'shop' }, spec: { nodeName: 'n1', containers: [] } }
+  const ready = { podIP: '10.0.0.1', conditions: [{ type: 'Ready', status: 'True' }] }
+  const service = (trafficDistribution?: string): Service => ({
+    metadata: { name: 'web', namespace: 'shop' },
+    spec: { selector: { app: 'web' }, ports: [{ port: 80 }], ...(trafficDistribution && { trafficDistribution }) },
+  })
+  const endpointOf = (distribution?: string, zone?: string, status: Pod['status'] = ready) =>
+    renderEndpointSlices(service(distribution), [{ ...place, status }], { zoneOf: () => zone })[0]?.endpoints?.[0]
+
+  for (const [name, distribution, zone, expected] of [
+    ['none unless a service asks', undefined, 'a', undefined],
+    ['the zone', 'PreferSameZone', 'a', { forZones: [{ name: 'a' }] }],
+    ['the zone, by its old name', 'PreferClose', 'a', { forZones: [{ name: 'a' }] }],
+    ['nothing where no zone is known', 'PreferSameZone', undefined, undefined],
+    ['node and zone', 'PreferSameNode', 'a', { forZones: [{ name: 'a' }], forNodes: [{ name: 'n1' }] }],
+    ['the node alone', 'PreferSameNode', undefined, { forNodes: [{ name: 'n1' }] }],
+  ] as const) {
+    void it(name, () => {
+      const endpoint = endpointOf(distribution, zone)
+      assert.deepEqual([endpoint?.hints, endpoint?.zone], [expected, zone])
+    })
+  }
+
+  void it('are only for endpoints that are ready', () => {
+    assert.equal(endpointOf('PreferSameZone', 'a', { podIP: '10.0.0.1' })?.hints, undefined)
   })
 })
 

@@ -48,12 +48,23 @@ function describeConditions(
   const isAvailable = (counts.availableReplicas ?? 0) >= replicasOf(deployment) - boundsOf(deployment).maxUnavailable
   const conditions = setVerdict(deployment.status?.conditions ?? [], availableVerdict(isAvailable), now)
   const begun = verdict === undefined ? conditions : setVerdict(conditions, verdict, now)
+  if (!hasDeadline(deployment)) return withFailure(withoutType(begun, 'Progressing'), generations, now)
   const judged = judgeProgress(deployment, generations, counts, { conditions: begun, now })
   const withProgress = judged === undefined ? begun : setVerdict(begun, judged, now, { renew: true })
+  return withFailure(withProgress, generations, now)
+}
+
+function withFailure(
+  conditions: readonly DeploymentCondition[],
+  generations: Generations,
+  now: number,
+): DeploymentCondition[] {
   const failure = replicaFailure(generations)
-  return failure === undefined
-    ? withProgress.filter(({ type }) => type !== 'ReplicaFailure')
-    : setVerdict(withProgress, failure, now)
+  return failure === undefined ? withoutType(conditions, 'ReplicaFailure') : setVerdict(conditions, failure, now)
+}
+
+function withoutType(conditions: readonly DeploymentCondition[], unwanted: string): DeploymentCondition[] {
+  return conditions.filter(({ type }) => type !== unwanted)
 }
 
 function availableVerdict(isAvailable: boolean): Verdict {
@@ -101,6 +112,16 @@ function judgeProgress(
         message: `${subject} has timed out progressing.`,
       }
     : undefined
+}
+
+/** What is said of progress when a deployment is paused, or goes on. That it was too slow already is not taken back. */
+export function pauseVerdict({ spec, status }: Deployment): Verdict | undefined {
+  const reason = findCondition(status?.conditions, 'Progressing')?.reason
+  const isPaused = spec?.paused === true
+  if (reason === 'ProgressDeadlineExceeded' || isPaused === (reason === 'DeploymentPaused')) return undefined
+  return isPaused
+    ? { type: 'Progressing', status: 'Unknown', reason: 'DeploymentPaused', message: 'Deployment is paused' }
+    : { type: 'Progressing', status: 'Unknown', reason: 'DeploymentResumed', message: 'Deployment is resumed' }
 }
 
 export function progressing(reason: string, message: string): Verdict {

@@ -7,9 +7,10 @@ import type { Pod } from '@fairlead/kube/types/core-v1'
 
 import { byController } from './context.ts'
 import type { ControllerContext } from './context.ts'
-import { describeDeployment, isComplete, progressDeadlineMs, progressing } from './deployment-status.ts'
+import { describeDeployment, isComplete, pauseVerdict, progressDeadlineMs, progressing } from './deployment-status.ts'
 import type { Progress } from './deployment-status.ts'
 import { isEmptySelector, matchesSelector } from '../label-selector.ts'
+import { isNamespaceTerminating } from './namespaces.ts'
 import { claimObjects, controllerOf, decideClaim, orphansOf } from './ownership.ts'
 import { isPodTerminal } from './pod-state.ts'
 import {
@@ -95,13 +96,15 @@ export function runDeploymentController(context: ControllerContext): Promise<voi
       }
       return { newest, progress: { verdict: progressing('NewReplicaSetCreated', `Created new replica set "${name}"`) } }
     } catch (error) {
-      if (!isAlreadyExists(error)) {
-        const message = error instanceof Error ? error.message : String(error)
-        recorder.record(deployment, { type: 'Warning', reason: 'FailedCreate', message })
-        const verdict = { type: 'Progressing', status: 'False', reason: 'ReplicaSetCreateError', message }
-        return { newest: undefined, progress: { verdict }, error }
-      }
-      return adoptExisting(deployment, name, collisions)
+      if (isAlreadyExists(error)) return adoptExisting(deployment, name, collisions)
+      // Nothing can be made there any more, and nothing has to be.
+      if (isNamespaceTerminating(error)) return { newest: undefined, progress: {} }
+      const reason = 'ReplicaSetCreateError'
+      const cause = error instanceof Error ? error.message : String(error)
+      const message = `Failed to create new replica set "${name}": ${cause}`
+      recorder.record(deployment, { type: 'Warning', reason, message })
+      const verdict = { type: 'Progressing', status: 'False', reason, message }
+      return { newest: undefined, progress: { verdict }, error }
     }
   }
 
@@ -153,10 +156,7 @@ export function runDeploymentController(context: ControllerContext): Promise<voi
     )
   }
 
-  async function cleanUp(deployment: Deployment, { newest, old }: Generations): Promise<void> {
-    if (newest === undefined || !isComplete(deployment, deployment.status ?? {})) {
-      return
-    }
+  async function cleanUp(deployment: Deployment, old: readonly ReplicaSet[]): Promise<void> {
     await Promise.all(
       decideCleanup(deployment, old).map(({ metadata }) => {
         const { name = '', namespace, uid } = metadata ?? {}
@@ -183,8 +183,11 @@ export function runDeploymentController(context: ControllerContext): Promise<voi
     return made
   }
 
-  /** Paused, or changed in size: only sizes are adapted. */
-  async function adaptSize(deployment: Deployment, generations: Generations): Promise<Created> {
+  /** Paused, or changed in size: only sizes are adapted, and what the newest replica set tells of the deployment. */
+  async function adaptSize(deployment: Deployment, { newest: found, old }: Generations): Promise<Created> {
+    const made = found === undefined ? { newest: found, progress: {} } : await renewNewest(deployment, found, old)
+    if (made.newest !== undefined) await syncRevision(deployment, made.newest)
+    const generations = { newest: made.newest, old }
     await scaleAll(deployment, decideScale(deployment, generations))
     const touched = [...generations.old, ...(generations.newest === undefined ? [] : [generations.newest])]
     const scaled = new Set(decideScale(deployment, generations).map(({ replicaSet }) => replicaSet))
@@ -195,7 +198,8 @@ export function runDeploymentController(context: ControllerContext): Promise<voi
       deployment,
       stale.map((replicaSet) => ({ replicaSet, replicas: replicasOf(replicaSet) })),
     )
-    return { newest: generations.newest, progress: {} }
+    if (deployment.spec?.paused === true) await cleanUp(deployment, old)
+    return made
   }
 
   async function reconcile(key: string): Promise<{ requeueAfterMs: number | undefined } | undefined> {
@@ -207,10 +211,9 @@ export function runDeploymentController(context: ControllerContext): Promise<voi
     const owned = await claimReplicaSets(deployment)
     const found = findNewReplicaSet(deployment, owned)
     const old = owned.filter((replicaSet) => replicaSet !== found)
-    const isPaused = deployment.spec.paused === true
     const made = await act(deployment, { newest: found, old })
-    const progress =
-      isPaused || isResumed(deployment) ? { ...made.progress, verdict: pauseVerdict(isPaused) } : made.progress
+    const verdict = pauseVerdict(deployment)
+    const progress = verdict === undefined ? made.progress : { ...made.progress, verdict }
     const now = clock.now()
     const status = describeDeployment(deployment, { newest: made.newest, old }, progress, now)
     if (!isDeepStrictEqual(defined(status), { ...deployment.status })) {
@@ -235,7 +238,9 @@ export function runDeploymentController(context: ControllerContext): Promise<voi
       return adaptSize(deployment, generations)
     }
     const made = await rollOut(deployment, generations.old, generations.newest)
-    await cleanUp(deployment, { newest: made.newest, old: generations.old })
+    if (made.newest !== undefined && isComplete(deployment, deployment.status ?? {})) {
+      await cleanUp(deployment, generations.old)
+    }
     return made
   }
 
@@ -283,16 +288,6 @@ interface Created {
 function needsSize(deployment: Deployment, replicaSet: ReplicaSet): boolean {
   const desired = desiredReplicasOf(replicaSet)
   return desired !== undefined && desired !== replicasOf(deployment)
-}
-
-function isResumed({ status }: Deployment): boolean {
-  return findCondition(status?.conditions, 'Progressing')?.reason === 'DeploymentPaused'
-}
-
-function pauseVerdict(isPaused: boolean): NonNullable<Progress['verdict']> {
-  return isPaused
-    ? { type: 'Progressing', status: 'Unknown', reason: 'DeploymentPaused', message: 'Deployment is paused' }
-    : { type: 'Progressing', status: 'Unknown', reason: 'DeploymentResumed', message: 'Deployment is resumed' }
 }
 
 function keyOfController(replicaSet: ReplicaSet): string | undefined {

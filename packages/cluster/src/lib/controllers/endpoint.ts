@@ -4,10 +4,10 @@ import { isAlreadyExists, isNotFound } from '@fairlead/kube'
 import type { KubeResource, ResourceClient } from '@fairlead/kube'
 import { fromInformer, keyOf, parseKey, runController } from '@fairlead/kube/controller'
 import type { Source } from '@fairlead/kube/controller'
-import type { Endpoints, Pod, Service } from '@fairlead/kube/types/core-v1'
+import type { Endpoints, Node, Pod, Service } from '@fairlead/kube/types/core-v1'
 import type { EndpointSlice } from '@fairlead/kube/types/discovery-v1'
 
-import { byService, serviceNameLabel } from './context.ts'
+import { byNode, byService, serviceNameLabel } from './context.ts'
 import type { ControllerContext } from './context.ts'
 import {
   hasSelector,
@@ -17,12 +17,17 @@ import {
   selectsPod,
   sliceManager,
 } from './service-endpoints.ts'
+import { zoneLabel } from './traffic-hints.ts'
 import { ignoreNotFound } from './write.ts'
 
 /** Keeps the EndpointSlices of services with a selector: which pods answer, on which ports, and whether they are ready. */
 export function runEndpointSliceController(context: ControllerContext): Promise<void> {
   const { client, informers, signal, onError } = context
   const slices = client.resource('discovery.k8s.io/v1/EndpointSlice')
+
+  function zoneOf(nodeName: string): string | undefined {
+    return informers.nodes.get(undefined, nodeName)?.metadata?.labels?.[zoneLabel]
+  }
 
   async function reconcile(key: string): Promise<void> {
     const { namespace = '', name } = parseKey(key)
@@ -31,7 +36,7 @@ export function runEndpointSliceController(context: ControllerContext): Promise<
       // Slices of a service that is gone go with it, by their owner reference.
       return
     }
-    const wanted = renderEndpointSlices(service, selectedPods(context, service))
+    const wanted = renderEndpointSlices(service, selectedPods(context, service), { zoneOf })
     const current = informers.endpointSlices.byIndex(byService, key).filter(isManaged)
     const byName = new Map(current.map((slice) => [slice.metadata?.name, slice]))
     // What is new is written before what is old goes: a service that answers never looks empty.
@@ -41,9 +46,17 @@ export function runEndpointSliceController(context: ControllerContext): Promise<
     await Promise.all(spare.map(({ metadata }) => ignoreNotFound(slices.delete(metadata?.name ?? '', { namespace }))))
   }
 
+  function servicesOn({ metadata }: Node): string[] {
+    const pods = informers.pods.byIndex(byNode, metadata?.name ?? '')
+    const services = informers.services.list().filter((service) => pods.some((pod) => isSelected(service, pod)))
+    return services.map(keyOf)
+  }
+
   return runController({
     name: 'endpoint-slice',
     sources: [
+      // The zones of nodes are known before the first slice is written.
+      fromInformer(informers.nodes, (node, _event, old) => (isSameZone(node, old) ? [] : servicesOn(node))),
       ...servicesAndPods(context),
       fromInformer(informers.endpointSlices, (slice) => {
         const service = slice.metadata?.labels?.[serviceNameLabel]
@@ -55,6 +68,14 @@ export function runEndpointSliceController(context: ControllerContext): Promise<
     signal,
     onError,
   })
+}
+
+function isSameZone(node: Node, old: Node | undefined): boolean {
+  return node.metadata?.labels?.[zoneLabel] === old?.metadata?.labels?.[zoneLabel]
+}
+
+function isSelected(service: Service, pod: Pod): boolean {
+  return service.metadata?.namespace === pod.metadata?.namespace && selectsPod(service, pod)
 }
 
 /** Keeps the legacy Endpoints object of services with a selector, for clients that do not read slices. */

@@ -115,8 +115,12 @@ export function newestAnnotations(
   }
 }
 
+/** At most 2,000 letters (Kubernetes' maxRevHistoryLengthInChars): the oldest are forgotten. */
 function appendHistory(history: string | undefined, revision: bigint): string {
-  return history === undefined || history === '' ? String(revision) : `${history},${revision}`
+  const known = history === undefined || history === '' ? [] : history.split(',')
+  const all = [...known, String(revision)]
+  while (all.join(',').length > 2000) all.shift()
+  return all.join(',')
 }
 
 /** The replica set a new template starts with. */

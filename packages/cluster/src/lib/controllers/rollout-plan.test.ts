@@ -25,6 +25,12 @@ function set(name: string, replicas: number, available: number = replicas, max?:
   }
 }
 
+/** The replica set as it is once it was scaled for `desired` replicas of the deployment. */
+function saturated(replicaSet: ReplicaSet, desired: number): ReplicaSet {
+  const annotations = { ...replicaSet.metadata?.annotations, 'deployment.kubernetes.io/desired-replicas': `${desired}` }
+  return { ...replicaSet, metadata: { ...replicaSet.metadata, annotations } }
+}
+
 const plain = (scalings: ReturnType<typeof decideScale>): Record<string, number> =>
   Object.fromEntries(scalings.map(({ replicaSet, replicas }) => [replicaSet.metadata?.name ?? '', replicas]))
 
@@ -174,9 +180,23 @@ void describe('decideScale', () => {
     {
       name: 'ends a rollout that is done',
       deployment: deployment(3, 1, 0),
-      newest: set('new', 3),
+      newest: saturated(set('new', 3), 3),
       old: [set('a', 1)],
       expected: { a: 0 },
+    },
+    {
+      name: 'shares out what a newest replica set of the right size was not scaled for',
+      deployment: deployment(3, 0, 1),
+      newest: saturated(set('new', 3, 3, 6), 6),
+      old: [set('a', 3, 3, 6)],
+      expected: { new: 2, a: 1 },
+    },
+    {
+      name: 'counts from the size there is where the annotation is lost',
+      deployment: { ...deployment(8, 0, 1), status: { replicas: 4 } },
+      newest: set('new', 3),
+      old: [set('a', 1)],
+      expected: { new: 6, a: 2 },
     },
     // 10 + 3 surge were shared 5 to 8; 20 + 5 are shared alike.
     {

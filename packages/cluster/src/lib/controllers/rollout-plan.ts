@@ -1,6 +1,6 @@
 import type { Deployment, ReplicaSet } from '@fairlead/kube/types/apps-v1'
 
-import { compareAge, maxReplicasOf } from './revision.ts'
+import { compareAge, desiredReplicasOf, maxReplicasOf } from './revision.ts'
 import { resolveShare } from './share.ts'
 
 /** A replica set to set to a number of replicas. */
@@ -131,10 +131,15 @@ export function decideScale(deployment: Deployment, generations: Generations): S
   if (only !== undefined) {
     return changed([{ replicaSet: only, replicas }])
   }
-  if (newest !== undefined && replicasOf(newest) === replicas && available(newest) === replicas) {
+  if (newest !== undefined && isSaturated(newest, replicas)) {
     return decideRecreate(old)
   }
   return deployment.spec?.strategy?.type === 'Recreate' ? [] : changed(scaleInProportion(deployment, active))
+}
+
+/** Whether the replica set was scaled to all of `replicas` before now, and serves with them. */
+function isSaturated(newest: ReplicaSet, replicas: number): boolean {
+  return [replicasOf(newest), desiredReplicasOf(newest), available(newest)].every((count) => count === replicas)
 }
 
 function scaleInProportion(deployment: Deployment, active: readonly ReplicaSet[]): Scaling[] {
@@ -147,7 +152,8 @@ function scaleInProportion(deployment: Deployment, active: readonly ReplicaSet[]
   )
   const scalings = ranked.map((replicaSet) => {
     const size = replicasOf(replicaSet)
-    const fraction = Math.round((size * allowed) / (maxReplicasOf(replicaSet) ?? total)) - size
+    const before = maxReplicasOf(replicaSet) || (deployment.status?.replicas ?? 0)
+    const fraction = before === 0 ? 0 : Math.round((size * allowed) / before) - size
     const change = left > 0 ? Math.max(0, Math.min(fraction, left)) : Math.min(0, Math.max(fraction, left))
     left -= change
     return { replicaSet, replicas: size + change }

@@ -14,6 +14,7 @@ import type { Endpoint, EndpointPort as SlicePort, EndpointSlice } from '@fairle
 import { serviceNameLabel } from './context.ts'
 import { matchesLabels } from '../label-selector.ts'
 import { isPodReady, isPodTerminal } from './pod-state.ts'
+import { hintsOf } from './traffic-hints.ts'
 
 /** The most endpoints one slice carries. */
 const maxPerSlice = 100
@@ -97,26 +98,43 @@ function addressTypesOf({ spec }: Service): AddressType[] {
   return [spec?.clusterIP?.includes(':') === true ? 'IPv6' : 'IPv4']
 }
 
+export interface EndpointSliceOptions {
+  /** The zone of a node, by its name. Default: no node tells one. */
+  readonly zoneOf?: (nodeName: string) => string | undefined
+}
+
 /**
  * The slices of a service over the pods it selects. Names follow from the content of the port group, so the same pods
  * always give the same slices and a write repeated on an old cache changes nothing.
  */
-export function renderEndpointSlices(service: Service, pods: readonly Pod[]): EndpointSlice[] {
+export function renderEndpointSlices(
+  service: Service,
+  pods: readonly Pod[],
+  options: EndpointSliceOptions = {},
+): EndpointSlice[] {
   return addressTypesOf(service).flatMap((type) => {
     const reachable = pods.filter((pod) => !isPodTerminal(pod) && addressesOf(pod, type).length > 0).toSorted(byName)
     const groups = groupPods(service, reachable)
     // A service nothing answers for still has a slice, so that proxies know it is meant to be empty.
     const shown = groups.length === 0 ? [{ ports: [], pods: [] }] : groups
-    return shown.flatMap((group) => sliceGroup(service, group, type))
+    return shown.flatMap((group) => sliceGroup(service, group, { ...options, type }))
   })
 }
 
-function sliceGroup(service: Service, group: PortGroup, type: AddressType): EndpointSlice[] {
+type SliceOptions = EndpointSliceOptions & { readonly type: AddressType }
+
+function sliceGroup(service: Service, group: PortGroup, options: SliceOptions): EndpointSlice[] {
+  const { type } = options
   const ports = group.ports.map(renderSlicePort)
   const count = Math.max(1, Math.ceil(group.pods.length / maxPerSlice))
   return Array.from({ length: count }, (_, index) => {
     const pods = group.pods.slice(index * maxPerSlice, (index + 1) * maxPerSlice)
-    const { name = '', namespace, uid = '', labels } = service.metadata ?? {}
+    const {
+      name = '',
+      namespace,
+      uid = '',
+      labels: { [headlessLabel]: _reserved, ...labels } = {},
+    } = service.metadata ?? {}
     const identity = JSON.stringify([
       uid,
       type,
@@ -139,7 +157,7 @@ function sliceGroup(service: Service, group: PortGroup, type: AddressType): Endp
       },
       addressType: type,
       ports,
-      endpoints: pods.map((pod) => renderEndpoint(service, pod, type)),
+      endpoints: pods.map((pod) => renderEndpoint(service, pod, options)),
     }
   })
 }
@@ -149,16 +167,20 @@ function renderSlicePort({ servicePort, number }: ResolvedPort): SlicePort {
   return { name, port: number, protocol, ...(appProtocol !== undefined && { appProtocol }) }
 }
 
-function renderEndpoint(service: Service, pod: Pod, type: AddressType): Endpoint {
+function renderEndpoint(service: Service, pod: Pod, { type, zoneOf }: SliceOptions): Endpoint {
   const serving = isPodReady(pod)
   const terminating = pod.metadata?.deletionTimestamp !== undefined
   const ready = service.spec?.publishNotReadyAddresses === true || (serving && !terminating)
   const { nodeName } = pod.spec ?? {}
+  const zone = nodeName === undefined ? undefined : zoneOf?.(nodeName)
+  const hints = ready ? hintsOf(service, { zone, nodeName }) : undefined
   return {
     addresses: addressesOf(pod, type),
     conditions: { ready, serving, terminating },
     ...hostnameOf(service, pod),
     ...(nodeName !== undefined && { nodeName }),
+    ...(zone !== undefined && { zone }),
+    ...(hints !== undefined && { hints }),
     targetRef: targetOf(pod),
   }
 }

@@ -55,6 +55,25 @@ describe('node agent with containers', { skip }, () => {
     assert.deepEqual(world.errors, [])
   })
 
+  it('rejects a pod whose port of the machine another has, and runs one that comes when that is gone', async () => {
+    await using world = await openWorld()
+    await world.startAgent()
+    const ports = [{ containerPort: 8080, hostPort: 18_431 }]
+    await world.createPod('first', { args: [serve], ports, readinessProbe: probe })
+    await world.pod('first', isReady, 'is ready')
+    await world.createPod('second', { args: [serve], ports })
+    const { status } = await world.pod('second', (pod) => pod.status?.phase === 'Failed', 'is rejected')
+    assert.equal(status?.reason, 'NodePorts')
+    assert.match(status?.message ?? '', /^Pod was rejected: Predicate NodePorts failed/)
+    const pods = world.client.resource('v1/Pod')
+    await pods.delete('second', { namespace: 'default' })
+    await world.gone('second')
+    await pods.delete('first', { namespace: 'default' })
+    await world.gone('first')
+    await world.createPod('third', { args: [serve], ports, readinessProbe: probe })
+    await world.pod('third', isReady, 'is ready')
+  })
+
   it('registers its node and lease', async () => {
     await using world = await openWorld()
     const agent = await world.startAgent()

@@ -17,13 +17,15 @@ import type { ContainerRuntime } from '@fairlead/oci/runtime'
 import type { PodNetwork } from '../network/pod-network.ts'
 import type { PullImage } from './images.ts'
 import type { OpenRegistryClient } from './registry-clients.ts'
+import { rejectPod } from './admission.ts'
+import type { PodRejection } from './admission.ts'
 import { createKubelet } from './kubelet.ts'
 import type { Kubelet } from './kubelet.ts'
 import { rotateLog } from './log-rotation.ts'
 import type { RotationOptions } from './log-rotation.ts'
 import { readHostResolvConf } from './name-files.ts'
 import { FollowedSources } from './followed-sources.ts'
-import { nameOf, uidOf } from './pod.ts'
+import { nameOf, qosClassOf, uidOf } from './pod.ts'
 import { openPodRecords } from './pod-records.ts'
 import type { KeptPod } from './pod-records.ts'
 import { PodWorker } from './pod-worker.ts'
@@ -117,6 +119,8 @@ class Agent implements NodeAgent {
   readonly #workers = new Map<string, PodWorker>()
   /** Pods whose worker is being made. */
   readonly #opening = new Map<string, Promise<void>>()
+  /** The pods themselves: they count already. */
+  readonly #incoming = new Map<string, Pod>()
   readonly #kept: Map<string, KeptPod>
   readonly #stopping = new AbortController()
   readonly #meter = new UsageMeter()
@@ -273,7 +277,7 @@ class Agent implements NodeAgent {
     const opening = this.#opening.get(uid)
     if (opening) {
       // The newest is told again once there is somebody to tell.
-      void opening.then(() => this.#tell(event, pod))
+      void opening.then(() => this.#changed(event, pod))
       return
     }
     if (this.#workers.has(uid)) this.#tell(event, pod)
@@ -290,8 +294,11 @@ class Agent implements NodeAgent {
     const uid = uidOf(pod)
     const kept = this.#kept.get(uid)
     this.#kept.delete(uid)
+    const others = [...this.#incoming.values(), ...[...this.#workers.values()].map((worker) => worker.pod)]
     // One without a record, already ended, has nothing to do with this node any more.
     const open = async (): Promise<void> => {
+      const rejection = kept === undefined && isNew(pod) ? await this.#judge(pod, others) : undefined
+      if (rejection !== undefined) return await this.#reject(pod, rejection)
       this.#followed.follow(pod)
       const worker = await PodWorker.open(pod, kept ?? recordOfEnded(pod), this.#context)
       this.#workers.set(uid, worker)
@@ -299,8 +306,29 @@ class Agent implements NodeAgent {
     }
     const work = open()
       .catch((error: unknown) => this.#context.onError(error))
-      .finally(() => this.#opening.delete(uid))
+      .finally(() => {
+        this.#opening.delete(uid)
+        this.#incoming.delete(uid)
+      })
     this.#opening.set(uid, work)
+    this.#incoming.set(uid, pod)
+  }
+
+  /** The labels of the node may have changed since it was registered: who asks for them is judged by those of now. */
+  async #judge(pod: Pod, others: readonly Pod[]): Promise<PodRejection | undefined> {
+    const { client, nodeName } = this.#options
+    const isChoosy = pod.spec?.nodeSelector !== undefined || pod.spec?.affinity?.nodeAffinity !== undefined
+    const node = isChoosy ? await client.resource('v1/Node').get(nodeName) : this.#node
+    return node && rejectPod(pod, others, node)
+  }
+
+  /** The pod is over before it began. When its new status comes back it is one of those that have ended. */
+  async #reject(pod: Pod, { reason, message }: PodRejection): Promise<void> {
+    this.#events.record(pod, { type: 'Warning', reason, message })
+    const status = { phase: 'Failed', reason, message: `Pod was rejected: ${message}`, qosClass: qosClassOf(pod) }
+    const { name = '', namespace, uid } = pod.metadata ?? {}
+    const patch = { type: 'merge', body: { metadata: { uid }, status } } as const
+    await this.#context.pods.patch(name, patch, { namespace, subresource: 'status' })
   }
 
   /** Removes what belongs to no pod of this node: pods deleted while nobody was here, half-made containers. */
@@ -415,6 +443,12 @@ function runtimeMode({ runtime = 'auto', network }: NodeOptions): 'auto' | 'cont
 function runtimeDirs({ dir, network, runtime }: NodeOptions, layout: Layout): Parameters<typeof openRuntime>[1] {
   const isProcess = runtime === 'process' || network.plan.mode === 'processes'
   return { dir: join(dir, 'runtime'), layersDir: join(dir, isProcess ? 'layers-process' : 'layers'), layout }
+}
+
+/** Whether no agent has begun with the pod, and it is still wanted. */
+function isNew({ metadata, status }: Pod): boolean {
+  const isOver = status?.phase === 'Failed' || status?.phase === 'Succeeded'
+  return status?.startTime === undefined && metadata?.deletionTimestamp === undefined && !isOver
 }
 
 function recordOfEnded(pod: Pod): KeptPod | undefined {
