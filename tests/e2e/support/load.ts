@@ -6,14 +6,16 @@ export interface LoadOptions {
   readonly url: string
   /** Requests that begin per second, whether those before are answered or not. */
   readonly perSecond: number
-  /** Default `GET`. */
-  readonly method?: 'GET' | 'POST' | undefined
+  /** The fields of a form, which is sent by POST. Default: none, and GET. */
+  readonly form?: string | undefined
+  /** What an answer has. Default 200. */
+  readonly status?: number | undefined
   /** `kept`: over connections that are used again (HTTP/1.1 keep-alive). Default: a new one for each request. */
   readonly connections?: 'kept' | 'new' | undefined
 }
 
 export interface Load extends AsyncDisposable {
-  /** Bodies of the answers with status 200, in their order. */
+  /** Bodies of the answers with that status, in their order. */
   readonly answers: readonly string[]
   /** What else clients noticed, in words. Nothing is sent a second time. */
   readonly failures: readonly string[]
@@ -22,14 +24,17 @@ export interface Load extends AsyncDisposable {
 const deadlineMs = 15_000
 
 /** Sends requests until it is disposed of, which waits for the answers that are still to come. */
-export function startLoad({ url, perSecond, method = 'GET', connections = 'new' }: LoadOptions): Load {
+export function startLoad({ url, perSecond, form, status = 200, connections = 'new' }: LoadOptions): Load {
   const agent = new Agent({ keepAlive: connections === 'kept', maxSockets: 64 })
   const answers: string[] = []
   const failures: string[] = []
   const pending = new Set<Promise<void>>()
   const begin = (): void => {
-    const sent = send(url, method, agent)
-      .then(({ status, body }) => void (status === 200 ? answers.push(body) : failures.push(`${status} ${body}`)))
+    const sent = send(url, form, agent)
+      .then(
+        (seen) =>
+          void (seen.status === status ? answers.push(seen.body) : failures.push(`${seen.status} ${seen.body}`)),
+      )
       .catch((error: Error) => void failures.push(error.message))
       .finally(() => pending.delete(sent))
     pending.add(sent)
@@ -46,12 +51,18 @@ export function startLoad({ url, perSecond, method = 'GET', connections = 'new' 
   }
 }
 
-function send(url: string, method: string, agent: Agent): Promise<{ status: number | undefined; body: string }> {
+function send(
+  url: string,
+  form: string | undefined,
+  agent: Agent,
+): Promise<{ status: number | undefined; body: string }> {
+  const headers = { 'content-type': 'application/x-www-form-urlencoded' }
+  const options = form === undefined ? {} : { method: 'POST', headers }
   return new Promise((resolve, reject) => {
-    const outgoing = request(url, { method, agent, signal: AbortSignal.timeout(deadlineMs) }, (response) => {
+    const outgoing = request(url, { ...options, agent, signal: AbortSignal.timeout(deadlineMs) }, (response) => {
       text(response).then((body) => resolve({ status: response.statusCode, body }), reject)
     })
     outgoing.once('error', reject)
-    outgoing.end(method === 'POST' ? '{"quantity":1}' : undefined)
+    outgoing.end(form)
   })
 }
