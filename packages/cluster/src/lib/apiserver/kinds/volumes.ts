@@ -2,6 +2,7 @@ import type { PersistentVolume, PersistentVolumeClaim } from '@fairlead/kube/typ
 import type { StorageClass } from '@fairlead/kube/types/storage-v1'
 
 import { isEqual } from '../metadata.ts'
+import { validateClaimUpdate } from './claim-update.ts'
 import { defineKind } from './define.ts'
 import { forbidden, immutable, notSupported, oneOf, required } from './field-errors.ts'
 import { defaultClaimSpec } from './pod-defaults.ts'
@@ -25,26 +26,15 @@ export const persistentVolumeClaim: KindStrategy = defineKind<PersistentVolumeCl
   default({ spec }) {
     if (spec !== undefined) defaultClaimSpec(spec)
   },
-  validate({ spec }, old) {
+  validate(object, old) {
+    const { spec } = object
     if (spec === undefined) return [required('spec')]
     const errors = [
       ...validateAccessModes(spec.accessModes, 'spec'),
       ...(spec.resources?.requests?.['storage'] === undefined ? [required('spec.resources[storage]')] : []),
       ...oneOf('spec.volumeMode', spec.volumeMode, ['Block', 'Filesystem']),
     ]
-    if (old?.spec === undefined) return errors
-    // Binding fills in the volume and, for old claims, the class; the request may grow.
-    const { resources: _new, volumeName: _volume, ...now } = spec
-    const { resources: _old, volumeName = '', ...before } = old.spec
-    if (!isEqual(now, before) || (volumeName !== '' && volumeName !== spec.volumeName)) {
-      errors.push(
-        forbidden(
-          'spec',
-          'spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims',
-        ),
-      )
-    }
-    return errors
+    return old?.spec === undefined ? errors : [...errors, ...validateClaimUpdate(object, old)]
   },
   columns: [
     nameColumn,

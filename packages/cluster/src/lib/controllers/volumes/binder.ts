@@ -7,16 +7,18 @@ import type { StorageClass } from '@fairlead/kube/types/storage-v1'
 import type { ControllerContext } from '../context.ts'
 import { createFreshest } from '../freshest.ts'
 import { ignoreExists, ignoreNotFound } from '../write.ts'
-import { bindClaim, bindVolume, decideClaim, decideVolume } from './decide-binding.ts'
+import { bindClaim, bindVolume, decideClaim, decideVolume, selectedNode } from './decide-binding.ts'
 import type { ClaimEvent } from './decide-binding.ts'
+import { findDefaultClass, isDefaultClass } from './default-class.ts'
 import {
   localProvisioner,
   makeLocalVolume,
+  obstacleOf,
   provisionedBy,
   removeLocalVolume,
   renderLocalVolume,
 } from './local-volumes.ts'
-import { capacityOf, classOf, requestOf } from './match-volume.ts'
+import { capacityOf, classOf, isUnclassified, requestOf } from './match-volume.ts'
 
 export interface VolumeBinderOptions {
   /** Where volumes of the local provisioner are made. Default: none are, and their claims wait. */
@@ -35,14 +37,21 @@ export async function runVolumeBinder(context: ControllerContext, { volumesDir }
   async function reconcileClaim(key: string): Promise<void> {
     const claim = freshClaims.get(key)
     if (claim?.spec === undefined) return
-    const storageClass = informers.storageClasses.get(undefined, classOf(claim))
-    const known = informers.volumes.list().map((volume) => freshVolumes.get(keyOf(volume)) ?? volume)
-    const step = decideClaim(claim, known, storageClass)
+    const step = decideClaim(claim, {
+      storageClass: informers.storageClasses.get(undefined, classOf(claim)),
+      defaultClass: findDefaultClass(informers.storageClasses.list()),
+      volumes: informers.volumes.list().map((volume) => freshVolumes.get(keyOf(volume)) ?? volume),
+      node: informers.nodes.get(undefined, claim.metadata?.annotations?.[selectedNode] ?? ''),
+    })
     switch (step.act) {
       case 'bind':
         return bind(claim, step.volume)
       case 'provision':
         return provision(claim, step.storageClass)
+      case 'classify': {
+        const spec = { ...claim.spec, storageClassName: step.storageClass.metadata?.name }
+        return freshClaims.put(await claims.update({ ...claim, spec }))
+      }
       case 'lose':
         tell(claim, step.event)
         return writeClaimStatus(claim, { ...claim.status, phase: 'Lost' })
@@ -61,8 +70,9 @@ export async function runVolumeBinder(context: ControllerContext, { volumesDir }
     const bound = bindClaim(claim, grown)
     const written = bound === claim ? claim : await claims.update(bound)
     freshClaims.put(written)
-    const { accessModes, capacity } = grown.spec ?? {}
-    await writeClaimStatus(written, { ...written.status, phase: 'Bound', accessModes, capacity })
+    const { accessModes, capacity, volumeAttributesClassName: currentVolumeAttributesClassName } = grown.spec ?? {}
+    const facts = { accessModes, capacity, currentVolumeAttributesClassName }
+    await writeClaimStatus(written, { ...written.status, phase: 'Bound', ...facts })
     await writeVolumePhase(grown, 'Bound')
   }
 
@@ -83,10 +93,8 @@ export async function runVolumeBinder(context: ControllerContext, { volumesDir }
     const { provisioner } = storageClass
     await writeClaimStatus(claim, { ...claim.status, phase: 'Pending' })
     if (provisioner !== localProvisioner || volumesDir === undefined) return leaveToOthers(claim, provisioner)
-    if (claim.spec?.volumeMode === 'Block') {
-      const message = `Cannot provision volume: block volumes are not supported by ${localProvisioner}`
-      return tell(claim, { type: 'Warning', reason: 'ProvisioningFailed', message })
-    }
+    const obstacle = obstacleOf(claim)
+    if (obstacle !== undefined) return tell(claim, { type: 'Warning', reason: 'ProvisioningFailed', message: obstacle })
     const volume = renderLocalVolume(claim, storageClass, volumesDir)
     await makeLocalVolume(volume)
     await ignoreExists(volumes.create(volume))
@@ -161,10 +169,12 @@ export async function runVolumeBinder(context: ControllerContext, { volumesDir }
       ...common,
       name: 'persistent-volume-claim',
       sources: [
-        fromInformer(informers.storageClasses, ({ metadata }) =>
+        // The node a claim was given is known before the claim.
+        fromInformer(informers.nodes, () => []),
+        fromInformer(informers.storageClasses, (storageClass) =>
           informers.claims
             .list()
-            .filter((claim) => classOf(claim) === metadata?.name)
+            .filter((claim) => classOf(claim) === storageClass.metadata?.name || mayGet(claim, storageClass))
             .map(keyOf),
         ),
         fromInformer(informers.volumes, claimsOf),
@@ -190,6 +200,12 @@ export async function runVolumeBinder(context: ControllerContext, { volumesDir }
       reconcile: (key) => reconcileVolume(parseKey(key).name),
     }),
   ])
+}
+
+/** Whether a class that is the default now helps a claim. */
+function mayGet(claim: PersistentVolumeClaim, storageClass: StorageClass): boolean {
+  const isBound = (claim.spec?.volumeName ?? '') !== ''
+  return !isBound && isUnclassified(claim) && isDefaultClass(storageClass)
 }
 
 function defined(status: object): object {

@@ -1,16 +1,18 @@
-import type { PersistentVolume, PersistentVolumeClaim } from '@fairlead/kube/types/core-v1'
+import type { Node, PersistentVolume, PersistentVolumeClaim } from '@fairlead/kube/types/core-v1'
 import type { StorageClass } from '@fairlead/kube/types/storage-v1'
 
-import { classOf, findVolume, isClaimedBy, mismatchOf } from './match-volume.ts'
+import { classOf, findVolume, isClaimedBy, isUnclassified, mismatchOf } from './match-volume.ts'
 
 const bindCompleted = 'pv.kubernetes.io/bind-completed'
 const boundByController = 'pv.kubernetes.io/bound-by-controller'
 /** The node a scheduler chose for the first pod of a claim that waits for one. */
-const selectedNode = 'volume.kubernetes.io/selected-node'
+export const selectedNode = 'volume.kubernetes.io/selected-node'
 
 export type ClaimStep =
   | { readonly act: 'bind'; readonly volume: PersistentVolume }
   | { readonly act: 'provision'; readonly storageClass: StorageClass; readonly nodeName: string | undefined }
+  /** Made before there was a default class: it has one now. */
+  | { readonly act: 'classify'; readonly storageClass: StorageClass }
   | { readonly act: 'wait'; readonly event?: ClaimEvent | undefined }
   | { readonly act: 'lose'; readonly event: ClaimEvent }
 
@@ -20,18 +22,30 @@ export interface ClaimEvent {
   readonly message: string
 }
 
+/** What there is for a claim. */
+export interface ClaimView {
+  readonly volumes: readonly PersistentVolume[]
+  /** The one the claim names. */
+  readonly storageClass?: StorageClass | undefined
+  /** The one of claims that name none. */
+  readonly defaultClass?: StorageClass | undefined
+  /** The one the scheduler chose. */
+  readonly node?: Node | undefined
+}
+
 /** What brings a claim to its volume. */
-export function decideClaim(
-  claim: PersistentVolumeClaim,
-  volumes: readonly PersistentVolume[],
-  storageClass: StorageClass | undefined,
-): ClaimStep {
+export function decideClaim(claim: PersistentVolumeClaim, view: ClaimView): ClaimStep {
+  const { volumes } = view
   const named = claim.spec?.volumeName ?? ''
   const volume = volumes.find(({ metadata }) => metadata?.name === named)
   if (claim.metadata?.annotations?.[bindCompleted] !== undefined) return decideBound(claim, volume)
-  if (named === '') return decideUnbound(claim, volumes, storageClass)
+  if (named === '') return decideUnbound(claim, view)
   if (volume === undefined) return { act: 'wait' }
-  if (volume.spec?.claimRef !== undefined) return isClaimedBy(volume, claim) ? { act: 'bind', volume } : { act: 'wait' }
+  if (volume.spec?.claimRef !== undefined) {
+    if (isClaimedBy(volume, claim)) return { act: 'bind', volume }
+    const message = `volume "${named}" already bound to a different claim.`
+    return { act: 'wait', event: { type: 'Warning', reason: 'FailedBinding', message } }
+  }
   const mismatch = mismatchOf(claim, volume)
   if (mismatch === undefined) return { act: 'bind', volume }
   const message = `Cannot bind to requested volume "${named}": ${mismatch}`
@@ -48,15 +62,13 @@ function decideBound(claim: PersistentVolumeClaim, volume: PersistentVolume | un
   return { act: 'lose', event: { type: 'Warning', reason: 'ClaimMisbound', message } }
 }
 
-function decideUnbound(
-  claim: PersistentVolumeClaim,
-  volumes: readonly PersistentVolume[],
-  storageClass: StorageClass | undefined,
-): ClaimStep {
+function decideUnbound(claim: PersistentVolumeClaim, view: ClaimView): ClaimStep {
+  const { volumes, storageClass, defaultClass, node } = view
   const nodeName = claim.metadata?.annotations?.[selectedNode]
   const isDelayed = storageClass?.volumeBindingMode === 'WaitForFirstConsumer' && nodeName === undefined
-  const volume = findVolume(claim, volumes, { onlyKept: isDelayed })
+  const volume = findVolume(claim, volumes, { onlyKept: isDelayed, node })
   if (volume !== undefined) return { act: 'bind', volume }
+  if (isUnclassified(claim) && defaultClass !== undefined) return { act: 'classify', storageClass: defaultClass }
   if (isDelayed) {
     const message = 'waiting for first consumer to be created before binding'
     return { act: 'wait', event: { type: 'Normal', reason: 'WaitForFirstConsumer', message } }

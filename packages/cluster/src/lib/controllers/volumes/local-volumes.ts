@@ -27,6 +27,16 @@ export async function ensureStorageClass(client: KubeClient): Promise<void> {
   await ignoreExists(client.resource('storage.k8s.io/v1/StorageClass').create(defaultStorageClass))
 }
 
+/** What a claim asks for that a directory cannot be; undefined when it can. */
+export function obstacleOf({ spec }: PersistentVolumeClaim): string | undefined {
+  const unable = (what: string): string => `Cannot provision volume: ${what} by ${localProvisioner}`
+  if (spec?.volumeMode === 'Block') return unable('block volumes are not supported')
+  if (spec?.selector !== undefined) return unable('selectors of claims are not supported')
+  return (spec?.volumeAttributesClassName ?? '') === ''
+    ? undefined
+    : unable('classes of volume attributes are not supported')
+}
+
 /** A directory below `dir` as the volume of a claim; its name says whose it is. The size asked for is not enforced. */
 export function renderLocalVolume(
   claim: PersistentVolumeClaim,

@@ -56,6 +56,12 @@ void describe('findVolume', () => {
       found: undefined,
     },
     {
+      name: 'wants the class of attributes',
+      claim: claimOf({ volumeAttributesClassName: 'gold' }),
+      volumes: [volumeOf('a'), volumeOf('b', { volumeAttributesClassName: 'gold' })],
+      found: 'b',
+    },
+    {
       name: 'follows the selector',
       claim: claimOf({ selector: { matchLabels: { disk: 'b' } } }),
       volumes: [volumeOf('a'), volumeOf('b', {}, { disk: 'b' })],
@@ -91,8 +97,38 @@ void describe('decideClaim', () => {
     ...claimOf({ volumeName: 'a' }),
     metadata: { ...claimOf().metadata, annotations: { 'pv.kubernetes.io/bind-completed': 'yes' } },
   }
-  for (const { name, claim = claimOf(), volumes = [], storageClass, act } of [
+  const elsewhere = volumeOf('a', {
+    nodeAffinity: {
+      required: { nodeSelectorTerms: [{ matchFields: [{ key: 'metadata.name', operator: 'In', values: ['m'] }] }] },
+    },
+  })
+  const unclassified = claimOf({ storageClassName: undefined })
+  const theDefault = { metadata: { name: 'local' }, provisioner: 'x' }
+  for (const { name, claim = claimOf(), volumes = [], storageClass, defaultClass, at, act } of [
     { name: 'waits without a class', act: 'wait' },
+    {
+      name: 'leaves a volume of another node',
+      claim: onNode,
+      storageClass: delayed,
+      volumes: [elsewhere],
+      at: node('n'),
+      act: 'provision',
+    },
+    {
+      name: 'takes a volume of its node',
+      claim: onNode,
+      storageClass: delayed,
+      volumes: [elsewhere],
+      at: node('m'),
+      act: 'bind',
+    },
+    {
+      name: 'gets the default class when there is one',
+      claim: unclassified,
+      defaultClass: theDefault,
+      act: 'classify',
+    },
+    { name: 'gets no class when it wants none', defaultClass: theDefault, act: 'wait' },
     { name: 'waits for a pod', storageClass: delayed, volumes: [volumeOf('a')], act: 'wait' },
     { name: 'is made when the pod has a node', claim: onNode, storageClass: delayed, act: 'provision' },
     { name: 'waits for the volume it names', claim: claimOf({ volumeName: 'a' }), act: 'wait' },
@@ -111,7 +147,7 @@ void describe('decideClaim', () => {
       act: 'lose',
     },
   ]) {
-    void it(name, () => assert.equal(decideClaim(claim, volumes, storageClass).act, act))
+    void it(name, () => assert.equal(decideClaim(claim, { volumes, storageClass, defaultClass, node: at }).act, act))
   }
 })
 
@@ -233,6 +269,29 @@ void describe('runVolumeBinder', () => {
     assert.notEqual((await claims.get('data')).metadata?.deletionTimestamp, undefined)
     await client.resource('v1/Pod').delete('user', { gracePeriodSeconds: 0 })
     await eventually('it goes', () => isGone(claims.get('data')))
+  })
+
+  void it('gives a claim of before the default class that class, and refuses what a directory cannot be', async () => {
+    await using bench = await openVolumes()
+    const { client } = bench
+    const claims = client.resource('v1/PersistentVolumeClaim')
+    await claims.create(wanted('early'))
+    await claims.create(wanted('block', { volumeMode: 'Block', storageClassName: 'local-path' }))
+    await claims.create(wanted('picky', { selector: { matchLabels: { a: 'b' } }, storageClassName: 'local-path' }))
+    await ensureStorageClass(client)
+    assert.equal((await boundClaim(client, 'early')).spec?.storageClassName, 'local-path')
+    const told = await eventually('both are refused', async () => {
+      const { items } = await client.resource('v1/Event').list({ namespace: 'default' })
+      const failed = items.filter(
+        ({ reason, message }) => reason === 'ProvisioningFailed' && message?.includes('support'),
+      )
+      return failed.length >= 2 && failed.map(({ message = '' }) => message)
+    })
+    assert.deepEqual(told.toSorted(), [
+      'Cannot provision volume: block volumes are not supported by fairlead.dev/local-path',
+      'Cannot provision volume: selectors of claims are not supported by fairlead.dev/local-path',
+    ])
+    assert.deepEqual(bench.errors, [])
   })
 
   void it('makes a volume when its first pod has a node, and the pod goes there then', async () => {
