@@ -1,14 +1,20 @@
-import type { Node, NodeSelectorRequirement, NodeSelectorTerm, Pod } from '@fairlead/kube/types/core-v1'
+import type { Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod } from '@fairlead/kube/types/core-v1'
 
 /** Whether a node is one the pod's nodeSelector and required node affinity allow. */
 export function matchesRequired(pod: Pod, node: Node): boolean {
-  const labels = node.metadata?.labels
-  const wanted = Object.entries(pod.spec?.nodeSelector ?? {})
+  const wanted = pod.spec?.nodeSelector
   const required = pod.spec?.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution
+  if (wanted === undefined && required === undefined) return true
+  const labels = node.metadata?.labels
   return (
-    wanted.every(([key, value]) => labels?.[key] === value) &&
-    (required === undefined || required.nodeSelectorTerms.some((term) => matchesTerm(term, node)))
+    Object.entries(wanted ?? {}).every(([key, value]) => labels?.[key] === value) &&
+    (required === undefined || matchesNodeSelector(required, node))
   )
+}
+
+/** Whether a node fulfils one of the terms. */
+export function matchesNodeSelector({ nodeSelectorTerms }: NodeSelector, node: Node): boolean {
+  return nodeSelectorTerms.some((term) => matchesTerm(term, node))
 }
 
 /** The weights of the preferred node affinities a node fulfils, added up. */

@@ -34,7 +34,9 @@ export async function bindPod(
     if (present !== '') throw conflict(pods.info, name, `pod ${name} is already assigned to node "${present}"`)
     const condition = { type: 'PodScheduled', status: 'True', lastTransitionTime: renderTime(Date.now()) }
     const conditions = (pod.status?.conditions ?? []).filter((item) => item.type !== 'PodScheduled')
-    const status = { ...pod.status, conditions: [...conditions, condition] }
+    // The place it was promised is now the one it has, or of no matter any more.
+    const { nominatedNodeName: _, ...rest } = pod.status ?? {}
+    const status = { ...rest, conditions: [...conditions, condition] }
     return { ...pod, spec: { ...pod.spec, nodeName }, status }
   })
 }

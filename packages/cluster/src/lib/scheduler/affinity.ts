@@ -3,20 +3,28 @@ import type { Pod, PodAffinityTerm } from '@fairlead/kube/types/core-v1'
 import { matchesSelector } from '../label-selector.ts'
 import type { Labels } from '../label-selector.ts'
 import { withKeys } from './label-keys.ts'
-import type { NodeView } from './filter.ts'
+import type { NodeView } from './node-view.ts'
+import { defineRejection, noRejections } from './rejection.ts'
+import type { Rejection } from './rejection.ts'
 
 /** The labels of a namespace, for terms that select namespaces. */
 export type NamespaceLabels = (name: string) => Labels | undefined
 
 /** What pods that are there mean for one that is to be placed. */
 export interface PodRelations {
-  /** Why the pod cannot be on a node, in Kubernetes' words; empty when it can. */
-  readonly rejectionsOf: (view: NodeView) => string[]
+  /** Why the pod cannot be on a node; empty when it can. */
+  readonly rejectionsOf: (view: NodeView) => readonly Rejection[]
   /** How much it is drawn to a node; any number. */
   readonly attractionOf: (view: NodeView) => number
 }
 
-const unrelated: PodRelations = { rejectionsOf: () => [], attractionOf: () => 0 }
+const lonely = [defineRejection('InterPodAffinity', "node(s) didn't match pod affinity rules", { isFinal: true })]
+const shunned = [
+  defineRejection('InterPodAffinity', "node(s) didn't match pod anti-affinity rules", { isFinal: false }),
+]
+const unwelcome = [
+  defineRejection('InterPodAffinity', "node(s) didn't satisfy existing pods anti-affinity rules", { isFinal: false }),
+]
 
 /** Pods that are there because they must be near others count a little for those others. */
 const requiredWeight = 1
@@ -25,10 +33,10 @@ export function hasPodAffinity({ spec }: Pod): boolean {
   return spec?.affinity?.podAffinity !== undefined || spec?.affinity?.podAntiAffinity !== undefined
 }
 
-/** Inter-pod affinity and anti-affinity, in both directions: what the pod asks of others, and they of it. */
-export function relate(pod: Pod, views: readonly NodeView[], namespaces: NamespaceLabels): PodRelations {
+/** Inter-pod affinity and anti-affinity, in both directions: what the pod asks of others, and they of it. Undefined when neither asks for anything. */
+export function relate(pod: Pod, views: readonly NodeView[], namespaces: NamespaceLabels): PodRelations | undefined {
   const isAsking = hasPodAffinity(pod)
-  if (!isAsking && views.every(({ relatedPods }) => relatedPods.length === 0)) return unrelated
+  if (!isAsking && views.every(({ relatedPods }) => relatedPods.size === 0)) return undefined
   const required = requiredTerms(pod)
   const counts = { near: new Pairs(), far: new Pairs(), refused: new Pairs(), drawn: new Pairs() }
   for (const view of views) {
@@ -43,11 +51,9 @@ export function relate(pod: Pod, views: readonly NodeView[], namespaces: Namespa
       const isNear = required.near.every(
         (term) => hasPlace(term) && (isFirst || counts.near.at(view, term.topologyKey) > 0),
       )
-      if (!isNear) return ["node(s) didn't match pod affinity rules"]
-      if (required.far.some(({ topologyKey }) => counts.far.at(view, topologyKey) > 0)) {
-        return ["node(s) didn't match pod anti-affinity rules"]
-      }
-      return counts.refused.sumAt(view) > 0 ? ["node(s) didn't satisfy existing pods anti-affinity rules"] : []
+      if (!isNear) return lonely
+      if (required.far.some(({ topologyKey }) => counts.far.at(view, topologyKey) > 0)) return shunned
+      return counts.refused.sumAt(view) > 0 ? unwelcome : noRejections
     },
     attractionOf: (view) => counts.drawn.sumAt(view),
   }

@@ -24,7 +24,11 @@ void describe('judgeClaims', () => {
   ]) {
     void it(name, () => {
       const late = { provisioner: 'x', volumeBindingMode: 'WaitForFirstConsumer' }
-      const sources = { claim: () => claim, storageClass: (of: string) => (of === 'late' ? late : undefined) }
+      const sources = {
+        claim: () => claim,
+        storageClass: (of: string) => (of === 'late' ? late : undefined),
+        volume: () => undefined,
+      }
       assert.equal(judgeClaims(pod, sources).state, state)
     })
   }

@@ -1,5 +1,10 @@
-import type { PersistentVolumeClaim, Pod } from '@fairlead/kube/types/core-v1'
+import type { NodeSelector, PersistentVolume, PersistentVolumeClaim, Pod } from '@fairlead/kube/types/core-v1'
 import type { StorageClass } from '@fairlead/kube/types/storage-v1'
+
+import { matchesNodeSelector } from '../node-selector.ts'
+import type { NodeView } from './node-view.ts'
+import { defineRejection, noRejections } from './rejection.ts'
+import type { Rejection } from './rejection.ts'
 
 /** The annotation by which a claim that waits for its first pod learns where that will be. */
 export const selectedNode = 'volume.kubernetes.io/selected-node'
@@ -14,6 +19,7 @@ export type ClaimsVerdict =
 export interface ClaimSources {
   claim(namespace: string, name: string): PersistentVolumeClaim | undefined
   storageClass(name: string): StorageClass | undefined
+  volume(name: string): PersistentVolume | undefined
 }
 
 /** Whether all claims of a pod have their volumes, or would have them if it had a node. */
@@ -40,4 +46,22 @@ function claimNamesOf({ metadata, spec }: Pod): string[] {
     if (ephemeral !== undefined) return [`${metadata?.name ?? ''}-${name}`]
     return persistentVolumeClaim === undefined ? [] : [persistentVolumeClaim.claimName]
   })
+}
+
+const elsewhere = [
+  defineRejection('VolumeBinding', "node(s) didn't match PersistentVolume's node affinity", { isFinal: true }),
+]
+
+/** Why a pod cannot be on a node for where its volumes are. Undefined when they are anywhere. */
+export function createVolumeFilter(
+  pod: Pod,
+  sources: Pick<ClaimSources, 'claim' | 'volume'>,
+): ((view: NodeView) => readonly Rejection[]) | undefined {
+  const required = claimNamesOf(pod).flatMap((name): NodeSelector[] => {
+    const volumeName = sources.claim(pod.metadata?.namespace ?? '', name)?.spec?.volumeName ?? ''
+    const selector = sources.volume(volumeName)?.spec?.nodeAffinity?.required
+    return selector === undefined ? [] : [selector]
+  })
+  if (required.length === 0) return undefined
+  return ({ node }) => (required.every((selector) => matchesNodeSelector(selector, node)) ? noRejections : elsewhere)
 }

@@ -4,10 +4,12 @@ import { describe, it } from 'node:test'
 import type { Node, Pod, PodAffinityTerm, TopologySpreadConstraint } from '@fairlead/kube/types/core-v1'
 
 import { relate } from './affinity.ts'
-import { viewNode } from './filter.ts'
-import type { NodeView } from './filter.ts'
+import { viewNode } from './node-view.ts'
+import type { NodeView } from './node-view.ts'
 import { choose } from './score.ts'
+import type { Rejection } from './rejection.ts'
 import { spread } from './topology-spread.ts'
+import type { Spread } from './topology-spread.ts'
 
 const zones: Readonly<Record<string, string>> = { a1: 'a', a2: 'a', b1: 'b', b2: 'b' }
 
@@ -38,6 +40,16 @@ const near = (...terms: PodAffinityTerm[]) => ({
 const far = (...terms: PodAffinityTerm[]) => ({
   affinity: { podAntiAffinity: { requiredDuringSchedulingIgnoredDuringExecution: terms } },
 })
+
+const related = (...asked: Parameters<typeof relate>) =>
+  relate(...asked) ?? { rejectionsOf: () => [], attractionOf: () => 0 }
+/** The spread of a pod that has constraints. */
+function spreadOf(...asked: Parameters<typeof spread>): Spread {
+  const found = spread(...asked)
+  assert.ok(found)
+  return found
+}
+const reasonsOf = (rejections: readonly Rejection[]): string[] => rejections.map(({ reason }) => reason)
 
 const team = (name: string): Record<string, string> => ({ team: name })
 
@@ -102,10 +114,10 @@ describe('relate', () => {
   for (const { name, pod: wanting, placed, fits, reason } of rows) {
     it(name, () => {
       const all = views(placed)
-      const { rejectionsOf } = relate(wanting, all, team)
+      const { rejectionsOf } = related(wanting, all, team)
       const found = all.filter((view) => rejectionsOf(view).length === 0).map((view) => view.node.metadata?.name)
       assert.deepEqual(found, fits)
-      if (reason !== undefined) assert.ok(all.some((view) => rejectionsOf(view)[0] === reason))
+      if (reason !== undefined) assert.ok(all.some((view) => rejectionsOf(view)[0]?.reason === reason))
     })
   }
 
@@ -116,7 +128,7 @@ describe('relate', () => {
       podAntiAffinity: { preferredDuringSchedulingIgnoredDuringExecution: preferred(4, 'noisy') },
     }
     const all = views({ a1: [pod('db')], a2: [pod('noisy')] })
-    const { attractionOf } = relate(pod('web', { affinity }), all, team)
+    const { attractionOf } = related(pod('web', { affinity }), all, team)
     assert.deepEqual(all.map(attractionOf), [6, 6, 0, 0])
   })
 })
@@ -159,7 +171,7 @@ describe('spread', () => {
   for (const { name, change, placed, fits } of rows) {
     it(name, () => {
       const all = views(placed)
-      const { rejectionsOf } = spread(pod('web', even(change)), all)
+      const { rejectionsOf } = spreadOf(pod('web', even(change)), all)
       assert.deepEqual(
         all.filter((view) => rejectionsOf(view).length === 0).map((view) => view.node.metadata?.name),
         fits,
@@ -169,26 +181,27 @@ describe('spread', () => {
 
   it('says why', () => {
     const all = views({ a1: [web] })
-    assert.deepEqual(spread(pod('web', even()), all).rejectionsOf(all[0] as NodeView), [
+    assert.deepEqual(reasonsOf(spreadOf(pod('web', even()), all).rejectionsOf(all[0] as NodeView)), [
       "node(s) didn't match pod topology spread constraints",
     ])
-    assert.deepEqual(spread(pod('web', even({ topologyKey: 'rack' })), all).rejectionsOf(all[0] as NodeView), [
-      "node(s) didn't match pod topology spread constraints (missing required label)",
-    ])
+    assert.deepEqual(
+      reasonsOf(spreadOf(pod('web', even({ topologyKey: 'rack' })), all).rejectionsOf(all[0] as NodeView)),
+      ["node(s) didn't match pod topology spread constraints (missing required label)"],
+    )
   })
 
   it('counts only zones the pod may be in', () => {
     const nodeSelector = { host: 'a1' }
     const all = views({ a1: [web] })
-    assert.deepEqual(spread(pod('web', { ...even(), nodeSelector }), all).rejectionsOf(all[0] as NodeView), [])
+    assert.deepEqual(spreadOf(pod('web', { ...even(), nodeSelector }), all).rejectionsOf(all[0] as NodeView), [])
     const ignoring = { ...even({ nodeAffinityPolicy: 'Ignore' }), nodeSelector }
-    assert.equal(spread(pod('web', ignoring), all).rejectionsOf(all[0] as NodeView).length, 1)
+    assert.equal(spreadOf(pod('web', ignoring), all).rejectionsOf(all[0] as NodeView).length, 1)
   })
 
   it('is a wish, if only that is asked for', () => {
     const all = views({ a1: [web], a2: [web], b1: [web] })
     const wanting = pod('web', even({ whenUnsatisfiable: 'ScheduleAnyway', topologyKey: 'host' }))
-    const { rejectionsOf, crowdingOf } = spread(wanting, all)
+    const { rejectionsOf, crowdingOf } = spreadOf(wanting, all)
     assert.ok(all.every((view) => rejectionsOf(view).length === 0))
     assert.equal(choose(wanting, all, { crowdingOf })?.node.metadata?.name, 'b2')
   })

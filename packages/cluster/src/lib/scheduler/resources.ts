@@ -4,9 +4,11 @@ import type { Container, Pod } from '@fairlead/kube/types/core-v1'
 /** Amounts by resource name, in whole thousandths: CPUs are counted in millicores, and sums have no rounding errors. */
 export type Amounts = ReadonlyMap<string, number>
 
-/** A pod without requests is scored as if it had these, so it does not seem to cost nothing. */
-const assumedCpu = 100
-const assumedMemory = 200 * 2 ** 20 * 1000
+/** A container without requests is scored as if it had these. */
+const assumed: readonly (readonly [string, number])[] = [
+  ['cpu', 100],
+  ['memory', 200 * 2 ** 20 * 1000],
+]
 
 export function parseAmounts(list: Readonly<Record<string, string>> | undefined): Amounts {
   return new Map(
@@ -48,18 +50,20 @@ export function requestsOf(pod: Pod): Amounts {
   return requests
 }
 
-function addUp({ spec }: Pod): Amounts {
+type RequestsOf = (container: Container) => Amounts
+
+function addUp({ spec }: Pod, requestsOfOne: RequestsOf = requestsOfContainer): Amounts {
   let sidecars = nothing
   let starting = nothing
   for (const container of spec?.initContainers ?? []) {
     if (container.restartPolicy === 'Always') {
-      sidecars = addAmounts(sidecars, requestsOfContainer(container))
+      sidecars = addAmounts(sidecars, requestsOfOne(container))
       starting = maxAmounts(starting, sidecars)
     } else {
-      starting = maxAmounts(starting, addAmounts(sidecars, requestsOfContainer(container)))
+      starting = maxAmounts(starting, addAmounts(sidecars, requestsOfOne(container)))
     }
   }
-  const running = (spec?.containers ?? []).map(requestsOfContainer).reduce(addAmounts, sidecars)
+  const running = (spec?.containers ?? []).map(requestsOfOne).reduce(addAmounts, sidecars)
   const ofPod = parseAmounts(spec?.resources?.requests)
   const needed = new Map([...maxAmounts(starting, running), ...ofPod])
   return addAmounts(needed, parseAmounts(spec?.overhead))
@@ -70,9 +74,21 @@ function requestsOfContainer({ resources }: Container): Amounts {
   return parseAmounts({ ...resources?.limits, ...resources?.requests })
 }
 
-/** What a pod counts for when nodes are compared. */
-export function scoredRequestsOf(requests: Amounts): { cpu: number; memory: number } {
-  return { cpu: requests.get('cpu') || assumedCpu, memory: requests.get('memory') || assumedMemory }
+export interface ScoredRequests {
+  readonly cpu: number
+  readonly memory: number
+}
+
+const rememberedScores = new WeakMap<Pod, ScoredRequests>()
+
+/** What a pod counts for when nodes are compared: containers that ask for nothing seem to cost something, too. */
+export function scoredRequestsOf(pod: Pod): ScoredRequests {
+  const known = rememberedScores.get(pod)
+  if (known !== undefined) return known
+  const amounts = addUp(pod, (container) => new Map([...assumed, ...requestsOfContainer(container)]))
+  const scored = { cpu: amounts.get('cpu') ?? 0, memory: amounts.get('memory') ?? 0 }
+  if (Object.isFrozen(pod)) rememberedScores.set(pod, scored)
+  return scored
 }
 
 /** A port of the host a pod asks for. */

@@ -80,7 +80,8 @@ void describe('runScheduler', () => {
     assert.equal(findCondition(bound.status?.conditions, 'PodScheduled')?.status, 'True')
 
     await pods.create(pod('big', '1500m'))
-    const message = '0/1 nodes are available: 1 Insufficient cpu.'
+    const message =
+      '0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.'
     await watchPod(
       client,
       'big',
@@ -113,5 +114,69 @@ void describe('runScheduler', () => {
     } while (!items.every(decided))
     const on = (name: string | undefined): number => items.filter(({ spec }) => spec?.nodeName === name).length
     assert.deepEqual([on('n1'), on('n2'), on(undefined)], [5, 5, 2])
+  })
+
+  void it('takes room from less important pods, and tells both', async () => {
+    await using scheduler = await openScheduler()
+    const { client } = scheduler
+    const pods = client.resource('v1/Pod')
+    await client.resource('scheduling.k8s.io/v1/PriorityClass').create({ metadata: { name: 'high' }, value: 1000 })
+    await addNode(client, 'n1', '2')
+    for (const name of ['small', 'large']) {
+      await pods.create(pod(name, name === 'small' ? '500m' : '1500m'))
+      await watchPod(client, name, ({ spec }) => spec?.nodeName === 'n1')
+    }
+    const { spec } = pod('urgent', '1')
+    const urgent = await pods.create({
+      metadata: { name: 'urgent' },
+      spec: { ...spec, priorityClassName: 'high' } as Pod['spec'] & object,
+    })
+
+    const victim = await watchPod(client, 'large', ({ metadata }) => metadata?.deletionTimestamp !== undefined)
+    assert.equal(victim.metadata?.deletionGracePeriodSeconds, 30)
+    const target = findCondition(victim.status?.conditions, 'DisruptionTarget')
+    assert.deepEqual(
+      [target?.status, target?.reason, target?.message],
+      ['True', 'PreemptionByScheduler', 'default-scheduler: preempting to accommodate a higher priority pod'],
+    )
+    const waiting = await watchPod(client, 'urgent', ({ status }) => status?.nominatedNodeName === 'n1')
+    assert.equal(
+      findCondition(waiting.status?.conditions, 'PodScheduled')?.message,
+      '0/1 nodes are available: 1 Insufficient cpu.',
+    )
+    // Room was made for another: what is of less importance does not get it.
+    await pods.create(pod('late', '1'))
+    await watchPod(
+      client,
+      'late',
+      ({ status }) => findCondition(status?.conditions, 'PodScheduled')?.status === 'False',
+    )
+    await pods.delete('large', { gracePeriodSeconds: 0 })
+    const bound = await watchPod(client, 'urgent', ({ spec: seen }) => seen?.nodeName === 'n1')
+    assert.equal(bound.status?.nominatedNodeName, undefined)
+    assert.equal((await pods.get('small')).metadata?.deletionTimestamp, undefined)
+
+    const { items } = await client.resource('v1/Event').list()
+    const told = items.map(({ reason, message, involvedObject }) => `${involvedObject.name} ${reason}: ${message}`)
+    assert.ok(told.includes(`large Preempted: Preempted by pod ${urgent.metadata?.uid} on node n1`))
+    assert.deepEqual(scheduler.errors, [])
+  })
+
+  void it('leaves pods with gates alone until they are gone', async () => {
+    await using scheduler = await openScheduler()
+    const { client } = scheduler
+    const pods = client.resource('v1/Pod')
+    await addNode(client, 'n1', '2')
+    const { spec } = pod('gated', '1')
+    const schedulingGates = [{ name: 'example.com/wait' }]
+    await pods.create({ metadata: { name: 'gated' }, spec: { ...spec, schedulingGates } as Pod['spec'] & object })
+    await pods.create(pod('free', '1'))
+    await watchPod(client, 'free', ({ spec: seen }) => seen?.nodeName === 'n1')
+    const gated = await pods.get('gated')
+    assert.equal(gated.spec?.nodeName, undefined)
+    assert.equal(findCondition(gated.status?.conditions, 'PodScheduled')?.reason, 'SchedulingGated')
+    await pods.patch('gated', { type: 'merge', body: { spec: { schedulingGates: null } } })
+    await watchPod(client, 'gated', ({ spec: seen }) => seen?.nodeName === 'n1')
+    assert.deepEqual(scheduler.errors, [])
   })
 })

@@ -1,29 +1,27 @@
+import { setImmediate as yieldToOthers } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 
-import { isNotFound, readBytes } from '@fairlead/kube'
 import type { KubeClient } from '@fairlead/kube'
 import { createInformer } from '@fairlead/kube/cache'
 import type { InformerEvent } from '@fairlead/kube/cache'
-import {
-  createEventRecorder,
-  findCondition,
-  fromInformer,
-  keyOf,
-  parseKey,
-  runController,
-  setCondition,
-  systemClock,
-} from '@fairlead/kube/controller'
-import type { Clock, Source } from '@fairlead/kube/controller'
-import type { Node, Pod, PodCondition } from '@fairlead/kube/types/core-v1'
+import { createEventRecorder, keyOf, systemClock } from '@fairlead/kube/controller'
+import type { Clock } from '@fairlead/kube/controller'
+import type { Pod } from '@fairlead/kube/types/core-v1'
 
-import { judgeClaims, selectedNode } from './claims.ts'
+import { createVolumeFilter, judgeClaims, selectedNode } from './claims.ts'
 import type { ClaimsVerdict } from './claims.ts'
-import { hasPodAffinity, relate } from './affinity.ts'
-import { describeRejections, rejectionsOf, viewNode } from './filter.ts'
-import type { NodeView } from './filter.ts'
-import { choose } from './score.ts'
-import { spread } from './topology-spread.ts'
+import { isAlike } from './cluster-event.ts'
+import { findPlace } from './find-place.ts'
+import type { Scene, Verdict } from './find-place.ts'
+import { createPodWriter } from './pod-writer.ts'
+import { decidePreemption } from './preemption.ts'
+import type { Candidate } from './preemption.ts'
+import { describeRejections } from './rejection.ts'
+import type { FilterName } from './rejection.ts'
+import { requestsOf } from './resources.ts'
+import { SchedulingQueue } from './scheduling-queue.ts'
+import type { QueuedPod } from './scheduling-queue.ts'
+import { Snapshot } from './snapshot.ts'
 
 export interface RunSchedulerOptions {
   readonly client: KubeClient
@@ -37,220 +35,287 @@ export interface RunSchedulerOptions {
   readonly clock?: Clock | undefined
 }
 
-const byNode = 'node'
+/** So many answers of the API are waited for at a time. */
+const maxWrites = 64
+/** After so many decisions others get their turn. */
+const decisionsPerTurn = 16
+
+const ofVolumes: ReadonlySet<FilterName> = new Set(['VolumeBinding'])
+const notHelpful = 'Preemption is not helpful for scheduling'
 
 /**
- * Gives every pod without a node the node that suits it best, until `signal` aborts. Pods no node takes get the
- * condition `PodScheduled` False and are tried again when a node changes or a pod leaves one.
+ * Gives every pod without a node the node that suits it best, the most important first, until `signal` aborts. Pods no node takes get
+ * the condition `PodScheduled` False and are tried again when something happens that may help them; before, less important pods are made
+ * to leave if that makes room.
  */
 export async function runScheduler(options: RunSchedulerOptions): Promise<void> {
-  const { client, signal, onError = () => {}, name = 'default-scheduler', clock = systemClock } = options
-  const common = { signal, clock, onError: (error: unknown) => onError(error, { controller: name }) }
-  const pods = createInformer(client.resource('v1/Pod'), common)
-  const nodes = createInformer(client.resource('v1/Node'), common)
-  const namespaces = createInformer(client.resource('v1/Namespace'), common)
-  const claims = createInformer(client.resource('v1/PersistentVolumeClaim'), common)
-  const storageClasses = createInformer(client.resource('storage.k8s.io/v1/StorageClass'), common)
-  pods.index(byNode, ({ spec }) => (spec?.nodeName === undefined ? [] : [spec.nodeName]))
-  const recorder = createEventRecorder(client, name, common)
-  /** Pods bound by us that the cache does not show on their node yet, with that node. */
-  const assumed = new Map<string, { readonly pod: Pod; readonly nodeName: string }>()
-  const rejected = new Set<string>()
-  const view = createViewCache()
+  await new Scheduler(options).run()
+}
 
-  function viewNodes(): NodeView[] {
-    const unconfirmed = Map.groupBy(assumed.values(), ({ nodeName }) => nodeName)
-    return nodes.list().map((node) => {
-      const nodeName = node.metadata?.name ?? ''
-      const seen = pods.byIndex(byNode, nodeName).filter((pod) => !isEnded(pod))
-      const waiting = unconfirmed.get(nodeName)
-      if (waiting === undefined) return view(nodeName, node, seen)
-      const seenUids = new Set(seen.map(({ metadata }) => metadata?.uid))
-      const unseen = waiting.map(({ pod }) => pod).filter(({ metadata }) => !seenUids.has(metadata?.uid))
-      return view(nodeName, node, [...seen, ...unseen])
+class Scheduler {
+  readonly #signal: AbortSignal
+  readonly #name: string
+  readonly #onError: (error: unknown, key?: string) => void
+  readonly #informers: Informers
+  readonly #write: ReturnType<typeof createPodWriter>
+  readonly #client: KubeClient
+  readonly #queue: SchedulingQueue
+  readonly #snapshot = new Snapshot()
+  /** Uids of pods being bound by us that the cache does not show on their node yet. */
+  readonly #assumed = new Set<string>()
+  readonly #writes = new Set<Promise<void>>()
+
+  constructor({ client, signal, onError, name = 'default-scheduler', clock = systemClock }: RunSchedulerOptions) {
+    this.#signal = signal
+    this.#name = name
+    this.#client = client
+    this.#onError = (error, key) => onError?.(error, { controller: name, ...(key !== undefined && { key }) })
+    this.#queue = new SchedulingQueue(clock)
+    const common = { signal, clock, onError: (error: unknown) => this.#onError(error) }
+    this.#informers = createInformers(client, common)
+    const recorder = createEventRecorder(client, name, common)
+    this.#write = createPodWriter({ client, recorder, name, clock, signal })
+  }
+
+  async run(): Promise<void> {
+    try {
+      await this.#follow()
+      for (let count = 1; !this.#signal.aborted; count++) {
+        const next = this.#queue.pop()
+        if (next === undefined) await this.#queue.ready(this.#signal)
+        else this.#schedule(next)
+        if (this.#writes.size >= maxWrites) await Promise.race(this.#writes)
+        if (count % decisionsPerTurn === 0) await yieldToOthers()
+      }
+    } catch (error) {
+      if (!this.#signal.aborted) throw error
+    }
+    await Promise.all(this.#writes)
+  }
+
+  // ---- what happens in the cluster
+
+  async #follow(): Promise<void> {
+    const { pods, nodes, namespaces, claims, volumes, storageClasses, budgets } = this.#informers
+    // Nodes first: a pod looked at before them would be told there are none.
+    await Promise.all([nodes, namespaces, claims, volumes, storageClasses, budgets].map((informer) => informer.start()))
+    nodes.on((event, node, old) => {
+      if (event === 'delete') {
+        this.#snapshot.removeNode(node.metadata?.name ?? '')
+        this.#queue.happened({ kind: 'node-gone' })
+        return
+      }
+      this.#snapshot.setNode(node)
+      if (old === undefined || !isAlike(node, old)) this.#queue.happened({ kind: 'node', node, old })
+    })
+    for (const informer of [claims, volumes, storageClasses]) {
+      informer.on(() => this.#queue.happened({ kind: 'volumes' }))
+    }
+    namespaces.on((_, { metadata }, old) => {
+      if (!isDeepStrictEqual(metadata?.labels, old?.metadata?.labels)) this.#queue.happened({ kind: 'namespace' })
+    })
+    pods.on((event, pod, old) => this.#notice(event, pod, old))
+    await pods.start()
+  }
+
+  #notice(event: InformerEvent, pod: Pod, old: Pod | undefined): void {
+    const nodeName = pod.spec?.nodeName ?? ''
+    if (event === 'delete' || isEnded(pod)) return this.#forget(pod)
+    if (nodeName !== '') return this.#confirm(pod, nodeName)
+    if (!this.#isOurs(pod)) return
+    // One being bound is followed by one on its node, or by a failure.
+    if (this.#assumed.has(pod.metadata?.uid ?? '')) return
+    this.#snapshot.nominate(pod, pod.status?.nominatedNodeName ?? this.#snapshot.nominationOf(pod))
+    this.#queue.set(pod, old)
+  }
+
+  #forget(pod: Pod): void {
+    this.#queue.delete(keyOf(pod))
+    this.#assumed.delete(pod.metadata?.uid ?? '')
+    const isLeaving = this.#snapshot.placed(pod) !== undefined || this.#snapshot.nominationOf(pod) !== ''
+    this.#snapshot.leave(pod)
+    this.#snapshot.nominate(pod, '')
+    if (isLeaving) this.#queue.happened({ kind: 'pod-left', pod })
+  }
+
+  #confirm(pod: Pod, nodeName: string): void {
+    const before = this.#snapshot.placed(pod)
+    this.#assumed.delete(pod.metadata?.uid ?? '')
+    this.#queue.delete(keyOf(pod))
+    this.#snapshot.nominate(pod, '')
+    this.#snapshot.place(pod, nodeName)
+    if (before === undefined || !isDeepStrictEqual(before.metadata?.labels, pod.metadata?.labels)) {
+      this.#queue.happened({ kind: 'pod-placed', pod })
+    }
+    if (before !== undefined && asksForLess(pod, before)) this.#queue.happened({ kind: 'pod-left', pod: before })
+  }
+
+  #isOurs({ metadata, spec }: Pod): boolean {
+    return (spec?.schedulerName ?? 'default-scheduler') === this.#name && metadata?.deletionTimestamp === undefined
+  }
+
+  // ---- one pod
+
+  #schedule({ key, pod }: QueuedPod): void {
+    const { views } = this.#snapshot
+    if (views.length === 0) return this.#reject(key, pod, { message: describeRejections([]), filters: new Set() })
+    const verdict = judgeClaims(pod, this.#sources)
+    if (verdict.state === 'missing') {
+      const message = `0/${views.length} nodes are available: ${verdict.message}.`
+      return this.#reject(key, pod, { message, filters: ofVolumes, hopeless: views.length })
+    }
+    const scene = this.#sceneOf(pod)
+    const found = findPlace(pod, scene, this.#snapshot.nominationOf(pod))
+    if ('verdicts' in found) return this.#makeRoom(key, pod, { scene, verdicts: found.verdicts })
+    if (verdict.state === 'ready') return this.#bind(key, pod, found.view.name)
+    this.#queue.reject(key, ofVolumes)
+    this.#start(key, () => this.#selectNode(verdict, found.view.name))
+  }
+
+  #sceneOf(pod: Pod): Scene {
+    return {
+      views: this.#snapshot.views,
+      namespaces: (name) => this.#informers.namespaces.get(undefined, name)?.metadata?.labels,
+      nominatedOn: (nodeName) => this.#snapshot.nominatedOn(nodeName),
+      volumes: createVolumeFilter(pod, this.#sources),
+    }
+  }
+
+  get #sources(): Parameters<typeof judgeClaims>[1] {
+    const { claims, storageClasses, volumes } = this.#informers
+    return {
+      claim: (namespace, name) => claims.get(namespace, name),
+      storageClass: (name) => storageClasses.get(undefined, name),
+      volume: (name) => volumes.get(undefined, name),
+    }
+  }
+
+  #bind(key: string, pod: Pod, nodeName: string): void {
+    const uid = pod.metadata?.uid ?? ''
+    this.#assumed.add(uid)
+    this.#snapshot.place(pod, nodeName)
+    this.#snapshot.nominate(pod, '')
+    this.#start(key, async () => {
+      const isBound = await this.#write.bind(pod, nodeName).catch((error: unknown) => {
+        this.#takeBack(pod)
+        this.#queue.fail(key)
+        throw error
+      })
+      // Gone, or another's: the watch tells what has become of it.
+      if (!isBound) this.#takeBack(pod)
     })
   }
 
-  async function bind(key: string, pod: Pod, nodeName: string): Promise<void> {
-    const { name: podName = '', namespace = '', uid } = pod.metadata ?? {}
-    assumed.set(key, { pod, nodeName })
-    const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(podName)}/binding`
-    const body = {
-      apiVersion: 'v1',
-      kind: 'Binding',
-      metadata: { name: podName, namespace, uid },
-      target: { apiVersion: 'v1', kind: 'Node', name: nodeName },
-    }
-    try {
-      const headers = { accept: 'application/json', 'content-type': 'application/json' }
-      const response = await client.request({ method: 'POST', path, headers, body: JSON.stringify(body), signal })
-      await readBytes(response.body)
-    } catch (error) {
-      assumed.delete(key)
-      if (isNotFound(error)) {
-        return
-      }
-      throw error
-    }
-    const message = `Successfully assigned ${key} to ${nodeName}`
-    recorder.record(pod, { type: 'Normal', reason: 'Scheduled', message })
+  #takeBack(pod: Pod): void {
+    if (!this.#assumed.delete(pod.metadata?.uid ?? '')) return
+    this.#snapshot.leave(pod)
+    this.#queue.happened({ kind: 'pod-left', pod })
   }
 
-  async function reject(key: string, pod: Pod, message: string): Promise<void> {
-    rejected.add(key)
-    const current = findCondition(pod.status?.conditions, 'PodScheduled')
-    if (current?.status === 'False' && current.message === message) {
-      return
+  /** No node takes the pod: others may have to leave for it. */
+  #makeRoom(key: string, pod: Pod, { scene, verdicts }: { scene: Scene; verdicts: readonly Verdict[] }): void {
+    const message = describeRejections(verdicts.map(({ rejections }) => rejections.map(({ reason }) => reason)))
+    const filters = new Set(verdicts.flatMap(({ rejections }) => rejections.map(({ filter }) => filter)))
+    const nominated = this.#snapshot.nominationOf(pod)
+    const decision = decidePreemption(pod, { scene, verdicts, nominated, budgets: this.#informers.budgets.list() })
+    switch (decision.outcome) {
+      case 'preempt':
+        return this.#preempt(key, pod, { ...decision, message, filters })
+      case 'wait':
+        return this.#reject(key, pod, { message: `${message} preemption: ${decision.message}`, filters, nominated })
+      case 'none':
+        return this.#reject(key, pod, { message: `${message} preemption: ${decision.message}`, filters })
     }
-    const condition: PodCondition = { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message }
-    const conditions = setCondition<PodCondition>(pod.status?.conditions, condition, clock.now())
-    const { name: podName = '', namespace, uid, resourceVersion } = pod.metadata ?? {}
-    const body = { metadata: { uid, resourceVersion }, status: { conditions } }
-    try {
-      await client.resource('v1/Pod').patch(podName, { type: 'merge', body }, { namespace, subresource: 'status' })
-      recorder.record(pod, { type: 'Warning', reason: 'FailedScheduling', message })
-    } catch (error) {
-      if (!isNotFound(error)) {
+  }
+
+  #preempt(
+    key: string,
+    pod: Pod,
+    { nodeName, victims, message, filters }: Candidate & Pick<Outcome, 'message' | 'filters'>,
+  ): void {
+    const outranked = this.#snapshot.outranked(pod, nodeName)
+    for (const other of outranked) this.#snapshot.nominate(other, '')
+    this.#snapshot.nominate(pod, nodeName)
+    this.#start(key, async () => {
+      // Until all have been told to go the pod is not tried again, or it would ask for more.
+      await Promise.all([
+        this.#write.reject(pod, message, nodeName),
+        ...outranked.map((other) => this.#write.clearNomination(other)),
+        ...victims.map((victim) => this.#write.evict(victim, pod, nodeName)),
+      ]).catch((error: unknown) => {
+        this.#queue.fail(key)
         throw error
-      }
-    }
+      })
+      this.#queue.reject(key, filters)
+      for (const other of outranked) this.#queue.activate(keyOf(other))
+    })
+  }
+
+  #reject(key: string, pod: Pod, { message, filters, nominated = '', hopeless }: Outcome): void {
+    this.#snapshot.nominate(pod, nominated)
+    this.#queue.reject(key, filters)
+    const told =
+      hopeless === undefined
+        ? message
+        : `${message} preemption: ${describeRejections(Array.from({ length: hopeless }, () => [notHelpful]))}`
+    this.#start(key, () => this.#write.reject(pod, told, nominated))
   }
 
   /** The pod follows when its claims have volumes there. */
-  async function selectNode(
+  async #selectNode(
     { claims: waiting }: Extract<ClaimsVerdict, { state: 'delayed' }>,
     nodeName: string,
   ): Promise<void> {
     for (const { metadata } of waiting) {
       if (metadata?.annotations?.[selectedNode] !== undefined) continue
-      const { name: claimName = '', namespace, uid } = metadata ?? {}
+      const { name = '', namespace, uid } = metadata ?? {}
       const body = { metadata: { uid, annotations: { [selectedNode]: nodeName } } }
-      await client.resource('v1/PersistentVolumeClaim').patch(claimName, { type: 'merge', body }, { namespace })
+      await this.#client.resource('v1/PersistentVolumeClaim').patch(name, { type: 'merge', body }, { namespace })
     }
   }
 
-  async function reconcile(key: string): Promise<void> {
-    const { namespace, name: podName } = parseKey(key)
-    const pod = pods.get(namespace, podName)
-    rejected.delete(key)
-    if (pod === undefined || !isPending(pod, name) || assumed.get(key)?.pod.metadata?.uid === pod.metadata?.uid) {
-      return
-    }
-    const verdict = judgeClaims(pod, {
-      claim: (of, claimName) => claims.get(of, claimName),
-      storageClass: (className) => storageClasses.get(undefined, className),
-    })
-    const views = viewNodes()
-    if (verdict.state === 'missing') {
-      await reject(key, pod, `0/${views.length} nodes are available: ${verdict.message}.`)
-      return
-    }
-    const relations = relate(pod, views, (of) => namespaces.get(undefined, of)?.metadata?.labels)
-    const spreading = spread(pod, views)
-    const verdicts = views.map((view) => {
-      const own = rejectionsOf(pod, view)
-      const crowded = own.length > 0 ? own : spreading.rejectionsOf(view)
-      return { view, rejections: crowded.length > 0 ? crowded : relations.rejectionsOf(view) }
-    })
-    const chosen = choose(
-      pod,
-      verdicts.filter(({ rejections }) => rejections.length === 0).map(({ view }) => view),
-      { attractionOf: relations.attractionOf, crowdingOf: spreading.crowdingOf },
-    )
-    if (chosen === undefined) {
-      await reject(key, pod, describeRejections(verdicts.map(({ rejections }) => rejections)))
-    } else if (verdict.state === 'delayed') {
-      rejected.add(key)
-      await selectNode(verdict, chosen.node.metadata?.name ?? '')
-    } else {
-      await bind(key, pod, chosen.node.metadata?.name ?? '')
-    }
-  }
-
-  /** Our own pods, and all that wait when one that took room is gone. */
-  function keysOfPod(pod: Pod, event: InformerEvent, old: Pod | undefined): Iterable<string> {
-    const key = keyOf(pod)
-    if (pod.spec?.nodeName !== undefined || event === 'delete') {
-      assumed.delete(key)
-    }
-    if (event === 'delete') {
-      rejected.delete(key)
-    }
-    const hasLeft = pod.spec?.nodeName !== undefined && (event === 'delete' || isEnded(pod))
-    if (hasLeft) return [...rejected]
-    if (isPending(pod, name) && event !== 'delete') return [key]
-    const isMoved = pod.spec?.nodeName !== old?.spec?.nodeName
-    const isNews = isMoved || !isDeepStrictEqual(pod.metadata?.labels, old?.metadata?.labels)
-    return isNews ? waitingForOthers() : []
-  }
-
-  /** Pods that may have a place now that others have one, or other labels. */
-  function waitingForOthers(): string[] {
-    return [...rejected].filter((key) => {
-      const { namespace, name: podName } = parseKey(key)
-      const pod = pods.get(namespace, podName)
-      return pod !== undefined && (hasPodAffinity(pod) || (pod.spec?.topologySpreadConstraints ?? []).length > 0)
-    })
-  }
-
-  const sources: Source[] = [
-    // Nodes first: a pod looked at before them would be told there are none.
-    sequence(
-      fromInformer(storageClasses, () => [...rejected]),
-      fromInformer(claims, () => [...rejected]),
-      fromInformer(nodes, (node, event, old) => (event === 'update' && isAlike(node, old) ? [] : [...rejected])),
-      fromInformer(namespaces, ({ metadata }, _event, old) =>
-        isDeepStrictEqual(metadata?.labels, old?.metadata?.labels) ? [] : waitingForOthers(),
-      ),
-      fromInformer(pods, keysOfPod),
-    ),
-  ]
-  await runController({ name, sources, reconcile, concurrency: 32, signal, onError, clock })
-}
-
-/** Adds up a node again only when it or what is on it has changed: most pods find all nodes but one as the last pod left them. */
-function createViewCache(): (nodeName: string, node: Node, pods: readonly Pod[]) => NodeView {
-  const kept = new Map<string, NodeView>()
-  return (nodeName, node, pods) => {
-    const known = kept.get(nodeName)
-    const isSame =
-      known?.node === node && known.pods.length === pods.length && pods.every((pod, index) => known.pods[index] === pod)
-    if (isSame) return known
-    const fresh = viewNode(node, pods)
-    kept.set(nodeName, fresh)
-    return fresh
+  #start(key: string, write: () => Promise<void>): void {
+    const writing = write()
+      .catch((error: unknown) => {
+        if (!this.#signal.aborted) this.#onError(error, key)
+      })
+      .finally(() => this.#writes.delete(writing))
+    this.#writes.add(writing)
   }
 }
 
-function sequence(...sources: readonly Source[]): Source {
-  return {
-    async start(add) {
-      for (const source of sources) {
-        await source.start(add)
-      }
-    },
-  }
-}
-
-function isPending({ metadata, spec }: Pod, schedulerName: string): boolean {
-  return (
-    (spec?.nodeName === undefined || spec.nodeName === '') &&
-    (spec?.schedulerName ?? 'default-scheduler') === schedulerName &&
-    (spec?.schedulingGates ?? []).length === 0 &&
-    metadata?.deletionTimestamp === undefined
-  )
+interface Outcome {
+  readonly message: string
+  /** That kept the pod from the nodes. */
+  readonly filters: ReadonlySet<FilterName>
+  readonly nominated?: string
+  /** So many nodes, and none to be helped by preemption. */
+  readonly hopeless?: number
 }
 
 function isEnded({ status }: Pod): boolean {
   return status?.phase === 'Succeeded' || status?.phase === 'Failed'
 }
 
-/** Whether a node offers what it did before: heartbeats change nothing for those who wait. */
-function isAlike(node: Node, old: Node | undefined): boolean {
-  return old !== undefined && isDeepStrictEqual(offerOf(node), offerOf(old))
+function asksForLess(pod: Pod, before: Pod): boolean {
+  if (pod.spec === before.spec) return false
+  const now = requestsOf(pod)
+  return [...requestsOf(before)].some(([name, amount]) => (now.get(name) ?? 0) < amount)
 }
 
-function offerOf({ metadata, spec, status }: Node): object {
-  const conditions = status?.conditions?.map(({ type, status: value }) => [type, value])
-  return { labels: metadata?.labels, spec, allocatable: status?.allocatable, conditions }
+type Informers = ReturnType<typeof createInformers>
+
+function createInformers(
+  client: KubeClient,
+  common: { readonly signal: AbortSignal; readonly clock: Clock; readonly onError: (error: unknown) => void },
+) {
+  return {
+    pods: createInformer(client.resource('v1/Pod'), common),
+    nodes: createInformer(client.resource('v1/Node'), common),
+    namespaces: createInformer(client.resource('v1/Namespace'), common),
+    claims: createInformer(client.resource('v1/PersistentVolumeClaim'), common),
+    volumes: createInformer(client.resource('v1/PersistentVolume'), common),
+    storageClasses: createInformer(client.resource('storage.k8s.io/v1/StorageClass'), common),
+    budgets: createInformer(client.resource('policy/v1/PodDisruptionBudget'), common),
+  }
 }

@@ -1,21 +1,25 @@
 import type { Pod, TopologySpreadConstraint } from '@fairlead/kube/types/core-v1'
 
-import { hasUntoleratedTaint } from './filter.ts'
-import type { NodeView } from './filter.ts'
 import { matchesSelector } from '../label-selector.ts'
-import { withKeys } from './label-keys.ts'
 import { matchesRequired } from '../node-selector.ts'
+import { hasUntoleratedTaint } from './filter.ts'
+import { withKeys } from './label-keys.ts'
+import { replicaControllerOf } from './node-view.ts'
+import type { NodeView } from './node-view.ts'
+import { defineRejection, noRejections } from './rejection.ts'
+import type { Rejection } from './rejection.ts'
 
-/** How the pods of a constraint are spread now. */
+/** How the pods of a pod's constraints are spread now. */
 export interface Spread {
-  /** Why the pod cannot be on a node, in Kubernetes' words; empty when it can. */
-  readonly rejectionsOf: (view: NodeView) => string[]
-  /** How crowded the domains of a node are; 0 where nothing is asked for. */
-  readonly crowdingOf: (view: NodeView) => number
+  /** Why the pod cannot be on a node; empty when it can. */
+  readonly rejectionsOf: (view: NodeView) => readonly Rejection[]
+  /** How crowded the domains of a node are; undefined where a domain is missing. */
+  readonly crowdingOf: (view: NodeView) => number | undefined
 }
 
-const unbound: Spread = { rejectionsOf: () => [], crowdingOf: () => 0 }
 const mismatch = "node(s) didn't match pod topology spread constraints"
+const skewed = [defineRejection('PodTopologySpread', mismatch, { isFinal: false })]
+const unlabelled = [defineRejection('PodTopologySpread', `${mismatch} (missing required label)`, { isFinal: true })]
 
 interface Counted {
   readonly constraint: TopologySpreadConstraint
@@ -25,10 +29,10 @@ interface Counted {
   readonly least: number
 }
 
-/** Topology spread constraints (KEP-895, with KEP-3022, KEP-3094 and KEP-3243). */
-export function spread(pod: Pod, views: readonly NodeView[]): Spread {
+/** Topology spread constraints (KEP-895, with KEP-3022, KEP-3094 and KEP-3243); without any, replicas are spread a little over hosts and zones. */
+export function spread(pod: Pod, views: readonly NodeView[]): Spread | undefined {
   const constraints = pod.spec?.topologySpreadConstraints ?? []
-  if (constraints.length === 0) return unbound
+  if (constraints.length === 0) return spreadReplicas(pod, views)
   const hard = countAll(pod, views, constraints.filter(isHard))
   const soft = countAll(
     pod,
@@ -39,24 +43,69 @@ export function spread(pod: Pod, views: readonly NodeView[]): Spread {
     rejectionsOf(view) {
       for (const { constraint, counts, selfCount, least } of hard) {
         const value = view.node.metadata?.labels?.[constraint.topologyKey]
-        if (value === undefined) return [`${mismatch} (missing required label)`]
-        if ((counts.get(value) ?? 0) + selfCount - least > constraint.maxSkew) return [mismatch]
+        if (value === undefined) return unlabelled
+        if ((counts.get(value) ?? 0) + selfCount - least > constraint.maxSkew) return skewed
       }
-      return []
+      return noRejections
     },
-    crowdingOf: (view) =>
-      soft.reduce((total, { constraint, counts }) => {
+    crowdingOf(view) {
+      let total = 0
+      for (const { constraint, counts } of soft) {
         const value = view.node.metadata?.labels?.[constraint.topologyKey]
-        // Domains weigh the more the more there are of them, and a wide skew is a weak wish.
-        const weight = Math.log(counts.size + 2)
-        const crowded = value === undefined ? Math.max(0, ...counts.values()) + 1 : (counts.get(value) ?? 0)
-        return total + crowded * weight + constraint.maxSkew - 1
-      }, 0),
+        if (value === undefined) return undefined
+        total += crowding(counts.get(value) ?? 0, counts.size, constraint.maxSkew)
+      }
+      return total
+    },
+  }
+}
+
+/** Domains weigh the more the more there are of them, and a wide skew is a weak wish. */
+function crowding(count: number, domains: number, maxSkew: number): number {
+  return count * Math.log(domains + 2) + maxSkew - 1
+}
+
+const hostSkew = 3
+const zoneSkew = 5
+const zoneKey = 'topology.kubernetes.io/zone'
+
+/** The constraints every cluster has by default, counted by controller rather than by the controller's selector. */
+function spreadReplicas(pod: Pod, views: readonly NodeView[]): Spread | undefined {
+  const controller = replicaControllerOf(pod)
+  if (controller === undefined) return undefined
+  const countOf = ({ replicas }: NodeView): number => replicas.get(controller) ?? 0
+  const zones = new Map<string, number>()
+  for (const view of views) {
+    const zone = view.node.metadata?.labels?.[zoneKey]
+    if (zone !== undefined) zones.set(zone, (zones.get(zone) ?? 0) + countOf(view))
+  }
+  return {
+    rejectionsOf: () => noRejections,
+    crowdingOf(view) {
+      const zone = view.node.metadata?.labels?.[zoneKey]
+      const ofZone = zone === undefined ? 0 : crowding(zones.get(zone) ?? 0, zones.size, zoneSkew)
+      return crowding(countOf(view), views.length, hostSkew) + ofZone
+    },
   }
 }
 
 function isHard({ whenUnsatisfiable }: TopologySpreadConstraint): boolean {
   return whenUnsatisfiable === 'DoNotSchedule'
+}
+
+/** Whether a pod is one of those that a constraint of `owner` counts. */
+export function isCounted(constraint: TopologySpreadConstraint, owner: Pod, other: Pod): boolean {
+  return (
+    other.metadata?.namespace === owner.metadata?.namespace &&
+    matchesSelector(selectorOf(constraint, owner), other.metadata?.labels)
+  )
+}
+
+function selectorOf(
+  { labelSelector, matchLabelKeys }: TopologySpreadConstraint,
+  { metadata }: Pod,
+): TopologySpreadConstraint['labelSelector'] {
+  return withKeys(labelSelector, metadata?.labels, { matchLabelKeys })
 }
 
 /** Nodes count that have the keys of all constraints and are, by the policies of a constraint, open to the pod. */
@@ -66,9 +115,7 @@ function countAll(pod: Pod, views: readonly NodeView[], constraints: readonly To
   )
   return constraints.map((constraint) => {
     const { nodeAffinityPolicy = 'Honor', nodeTaintsPolicy = 'Ignore', minDomains = 1, topologyKey } = constraint
-    const selector = withKeys(constraint.labelSelector, pod.metadata?.labels, {
-      matchLabelKeys: constraint.matchLabelKeys,
-    })
+    const selector = selectorOf(constraint, pod)
     const isMeant = (other: Pod): boolean =>
       other.metadata?.namespace === pod.metadata?.namespace &&
       other.metadata?.deletionTimestamp === undefined &&
@@ -76,9 +123,11 @@ function countAll(pod: Pod, views: readonly NodeView[], constraints: readonly To
     const counts = new Map<string, number>()
     for (const view of complete) {
       if (nodeAffinityPolicy === 'Honor' && !matchesRequired(pod, view.node)) continue
-      if (nodeTaintsPolicy === 'Honor' && hasUntoleratedTaint(pod, view.node)) continue
+      if (nodeTaintsPolicy === 'Honor' && hasUntoleratedTaint(pod, view)) continue
       const value = view.node.metadata?.labels?.[topologyKey] ?? ''
-      counts.set(value, (counts.get(value) ?? 0) + view.pods.filter(isMeant).length)
+      let count = counts.get(value) ?? 0
+      for (const other of view.pods) if (isMeant(other)) count += 1
+      counts.set(value, count)
     }
     const least = counts.size < minDomains || counts.size === 0 ? 0 : Math.min(...counts.values())
     const selfCount = matchesSelector(selector, pod.metadata?.labels) ? 1 : 0

@@ -1,4 +1,4 @@
-import type { Pod, PodSpec, Toleration } from '@fairlead/kube/types/core-v1'
+import type { Pod, PodSpec, PodStatus, Toleration } from '@fairlead/kube/types/core-v1'
 
 import { isEqual } from '../metadata.ts'
 import { defineKind } from './define.ts'
@@ -12,7 +12,7 @@ import type { KindStrategy } from '../strategy.ts'
 
 export const pod: KindStrategy = defineKind<Pod>({
   create(object) {
-    object.status = { phase: 'Pending', qosClass: qosClass(object.spec) }
+    object.status = { phase: 'Pending', qosClass: qosClass(object.spec), ...gatedStatus(object.spec) }
   },
   update(object, old) {
     object.status = old.status
@@ -69,6 +69,13 @@ export const pod: KindStrategy = defineKind<Pod>({
 })
 
 /** Quality of service: what the requests and limits of all containers promise. */
+/** What is said of a pod that no scheduler may look at yet. */
+function gatedStatus(spec: PodSpec | undefined): Pick<PodStatus, 'conditions'> {
+  if ((spec?.schedulingGates ?? []).length === 0) return {}
+  const message = 'Scheduling is blocked due to non-empty scheduling gates'
+  return { conditions: [{ type: 'PodScheduled', status: 'False', reason: 'SchedulingGated', message }] }
+}
+
 function qosClass(spec: PodSpec | undefined): 'Guaranteed' | 'Burstable' | 'BestEffort' {
   const containers = [...(spec?.containers ?? []), ...(spec?.initContainers ?? [])]
   if (!containers.some(({ resources }) => isRequested(resources?.requests) || isRequested(resources?.limits))) {
