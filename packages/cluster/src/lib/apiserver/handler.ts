@@ -205,6 +205,7 @@ async function serveSubresource(
   if (subresource === 'status') return await serveWrite(context, resource, route, request, 'status')
   if (subresource === 'ephemeralcontainers')
     return await serveWrite(context, resource, route, request, 'ephemeralcontainers')
+  if (subresource === 'resize') return await serveWrite(context, resource, route, request, 'resize')
   if (subresource === 'approval') return await serveWrite(context, resource, route, request, 'approval')
   if (subresource === 'finalize') return await serveWrite(context, resource, route, request, 'finalize')
   throw methodNotAllowed()

@@ -9,6 +9,7 @@ import type { Admission } from './admission.ts'
 import type { Reservation } from './admission/reservation.ts'
 import { planDeletion } from './deletion.ts'
 import { validateEphemeral } from './ephemeral-containers.ts'
+import { validateResize } from './pod-resize.ts'
 import type { Deletion } from './deletion.ts'
 import type { Identity } from './exchange.ts'
 import { isSameOwnership, ownWrite } from './field-managers/ownership.ts'
@@ -19,6 +20,8 @@ import { replacePart } from './replace-part.ts'
 import type { Part } from './replace-part.ts'
 import type { Resource } from './resource.ts'
 import { alreadyExists, conflict, invalid, notFound, terminating } from './status.ts'
+import type { FieldError } from './status.ts'
+import type { KindStrategy } from './strategy.ts'
 import { convert } from './versions.ts'
 
 export interface RegistryOptions {
@@ -210,10 +213,7 @@ export class Registry {
     const reservation = this.#admission.update(stored, object, current, options)
     try {
       if (options.isPreview === true) return { operation: 'put', object, reservation }
-      const found =
-        options.part === 'status' && strategy.validateStatus !== undefined
-          ? strategy.validateStatus(object, current)
-          : (strategy.validate?.(object, current) ?? [])
+      const found = judgeChange(strategy, options.part, object, current)
       const added = options.part === 'ephemeralcontainers' ? validateEphemeral(object, current) : []
       const errors = [...validateMetadata(info, object, current), ...found, ...added]
       if (errors.length > 0) throw invalid(info, options.name, errors)
@@ -281,6 +281,18 @@ export class Registry {
       throw error
     }
   }
+}
+
+/** Each part of an object has rules of its own for what may become of it. */
+function judgeChange(
+  strategy: KindStrategy,
+  part: UpdateOptions['part'],
+  object: KubeObject,
+  current: KubeObject,
+): FieldError[] {
+  if (part === 'resize') return validateResize(object, current)
+  if (part === 'status' && strategy.validateStatus !== undefined) return strategy.validateStatus(object, current)
+  return strategy.validate?.(object, current) ?? []
 }
 
 interface Plan {

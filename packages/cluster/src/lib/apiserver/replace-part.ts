@@ -2,10 +2,11 @@ import type { KubeObject, ObjectMeta } from '@fairlead/kube/types'
 import type { Namespace, Pod } from '@fairlead/kube/types/core-v1'
 
 import { keepIdentity } from './metadata.ts'
+import { replaceResources } from './pod-resize.ts'
 import type { Resource } from './resource.ts'
 
 /** What of an object a write to a subresource changes. */
-export type Part = 'status' | 'finalize' | 'binding' | 'approval' | 'ephemeralcontainers'
+export type Part = 'status' | 'finalize' | 'binding' | 'approval' | 'ephemeralcontainers' | 'resize'
 
 /** Makes `object` what a write to a subresource leaves: its part as asked, some of the metadata, and all else as it was. */
 export function replacePart(stored: Resource, part: Part, object: KubeObject, current: KubeObject): void {
@@ -26,6 +27,10 @@ export function replacePart(stored: Resource, part: Part, object: KubeObject, cu
     const { ephemeralContainers = [] } = (asked as KubeObject & Pod).spec ?? {}
     // Defaults are written into it, and what is there may be shared.
     object['spec'] = structuredClone({ ...(current as KubeObject & Pod).spec, ephemeralContainers })
+    stored.strategy.default?.(object)
+  }
+  if (part === 'resize') {
+    object['spec'] = structuredClone(replaceResources(asked as KubeObject & Pod, current as KubeObject & Pod))
     stored.strategy.default?.(object)
   }
   if (part === 'approval') {

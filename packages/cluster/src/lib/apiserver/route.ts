@@ -53,6 +53,7 @@ const special = new Set([
   'v1 pods/attach',
   'v1 pods/portforward',
   'v1 pods/ephemeralcontainers',
+  'v1 pods/resize',
   'v1 pods/proxy',
   'v1 services/proxy',
   'v1 nodes/proxy',

@@ -3,13 +3,13 @@ import { mkdir, realpath, stat } from 'node:fs/promises'
 import { join, normalize } from 'node:path'
 import type { ContainerMount, ContainerResources, ContainerSecurity, ContainerSpec } from '@fairlead/oci/runtime'
 import type { ResolvedImage } from '@fairlead/oci/layout'
-import { parseQuantity } from '@fairlead/kube/types'
 import type { Container, Pod } from '@fairlead/kube/types/core-v1'
 
 import { configInvalid } from '../errors.ts'
 import { expand } from './environment.ts'
 import type { PodPlace } from './environment.ts'
 import { qosClassOf } from './pod.ts'
+import { amountOf, containerLimits } from './resources.ts'
 import type { MountedVolumes } from './volumes.ts'
 
 /** Everything a container of a pod is made of, gathered before it is made. */
@@ -151,18 +151,9 @@ function securityOf(pod: Pod, container: Container): ContainerSecurity {
 }
 
 function resourcesOf(pod: Pod, container: Container, place: PodPlace): ContainerResources {
-  const { requests = {}, limits = {} } = container.resources ?? {}
-  const amount = (text: string | undefined): number | undefined =>
-    text === undefined ? undefined : parseQuantity(text)
-  const memory = amount(limits['memory'])
-  const cpuLimit = amount(limits['cpu'])
-  const cpu = amount(requests['cpu']) ?? cpuLimit ?? 0
-  return {
-    ...(memory ? { memoryBytes: Math.floor(memory) } : {}),
-    ...(cpuLimit ? { cpuLimit } : {}),
-    cpuShares: Math.max(2, Math.floor(cpu * 1024)),
-    oomScoreAdj: oomScoreOf(pod, amount(requests['memory']) ?? memory ?? 0, place.memoryBytes),
-  }
+  const { requests, limits } = container.resources ?? {}
+  const memory = amountOf(requests, 'memory') ?? amountOf(limits, 'memory') ?? 0
+  return { ...containerLimits(pod, container), oomScoreAdj: oomScoreOf(pod, memory, place.memoryBytes) }
 }
 
 /** Kubernetes, "Node out of memory behavior": who asked for more is killed later. */

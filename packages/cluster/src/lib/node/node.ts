@@ -19,6 +19,7 @@ import type { PullImage } from './images.ts'
 import type { OpenRegistryClient } from './registry-clients.ts'
 import { rejectPod } from './admission.ts'
 import type { PodRejection } from './admission.ts'
+import { Grants } from './grants.ts'
 import { createKubelet } from './kubelet.ts'
 import type { Kubelet } from './kubelet.ts'
 import { rotateLog } from './log-rotation.ts'
@@ -194,6 +195,7 @@ class Agent implements NodeAgent {
       clusterDomain: options.clusterDomain ?? 'cluster.local',
       hostResolvConf: await readHostResolvConf(),
       cgroupParent: `/fairlead-${createHash('sha256').update(dir).digest('hex').slice(0, 8)}`,
+      grants: new Grants(),
       serviceEnvironment: (pod) => readServiceEnvironment(client, pod),
     }
     const reason = opened.reason ?? (runtime.kind === 'processes' ? network.reason : undefined)
@@ -338,7 +340,9 @@ class Agent implements NodeAgent {
     for (const id of await runtime.list()) if (!owned.has(id)) await runtime.delete(id)
     for (const pod of this.#kept.values()) {
       await unmountVolumes(undefined, join(records.dirOf(pod.uid), 'volumes'))
-      await runtime.removeCgroup(`${this.#context.cgroupParent}/pod${pod.uid}`)
+      const { cgroupParent } = this.#context
+      for (const parent of ['', '/burstable', '/besteffort'])
+        await runtime.removeCgroup(`${cgroupParent}${parent}/pod${pod.uid}`)
       await records.remove(pod)
     }
     this.#kept.clear()

@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { ResourceRequirements } from '@fairlead/kube/types/core-v1'
 
 import type { Ending } from './decide.ts'
+import type { Allocation } from './resize.ts'
 
 /** What is kept on disk about a container, to take it over after this process was killed. */
 export interface KeptContainer {
@@ -13,6 +15,8 @@ export interface KeptContainer {
   readonly image: string
   readonly imageId?: string | undefined
   readonly fingerprint: string
+  /** The resources it runs with. */
+  readonly applied?: ResourceRequirements | undefined
   /** How the container `id` ended, when it has. */
   readonly ending?: Ending | undefined
   readonly last?: Ending | undefined
@@ -24,6 +28,8 @@ export interface KeptPod {
   readonly namespace: string
   readonly name: string
   readonly startTime: number
+  /** What the pod was granted. */
+  readonly allocation?: Allocation | undefined
   readonly finished?: 'Succeeded' | 'Failed' | undefined
   readonly reason?: string | undefined
   readonly message?: string | undefined

@@ -8,7 +8,14 @@ import type { ContainerRuntime } from '@fairlead/oci/runtime'
 import { isConflict, isNotFound } from '@fairlead/kube'
 import type { ResourceClient } from '@fairlead/kube'
 import type { Clock, EventRecorder } from '@fairlead/kube/controller'
-import type { Container, EphemeralContainer, Pod, PodCondition, Probe } from '@fairlead/kube/types/core-v1'
+import type {
+  Container,
+  EphemeralContainer,
+  Pod,
+  PodCondition,
+  Probe,
+  ResourceRequirements,
+} from '@fairlead/kube/types/core-v1'
 
 import { codeOf, hookFailed } from '../errors.ts'
 import type { PodAttachment, PodNetwork } from '../network/pod-network.ts'
@@ -19,6 +26,7 @@ import { LONG_RUN_MS, crashBackoffMs, decide } from './decide.ts'
 import type { ContainerPhase, ContainerView, Ending, PodView, Step } from './decide.ts'
 import { createEnvironment } from './environment.ts'
 import type { PodPlace } from './environment.ts'
+import type { Grants } from './grants.ts'
 import { prepareImage } from './images.ts'
 import type { ImageSources } from './images.ts'
 import { readPullSecrets } from './pull-secrets.ts'
@@ -28,6 +36,8 @@ import { containersOf, fingerprintOf, hasOtherFields, knownStatus, uidOf } from 
 import type { PodContainer } from './pod.ts'
 import type { PodPlaceOnNetwork } from './pod-ports.ts'
 import type { KeptPod, PodRecords } from './pod-records.ts'
+import { PodResources } from './pod-resources.ts'
+import type { ResizableContainer } from './pod-resources.ts'
 import { watchProbes } from './prober.ts'
 import { renderStatus } from './status.ts'
 import { createStatusWriter } from './status-writer.ts'
@@ -54,6 +64,8 @@ export interface NodeContext extends ImageSources {
   readonly hostResolvConf: string
   /** Cgroup all pods of this node are below. */
   readonly cgroupParent: string
+  /** What the pods of this node may use. */
+  readonly grants: Grants
   /** Where Services are, the API among them, as variables for the containers of a pod. */
   serviceEnvironment(pod: Pod): Promise<Record<string, string>>
   readonly onError: (error: unknown) => void
@@ -61,7 +73,7 @@ export interface NodeContext extends ImageSources {
 
 /** One container of the pod, as the worker keeps it. */
 interface Slot {
-  readonly def: PodContainer
+  def: PodContainer
   phase: ContainerPhase
   restarts: number
   crashes: number
@@ -73,6 +85,10 @@ interface Slot {
   imageId?: string | undefined
   id?: string | undefined
   fingerprint: string
+  /** The resources the container `id` runs with. */
+  applied?: ResourceRequirements | undefined
+  /** It is being stopped to be replaced, which is no crash. */
+  isReplaced?: boolean | undefined
   last?: Ending | undefined
   /** Settles when the container `id` has ended. */
   ended: PromiseWithResolvers<void>
@@ -86,6 +102,8 @@ interface Slot {
 /** What clearing away may take after the last container has been killed. */
 const clearingMs = 10_000
 const FAILURE_FIRST_MS = 1000
+/** A resize that failed is tried again after so long. */
+const RESIZE_RETRY_MS = 5000
 const FAILURE_LONGEST_MS = 300_000
 const DEFAULT_GRACE_SECONDS = 30
 
@@ -97,6 +115,7 @@ export class PodWorker {
   readonly #gone = Promise.withResolvers<void>()
   readonly #background = new Set<Promise<unknown>>()
   readonly #deleting = new Set<Promise<void>>()
+  readonly #resources: PodResources
   #pod: Pod
   #sandbox: PodView['sandbox'] = 'absent'
   #sandboxFailures = 0
@@ -117,10 +136,14 @@ export class PodWorker {
   #cancelTimer: (() => void) | undefined
   #saving: Promise<void> = Promise.resolve()
   #refreshing: Promise<void> = Promise.resolve()
+  #resizing: Promise<void> = Promise.resolve()
+  #cancelResize: (() => void) | undefined
 
-  private constructor(pod: Pod, context: NodeContext) {
+  private constructor(pod: Pod, kept: KeptPod | undefined, context: NodeContext) {
     this.#pod = pod
     this.#context = context
+    const capacity = { cpu: context.cpus, memory: context.memoryBytes }
+    this.#resources = new PodResources(pod, kept?.allocation, { ...context, capacity }, () => this.#resize())
     this.#startTime = context.clock.now()
     this.#writer = createStatusWriter(context.pods, { clock: context.clock, onError: context.onError })
     this.#addSlots()
@@ -128,18 +151,25 @@ export class PodWorker {
 
   /** Ephemeral containers come later than the pod. */
   #addSlots(): void {
-    for (const def of containersOf(this.#pod)) {
+    for (const def of containersOf(this.#granted)) {
       if (!this.#slots.has(def.container.name)) this.#slots.set(def.container.name, emptySlot(def))
     }
   }
 
   /** Takes charge of a pod: from the start, or where an earlier process left it. */
   static async open(pod: Pod, kept: KeptPod | undefined, context: NodeContext): Promise<PodWorker> {
-    const worker = new PodWorker(pod, context)
+    const worker = new PodWorker(pod, kept, context)
     if (kept) await worker.#adopt(kept)
+    if (worker.#finished) worker.#resources.release()
+    else worker.#resize()
     worker.#noteDeletion()
     worker.#tick()
     return worker
+  }
+
+  /** The pod as this node runs it: with the resources it was granted. */
+  get #granted(): Pod {
+    return this.#resources.granted
   }
 
   get pod(): Pod {
@@ -170,10 +200,55 @@ export class PodWorker {
     const isRelabelled = hasOtherFields(pod, this.#pod)
     this.#pod = pod
     if (isRelabelled) this.refresh()
+    if (this.#finished === undefined) this.#resize()
     this.#addSlots()
-    for (const slot of this.#slots.values()) this.#checkFingerprint(slot)
+    for (const slot of this.#slots.values()) this.#redefine(slot)
     this.#noteDeletion()
     this.#tick()
+  }
+
+  // ---- resources
+
+  /** Finds out what the pod may use now, and gives it to its containers. */
+  #resize(): void {
+    this.#resources.consider(this.#pod)
+    this.#save()
+    this.#actuate()
+  }
+
+  #actuate(): void {
+    this.#cancelResize?.()
+    if (this.#sandbox !== 'ready') return
+    // One after the other, so that the newest stays.
+    this.#resizing = this.#actuateAfter(this.#resizing).catch(this.#context.onError)
+    this.#run(this.#resizing)
+  }
+
+  async #actuateAfter(previous: Promise<void>): Promise<void> {
+    await previous
+    await this.#resources.actuate([...this.#slots.values()].flatMap((slot) => this.#resizable(slot)))
+    if (this.#resources.progress.inProgress?.error === undefined || this.#isDetached) return
+    this.#cancelResize = this.#context.clock.schedule(RESIZE_RETRY_MS, () => this.#actuate())
+  }
+
+  #resizable(slot: Slot): ResizableContainer[] {
+    const { phase, applied } = slot
+    if (phase.phase !== 'running' || slot.def.role === 'ephemeral' || phase.outdated !== undefined) return []
+    const isSame = (): boolean => slot.id === phase.id && slot.phase.phase === 'running'
+    return [
+      {
+        name: slot.def.container.name,
+        id: phase.id,
+        applied,
+        onApplied: (resources) => {
+          if (isSame()) slot.applied = resources
+          this.#save()
+        },
+        onRestart: (why) => {
+          if (slot.phase.phase === 'running' && isSame()) slot.phase = { ...slot.phase, outdated: why }
+        },
+      },
+    ]
   }
 
   /** The object was removed, perhaps by force: what still runs has a second to end. */
@@ -194,7 +269,7 @@ export class PodWorker {
   }
 
   async #writeVolumes(): Promise<void> {
-    await refreshVolumes(this.#pod, this.#volumesDir(), this.#place(), this.#context.sources)
+    await refreshVolumes(this.#granted, this.#volumesDir(), this.#place(), this.#context.sources)
   }
 
   /** A container has ended, or something else about it is worth a look. */
@@ -222,6 +297,7 @@ export class PodWorker {
   async detach(): Promise<void> {
     this.#isDetached = true
     this.#cancelTimer?.()
+    this.#cancelResize?.()
     this.#aborting.abort()
     for (const slot of this.#slots.values()) slot.probing?.abort()
     await this.#writer.flush()
@@ -292,6 +368,7 @@ export class PodWorker {
         imageId: one.imageId,
         id: one.id,
         fingerprint: one.fingerprint,
+        applied: one.applied ?? this.#resources.allocation.containers[name],
         last: one.last,
       })
       if (one.ending) {
@@ -310,7 +387,7 @@ export class PodWorker {
       const startedAt = state.startedAt ?? this.#context.clock.now()
       const outdated = state.isUnsupervised ? 'its monitor is gone' : undefined
       slot.phase = { phase: 'running', id, startedAt, ...adopted, ...(outdated ? { outdated } : {}) }
-      this.#checkFingerprint(slot)
+      this.#redefine(slot)
       return
     }
     await this.#conclude(slot, id, state)
@@ -385,6 +462,7 @@ export class PodWorker {
       this.#finished = step.phase
       this.#reason = step.reason
       this.#message = step.message
+      this.#resources.release()
       this.#save()
     } else if (step.do === 'remove') {
       this.#sandbox = 'removing'
@@ -424,6 +502,8 @@ export class PodWorker {
       reason: this.#reason,
       message: this.#message,
       conditions: this.#conditions,
+      allocation: this.#resources.allocation,
+      resize: this.#finished ? {} : this.#resources.progress,
       runtime: this.#context.runtime.version.split(':')[0] ?? '',
     }
     const status = renderStatus(this.#view(), facts, this.#context.clock.now())
@@ -435,9 +515,9 @@ export class PodWorker {
     const { uid = '', namespace = '', name = '' } = this.#pod.metadata ?? {}
     const containers = Object.fromEntries(
       [...this.#slots].map(([key, slot]) => {
-        const { id, restarts, crashes, image, imageId, fingerprint, last, phase } = slot
+        const { id, restarts, crashes, image, imageId, fingerprint, applied, last, phase } = slot
         const ending = phase.phase === 'exited' ? phase.ending : undefined
-        return [key, { id, restarts, crashes, image, imageId, fingerprint, last, ending }] as const
+        return [key, { id, restarts, crashes, image, imageId, fingerprint, applied, last, ending }] as const
       }),
     )
     const kept: KeptPod = {
@@ -445,6 +525,7 @@ export class PodWorker {
       namespace,
       name,
       startTime: this.#startTime,
+      allocation: this.#resources.allocation,
       containers,
       finished: this.#finished,
       reason: this.#reason,
@@ -465,7 +546,8 @@ export class PodWorker {
       this.#attachment = attached
       const dir = this.#dir()
       await mkdir(dir, { recursive: true, mode: 0o711 })
-      this.#volumes = await mountVolumes(this.#pod, this.#volumesDir(), this.#place(), this.#context.sources)
+      await this.#resources.prepare()
+      this.#volumes = await mountVolumes(this.#granted, this.#volumesDir(), this.#place(), this.#context.sources)
       await this.#writeNameFiles(attached.ip)
       this.#sandbox = 'ready'
       this.#sandboxFailures = 0
@@ -498,7 +580,7 @@ export class PodWorker {
       // Containers that have ended may still be on their way out.
       await Promise.all(this.#deleting)
       await this.#context.network.detach(uidOf(this.#pod))
-      await unmountVolumes(this.#pod, this.#volumesDir())
+      await unmountVolumes(this.#granted, this.#volumesDir())
       await this.#context.runtime.removeCgroup(this.#cgroup())
       this.#attachment = undefined
       this.#sandbox = 'absent'
@@ -524,6 +606,7 @@ export class PodWorker {
       }
       this.#isDetached = true
       this.#writer.close()
+      this.#resources.release()
       await this.#saving
       const { uid = '', namespace = '', name = '' } = this.#pod.metadata ?? {}
       await this.#context.records.remove({ uid, namespace, name })
@@ -571,6 +654,7 @@ export class PodWorker {
       step = 'CreateContainerError'
       Object.assign(slot, { id, restarts, isAgain: false, imageId: found.imageId, image: container.image })
       slot.fingerprint = fingerprintOf(container)
+      slot.applied = container.resources ?? {}
       slot.ended = Promise.withResolvers()
       this.#save()
       await runtime.create(spec)
@@ -586,6 +670,9 @@ export class PodWorker {
     }
     slot.failures = 0
     slot.phase = { phase: 'running', id, startedAt: clock.now(), started: false, ready: false }
+    // It may have been granted other resources meanwhile.
+    this.#redefine(slot)
+    this.#actuate()
     this.#event('Normal', 'Started', `Started container ${container.name}`, container)
     // A short program may have ended before anybody knew its name.
     await this.#look(slot, id)
@@ -614,7 +701,7 @@ export class PodWorker {
     const { sources, nodeName } = this.#context
     const hostname = hostnameOf(this.#pod, nodeName)
     const initial = { ...(await this.#context.serviceEnvironment(this.#pod)), HOSTNAME: hostname }
-    const own = await createEnvironment(this.#pod, container, this.#place(), sources, initial)
+    const own = await createEnvironment(this.#granted, container, this.#place(), sources, initial)
     const logPath = this.#logPath(slot, attempt)
     const terminationLog = join(this.#dir(), `termination-${container.name}`)
     await mkdir(join(logPath, '..'), { recursive: true, mode: 0o711 })
@@ -627,7 +714,7 @@ export class PodWorker {
     const files = ['hosts', 'hostname', 'resolv.conf'].map((file) => [`/etc/${file}`, join(this.#dir(), file)] as const)
     return createContainerSpec({
       id,
-      pod: this.#pod,
+      pod: this.#granted,
       container,
       image,
       hostname,
@@ -711,7 +798,9 @@ export class PodWorker {
       phase: 'exited',
       ending: { id, exitCode, reason, message: message ?? lost, startedAt, finishedAt },
     }
-    if (!this.#leaving) slot.crashes = finishedAt - startedAt >= LONG_RUN_MS ? 1 : slot.crashes + 1
+    if (slot.isReplaced) slot.crashes = Math.max(1, slot.crashes)
+    else if (!this.#leaving) slot.crashes = finishedAt - startedAt >= LONG_RUN_MS ? 1 : slot.crashes + 1
+    slot.isReplaced = false
     slot.ended.resolve()
     this.#save()
     const delay = crashBackoffMs(slot.crashes)
@@ -744,6 +833,7 @@ export class PodWorker {
     const { id, startedAt } = running
     const graceMs = (this.#pod.spec?.terminationGracePeriodSeconds ?? DEFAULT_GRACE_SECONDS) * 1000
     const deadline = wanted ?? clock.now() + graceMs
+    slot.isReplaced = slot.phase.phase === 'running' && slot.phase.outdated !== undefined
     slot.phase = { phase: 'stopping', id, startedAt, deadline }
     slot.probing?.abort()
     const { container } = slot.def
@@ -860,12 +950,17 @@ export class PodWorker {
 
   // ---- small things
 
-  #checkFingerprint(slot: Slot): void {
-    const wanted = containersOf(this.#pod).find(({ container }) => container.name === slot.def.container.name)
-    if (!wanted || slot.phase.phase !== 'running') return
-    if (fingerprintOf(wanted.container) === slot.fingerprint) return
-    Object.assign(slot, { def: wanted })
-    slot.phase = { ...slot.phase, outdated: 'its definition has changed' }
+  /** Takes over what the pod says of a container now. */
+  #redefine(slot: Slot): void {
+    const wanted = containersOf(this.#granted).find(({ container }) => container.name === slot.def.container.name)
+    if (!wanted) return
+    const isOther = wanted.container.image !== slot.def.container.image
+    slot.def = wanted
+    const { phase } = slot
+    // What held it up may have been mended: no reason to wait any longer.
+    if (isOther && phase.phase === 'failed') slot.phase = { ...phase, retryAt: this.#context.clock.now() }
+    if (phase.phase !== 'running' || fingerprintOf(wanted.container) === slot.fingerprint) return
+    slot.phase = { ...phase, outdated: 'its definition has changed' }
   }
 
   #noteDeletion(): void {
@@ -914,7 +1009,7 @@ export class PodWorker {
   }
 
   #cgroup(): string {
-    return `${this.#context.cgroupParent}/pod${uidOf(this.#pod)}`
+    return this.#resources.cgroupPath
   }
 
   #logPath(slot: Slot, attempt: number): string {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
-import type { Container, ContainerStatus, Pod, Volume } from '@fairlead/kube/types/core-v1'
+import { parseQuantity } from '@fairlead/kube/types'
+import type { Container, ContainerStatus, Pod, ResourceRequirements, Volume } from '@fairlead/kube/types/core-v1'
 
 /**
  * What a container is to its pod: `init` runs to its end before the next starts, `sidecar` is an init container that
@@ -60,23 +61,30 @@ export function fingerprintOf(container: Container): string {
     .slice(0, 16)
 }
 
-/** The quality of service class by requests and limits of all containers (Kubernetes, "Pod Quality of Service Classes"). */
+/**
+ * The quality of service class by requests and limits of all containers, or of the pod as a whole where it has some
+ * (Kubernetes, "Pod Quality of Service Classes"). The API server's word counts: it does not change in a pod's life.
+ */
 export function qosClassOf(pod: Pod): 'Guaranteed' | 'Burstable' | 'BestEffort' {
+  const told = pod.status?.qosClass
+  if (told === 'Guaranteed' || told === 'Burstable' || told === 'BestEffort') return told
   const own = containersOf(pod).filter(({ role }) => role !== 'ephemeral')
-  const all = own.map(({ container }) => container.resources ?? {})
-  const isBare = all.every(({ requests, limits }) => !has(requests, 'cpu', 'memory') && !has(limits, 'cpu', 'memory'))
-  if (isBare) return 'BestEffort'
+  const whole = pod.spec?.resources
+  const all = isBare(whole) ? own.map(({ container }) => container.resources ?? {}) : [whole ?? {}]
+  if (all.every(isBare)) return 'BestEffort'
   const isGuaranteed = all.every(({ requests, limits }) =>
     ['cpu', 'memory'].every((name) => {
       const limit = limits?.[name]
-      return limit !== undefined && (requests?.[name] ?? limit) === limit
+      return limit !== undefined && parseQuantity(requests?.[name] ?? limit) === parseQuantity(limit)
     }),
   )
   return isGuaranteed ? 'Guaranteed' : 'Burstable'
 }
 
-function has(amounts: Readonly<Record<string, string>> | undefined, ...names: string[]): boolean {
-  return names.some((name) => amounts?.[name] !== undefined)
+function isBare(resources: ResourceRequirements | undefined): boolean {
+  return [resources?.requests, resources?.limits].every(
+    (list) => list?.['cpu'] === undefined && list?.['memory'] === undefined,
+  )
 }
 
 /** The names of objects a pod's volumes and environment come from. */

@@ -1,10 +1,19 @@
 import { renderTime } from '@fairlead/kube/controller'
-import type { ContainerState, ContainerStatus, Pod, PodCondition, PodStatus } from '@fairlead/kube/types/core-v1'
+import type {
+  ContainerState,
+  ContainerStatus,
+  Pod,
+  PodCondition,
+  PodStatus,
+  ResourceRequirements,
+} from '@fairlead/kube/types/core-v1'
 
 import { crashBackoffMs, restartAt } from './decide.ts'
 import type { ContainerView, Ending, PodView } from './decide.ts'
 import { qosClassOf, uidOf } from './pod.ts'
 import type { ContainerRole } from './pod.ts'
+import { resizeConditions } from './resize.ts'
+import type { Allocation, ResizeProgress } from './resize.ts'
 
 /** What the agent knows of a container besides its phase. */
 export interface ContainerFacts {
@@ -13,6 +22,8 @@ export interface ContainerFacts {
   /** Of the container there is, or was last. */
   readonly containerId?: string | undefined
   readonly restarts: number
+  /** The resources it runs with. */
+  readonly applied?: ResourceRequirements | undefined
   /** How the run before the present one ended. */
   readonly last?: Ending | undefined
 }
@@ -29,12 +40,19 @@ export interface PodFacts {
   readonly message?: string | undefined
   /** The conditions as last told; times of change are kept from them. */
   readonly conditions?: readonly PodCondition[] | undefined
+  /** What the pod was granted. */
+  readonly allocation?: Allocation | undefined
+  /** How far its last resize has come. */
+  readonly resize?: ResizeProgress | undefined
   /** Prefix of container ids, `runc` or `process`. */
   readonly runtime: string
 }
 
 /** Conditions this agent owns; others (scheduler, readiness gates) are left to their owners. */
 type OwnedCondition = 'PodReadyToStartContainers' | 'Initialized' | 'ContainersReady' | 'Ready'
+
+/** Conditions that are only there while they hold. */
+const passing = new Set(['PodResizePending', 'PodResizeInProgress'])
 
 /** The status of a pod as the API shows it (core/v1 PodStatus). Pure. */
 export function renderStatus(view: PodView, facts: PodFacts, now: number): PodStatus {
@@ -52,6 +70,7 @@ export function renderStatus(view: PodView, facts: PodFacts, now: number): PodSt
     ...(facts.podIp ? { podIP: facts.podIp, podIPs: [{ ip: facts.podIp }] } : {}),
     startTime: renderTime(facts.startTime),
     qosClass: qosClassOf(facts.pod),
+    ...(facts.allocation?.pod === undefined ? {} : renderPodResources(facts.allocation.pod)),
     containerStatuses: pick('main'),
     ...(initial.length > 0 ? { initContainerStatuses: initial } : {}),
     ...(ephemeral.length > 0 ? { ephemeralContainerStatuses: ephemeral } : {}),
@@ -59,6 +78,10 @@ export function renderStatus(view: PodView, facts: PodFacts, now: number): PodSt
     ...(facts.message ? { message: facts.message } : {}),
     ...(facts.pod.metadata?.generation === undefined ? {} : { observedGeneration: facts.pod.metadata.generation }),
   }
+}
+
+function renderPodResources(resources: ResourceRequirements): Pick<PodStatus, 'allocatedResources' | 'resources'> {
+  return { resources, ...(resources.requests === undefined ? {} : { allocatedResources: resources.requests }) }
 }
 
 /**
@@ -102,6 +125,22 @@ function renderContainer(one: ContainerView, view: PodView, facts: PodFacts): Co
     started: hasProcess && (state.phase === 'stopping' || state.started),
     state: shown,
     lastState: last ? renderEnding(last, facts.runtime) : {},
+    ...renderResources(one, known?.applied, facts.allocation),
+  }
+}
+
+/** What was granted, and what a running container has of it. */
+function renderResources(
+  { name, role, state }: ContainerView,
+  applied: ResourceRequirements | undefined,
+  allocation: Allocation | undefined,
+): Pick<ContainerStatus, 'allocatedResources' | 'resources'> {
+  const granted = allocation?.containers[name]
+  if (granted === undefined || role === 'ephemeral') return {}
+  const isUp = state.phase === 'running' || state.phase === 'stopping'
+  return {
+    ...(granted.requests === undefined ? {} : { allocatedResources: granted.requests }),
+    resources: isUp ? (applied ?? granted) : granted,
   }
 }
 
@@ -175,8 +214,14 @@ function renderConditions(
     { type: 'ContainersReady', isTrue: !isDone && unready.length === 0, ...why },
     { type: 'Ready', isTrue: !isDone && unready.length === 0 && openGates.length === 0, ...(why ?? gateReason) },
   ]
-  return conditions.map(({ type, isTrue, reason, message }) => {
-    const status = isTrue ? 'True' : 'False'
+  const { generation } = facts.pod.metadata ?? {}
+  const observed = generation === undefined ? {} : { observedGeneration: generation }
+  const lasting = conditions.map(({ isTrue, ...condition }) => ({
+    ...condition,
+    status: isTrue ? 'True' : 'False',
+    ...observed,
+  }))
+  return [...lasting, ...resizeConditions(facts.resize ?? {})].map(({ type, status, reason, message, ...rest }) => {
     const old = facts.conditions?.find((condition) => condition.type === type) ?? conditionOf(facts.pod, type)
     const since = old?.status === status ? old.lastTransitionTime : undefined
     return {
@@ -185,6 +230,7 @@ function renderConditions(
       lastTransitionTime: since ?? renderTime(now),
       ...(reason ? { reason } : {}),
       ...(message ? { message } : {}),
+      ...rest,
     }
   })
 }
@@ -213,7 +259,15 @@ export function renderStatusPatch(pod: Pod, previous: PodStatus | undefined, nex
   )
   // Conditions are merged one by one, so words of an earlier state must be taken away in so many words.
   const conditions = next.conditions?.map((condition) => ({ reason: null, message: null, ...condition }))
-  const status = { ...next, conditions, ...Object.fromEntries(cleared.map((key) => [key, null])) }
+  const over = (previous?.conditions ?? []).filter(
+    ({ type }) => passing.has(type) && next.conditions?.every((condition) => condition.type !== type),
+  )
+  const gone = over.map(({ type }) => ({ type, $patch: 'delete' }))
+  const status = {
+    ...next,
+    conditions: conditions && [...conditions, ...gone],
+    ...Object.fromEntries(cleared.map((key) => [key, null])),
+  }
   // The uid makes the server refuse the status of a pod for a later one of the same name.
   return { metadata: { uid: uidOf(pod) }, status }
 }

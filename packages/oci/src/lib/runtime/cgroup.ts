@@ -1,5 +1,7 @@
-import { readFile, readdir, rmdir, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdir, readFile, readdir, rmdir, stat, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+
+import type { ContainerResources } from './config.ts'
 
 /** How the control groups of this machine are laid out; `hybrid` has version 1 controllers beside a version 2 tree. */
 export type CgroupLayout = 'v1' | 'v2' | 'hybrid' | 'none'
@@ -26,6 +28,79 @@ export async function removeCgroup(cgroupPath: string, layout: CgroupLayout): Pr
   if (layout === 'none' || cgroupPath === '' || cgroupPath.includes('..')) return
   const hierarchies = layout === 'v2' ? [''] : await readdir(ROOT).catch(() => [])
   await Promise.all(hierarchies.map((name) => removeTree(join(ROOT, name, cgroupPath))))
+}
+
+/** One file of a group and what belongs into it. */
+interface Setting {
+  /** Of version 1: which hierarchy the file is in. */
+  readonly controller: string
+  readonly file: string
+  readonly value: string
+}
+
+/** The kernel counts a group's processor time per so many microseconds. */
+export const CPU_PERIOD_US = 100_000
+
+/** Makes a group that has groups below it and limits what all of them have together; what is left out is not limited. */
+export async function limitCgroup(
+  cgroupPath: string,
+  layout: CgroupLayout,
+  limits: Pick<ContainerResources, 'cpuShares' | 'cpuLimit' | 'memoryBytes' | 'pids'>,
+  root: string = ROOT,
+): Promise<void> {
+  if (layout === 'none' || cgroupPath === '' || cgroupPath.includes('..')) return
+  const settings = layout === 'v2' ? settingsOfV2(limits) : settingsOfV1(limits)
+  if (layout === 'v2') await handDownControllers(cgroupPath, root)
+  for (const { controller, file, value } of settings) {
+    const dir = join(root, layout === 'v2' ? '' : controller, cgroupPath)
+    await mkdir(dir, { recursive: true })
+    const path = join(dir, file)
+    // A kernel without the controller has no such file: then there is nothing to limit by.
+    if (await exists(path)) await writeFile(path, value)
+  }
+}
+
+/** The files of version 1 (kernel documentation, "cgroup-v1"). Pure. */
+export function settingsOfV1({ cpuShares, cpuLimit, memoryBytes, pids }: Parameters<typeof limitCgroup>[2]): Setting[] {
+  const quota = cpuLimit === undefined ? -1 : quotaOf(cpuLimit)
+  return [
+    ...(cpuShares === undefined ? [] : [{ controller: 'cpu', file: 'cpu.shares', value: String(sharesOf(cpuShares)) }]),
+    { controller: 'cpu', file: 'cpu.cfs_period_us', value: String(CPU_PERIOD_US) },
+    { controller: 'cpu', file: 'cpu.cfs_quota_us', value: String(quota) },
+    { controller: 'memory', file: 'memory.limit_in_bytes', value: String(memoryBytes ?? -1) },
+    { controller: 'pids', file: 'pids.max', value: String(pids ?? 'max') },
+  ]
+}
+
+/** The files of version 2 (kernel documentation, "cgroup-v2"). Pure. */
+export function settingsOfV2({ cpuShares, cpuLimit, memoryBytes, pids }: Parameters<typeof limitCgroup>[2]): Setting[] {
+  const quota = cpuLimit === undefined ? 'max' : String(quotaOf(cpuLimit))
+  // Shares of 2 to 262,144 become weights of 1 to 10,000, as the OCI runtimes turn those of containers.
+  const weight = cpuShares === undefined ? undefined : 1 + Math.floor(((sharesOf(cpuShares) - 2) * 9999) / 262_142)
+  const all = { 'cpu.weight': weight, 'cpu.max': `${quota} ${CPU_PERIOD_US}`, 'memory.max': memoryBytes ?? 'max' }
+  return Object.entries({ ...all, 'pids.max': pids ?? 'max' }).flatMap(([file, value]) =>
+    value === undefined ? [] : [{ controller: '', file, value: String(value) }],
+  )
+}
+
+/** Microseconds per period for so many processors; the kernel takes no less than a thousand. */
+export function quotaOf(processors: number): number {
+  return Math.max(1000, Math.round(processors * CPU_PERIOD_US))
+}
+
+export function sharesOf(shares: number): number {
+  return Math.min(262_144, Math.max(2, Math.round(shares)))
+}
+
+/** In version 2 a group has a controller only when all above it hand it down. */
+async function handDownControllers(cgroupPath: string, root: string): Promise<void> {
+  const above: string[] = []
+  for (let dir = dirname(cgroupPath); dir !== '/' && dir !== '.'; dir = dirname(dir)) above.unshift(dir)
+  for (const dir of ['', ...above]) {
+    await mkdir(join(root, dir), { recursive: true })
+    const control = join(root, dir, 'cgroup.subtree_control')
+    for (const name of ['cpu', 'memory', 'pids']) await writeFile(control, `+${name}`).catch(() => {})
+  }
 }
 
 async function removeTree(dir: string): Promise<void> {

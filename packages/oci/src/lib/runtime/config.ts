@@ -1,4 +1,5 @@
 import type { ImageConfig } from '../spec/image.ts'
+import { CPU_PERIOD_US, quotaOf, sharesOf } from './cgroup.ts'
 import { createSeccompProfile } from './seccomp.ts'
 import type { SeccompProfile } from './seccomp.ts'
 import type { UserIds } from './users.ts'
@@ -60,7 +61,6 @@ export interface RuntimeConfigOptions {
   readonly networkNamespace?: string | undefined
   /** Path below the root of each cgroup hierarchy. */
   readonly cgroupPath?: string | undefined
-  readonly cgroupVersion?: 1 | 2 | undefined
   readonly sysctls?: Readonly<Record<string, string>> | undefined
   /** Wanted limits; each is lowered to the `hardLimits` of this process. */
   readonly rlimits?: Readonly<Record<string, number>> | undefined
@@ -233,29 +233,22 @@ function toMount({
   return { destination, type: 'bind', source, options: ['rbind', 'rprivate', access, ...(options ?? [])] }
 }
 
-function resources({ resources: limits = {}, security, cgroupVersion }: RuntimeConfigOptions): Record<string, unknown> {
-  const { memoryBytes, cpuShares, cpuLimit, pids } = limits
-  const periodUs = 100_000
-  return {
-    devices: security?.privileged ? [{ allow: true, access: 'rwm' }] : deviceRules(),
-    ...(memoryBytes === undefined ? {} : { memory: memoryLimits(memoryBytes, cgroupVersion ?? 2) }),
-    ...(cpuShares === undefined && cpuLimit === undefined
-      ? {}
-      : {
-          cpu: {
-            ...(cpuShares === undefined ? {} : { shares: Math.max(2, Math.round(cpuShares)) }),
-            ...(cpuLimit === undefined
-              ? {}
-              : { quota: Math.max(1000, Math.round(cpuLimit * periodUs)), period: periodUs }),
-          },
-        }),
-    ...(pids === undefined ? {} : { pids: { limit: pids } }),
-  }
+function resources({ resources: limits = {}, security }: RuntimeConfigOptions): Record<string, unknown> {
+  return { devices: security?.privileged ? [{ allow: true, access: 'rwm' }] : deviceRules(), ...renderLimits(limits) }
 }
 
-/** No swap: the whole of memory and swap is the memory limit. */
-function memoryLimits(limit: number, _version: 1 | 2): Record<string, number> {
-  return { limit, swap: limit }
+/** Limits as the runtime-spec has them (config-linux.md, "Control groups"). */
+export function renderLimits({ memoryBytes, cpuShares, cpuLimit, pids }: ContainerResources): Record<string, unknown> {
+  const cpu = {
+    ...(cpuShares === undefined ? {} : { shares: sharesOf(cpuShares) }),
+    ...(cpuLimit === undefined ? {} : { quota: quotaOf(cpuLimit), period: CPU_PERIOD_US }),
+  }
+  return {
+    // No swap: the whole of memory and swap is the memory limit.
+    ...(memoryBytes === undefined ? {} : { memory: { limit: memoryBytes, swap: memoryBytes } }),
+    ...(Object.keys(cpu).length === 0 ? {} : { cpu }),
+    ...(pids === undefined ? {} : { pids: { limit: pids } }),
+  }
 }
 
 /** Everything is refused but the harmless devices: null, zero, full, random, urandom, tty, terminals, and making nodes. */

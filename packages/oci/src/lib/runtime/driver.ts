@@ -93,6 +93,11 @@ export interface ContainerRuntime {
   start(id: string): Promise<void>
   /** Sends a signal to the container's first process, for `SIGKILL` to all; nothing happens when it has ended. */
   kill(id: string, signal: NodeJS.Signals | number): Promise<void>
+  /**
+   * Gives a running container other limits; those left out stay. Rejects with `FAIRLEAD_OCI_RUNTIME_COMMAND` when the
+   * kernel does not take them. Where processes have no limits nothing happens.
+   */
+  update(id: string, resources: ContainerResources): Promise<void>
   /** Undefined for an unknown container. */
   state(id: string): Promise<ContainerState | undefined>
   exec(id: string, options: ExecOptions): Promise<ExecResult>
@@ -107,6 +112,8 @@ export interface ContainerRuntime {
   list(): Promise<readonly string[]>
   /** Calls `listener` with the id of each container that ends, this process's or adopted; returns what ends that. */
   onExit(listener: (id: string) => void): () => void
+  /** Limits what all containers below a parent cgroup have together; what is left out is not limited. */
+  limitCgroup(path: string, resources: ContainerResources): Promise<void>
   /** Removes what is left of a group of containers that shared a parent cgroup. */
   removeCgroup(path: string): Promise<void>
   /** Removes unpacked layers no image of `images` uses and nobody used for `unusedMs`. */

@@ -4,10 +4,10 @@ import { join } from 'node:path'
 
 import { runtimeUnavailable } from '../errors.ts'
 import type { Layout } from '../layout/layout.ts'
-import { countOomKills, detectCgroupLayout, removeCgroup } from './cgroup.ts'
+import { countOomKills, detectCgroupLayout, limitCgroup, removeCgroup } from './cgroup.ts'
 import { findCommand, runCommand } from './command.ts'
-import { createRuntimeConfig } from './config.ts'
-import type { RuntimeConfig } from './config.ts'
+import { createRuntimeConfig, renderLimits } from './config.ts'
+import type { ContainerResources, RuntimeConfig } from './config.ts'
 import { attachMonitored } from './conmon-attach.ts'
 import { createMonitored, reopenMonitoredLog } from './conmon.ts'
 import type { ContainerRuntime, ContainerSpec, ContainerState } from './driver.ts'
@@ -74,7 +74,6 @@ export async function openOciRuntime(options: RuntimeOptions): Promise<Container
       rootDir,
       user,
       hardLimits,
-      cgroupVersion: cgroups === 'v2' ? 2 : 1,
     })
     config.annotations = { ...config.annotations, [inputAnnotation]: String(spec.stdin ?? false) }
     await writeFile(join(dir, 'config.json'), JSON.stringify(config))
@@ -102,6 +101,12 @@ export async function openOciRuntime(options: RuntimeOptions): Promise<Container
       await runCommand(tools.runtime, ['--root', runtimeRoot, 'start', id])
     }
     await records.write({ ...record, startedAt: Date.now() })
+  }
+
+  async function update(id: string, resources: ContainerResources): Promise<void> {
+    const path = join(records.dirOf(id), 'resources.json')
+    await writeFile(path, JSON.stringify(renderLimits(resources)))
+    await runCommand(tools.runtime, ['--root', runtimeRoot, 'update', '--resources', path, id])
   }
 
   const placeOf = (id: string): ExecPlace => ({
@@ -167,6 +172,7 @@ export async function openOciRuntime(options: RuntimeOptions): Promise<Container
       // The first process of a process namespace: SIGKILL takes all others with it.
       if (record?.process && isRunning(record.process)) sendSignal(pidOf(record.process), signal)
     },
+    update,
     state,
     exec: (id, execOptions) => runBounded(() => openOciExec(placeOf(id), { args: execOptions.args }), execOptions),
     openExec: (id, sessionOptions) => openOciExec(placeOf(id), sessionOptions),
@@ -184,6 +190,7 @@ export async function openOciRuntime(options: RuntimeOptions): Promise<Container
     delete: remove,
     list: () => records.ids(),
     onExit: (listener) => exits.onExit(listener),
+    limitCgroup: (path, resources) => limitCgroup(path, cgroups, resources),
     removeCgroup: (path) => removeCgroup(path, cgroups),
     prune: async (images, unusedMs) => void (await layers.prune(images, unusedMs)),
     async close() {

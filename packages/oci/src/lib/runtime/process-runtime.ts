@@ -156,6 +156,8 @@ export async function openProcessRuntime(options: RuntimeOptions): Promise<Conta
     delete: remove,
     list: () => records.ids(),
     onExit: (listener) => exits.onExit(listener),
+    update: async () => {},
+    limitCgroup: async () => {},
     removeCgroup: async () => {},
     prune: async (images, unusedMs) => void (await layers.prune(images, unusedMs)),
     async close() {

@@ -81,7 +81,6 @@ export interface Bundle {
 
 /** Mounts the image and writes the runtime configuration. {@link removeBundle} takes it all away. */
 export async function prepareBundle(image: ResolvedImage, options: RunImageOptions): Promise<Bundle> {
-  const cgroups = await detectCgroupLayout()
   const layers = await openLayerCache({ dir: options.layersDir, layout: options.layout })
   const id = `run-${randomUUID().slice(0, 8)}`
   const bundle = join(options.dir, `${encodeURIComponent(currentProcess())}.${id}`)
@@ -102,7 +101,6 @@ export async function prepareBundle(image: ResolvedImage, options: RunImageOptio
       ...(options.network === 'none' ? {} : { networkNamespace: 'host' }),
       hostname: id,
       cgroupPath: cgroupPathOf(id),
-      cgroupVersion: cgroups === 'v2' ? 2 : 1,
       hardLimits: await readHardLimits(),
     })
     config.process.terminal = options.terminal === true

@@ -7,6 +7,9 @@ type Headers = Readonly<Record<string, string | undefined>>
 
 const remembered = 256
 
+/** What Go programs say that open a WebSocket: their library must say something. Browsers add where a request is from. */
+const programOrigin = 'http://localhost'
+
 /**
  * Refuses what a web page in somebody's browser could send here: requests by a name that leads here but is not ours
  * (DNS rebinding), and requests another site makes, which a browser would send with the user's client certificate.
@@ -25,7 +28,7 @@ export class OriginCheck {
     const host = hostnameOf(headers['host'] ?? '')
     if (!this.#isOurs(host)) throw forbidden(`forbidden: host ${JSON.stringify(host)} is not a name of this server`)
     const { origin } = headers
-    if (origin === undefined && headers['sec-fetch-site'] === undefined) return
+    if ((origin === undefined || origin === programOrigin) && headers['sec-fetch-site'] === undefined) return
     const isCross = origin !== undefined && hostnameOf(origin.replace(/^[a-z+.-]+:\/\//i, '')) !== host
     if (isCross || headers['sec-fetch-site'] === 'cross-site') {
       throw forbidden('forbidden: requests of web pages of another origin are not served')

@@ -1,3 +1,4 @@
+import { parseQuantity } from '@fairlead/kube/types'
 import type { Pod, PodSpec, PodStatus, Toleration } from '@fairlead/kube/types/core-v1'
 
 import { isEqual } from '../metadata.ts'
@@ -68,7 +69,6 @@ export const pod: KindStrategy = defineKind<Pod>({
   },
 })
 
-/** Quality of service: what the requests and limits of all containers promise. */
 /** What is said of a pod that no scheduler may look at yet. */
 function gatedStatus(spec: PodSpec | undefined): Pick<PodStatus, 'conditions'> {
   if ((spec?.schedulingGates ?? []).length === 0) return {}
@@ -76,15 +76,18 @@ function gatedStatus(spec: PodSpec | undefined): Pick<PodStatus, 'conditions'> {
   return { conditions: [{ type: 'PodScheduled', status: 'False', reason: 'SchedulingGated', message }] }
 }
 
-function qosClass(spec: PodSpec | undefined): 'Guaranteed' | 'Burstable' | 'BestEffort' {
-  const containers = [...(spec?.containers ?? []), ...(spec?.initContainers ?? [])]
-  if (!containers.some(({ resources }) => isRequested(resources?.requests) || isRequested(resources?.limits))) {
-    return 'BestEffort'
-  }
-  const isGuaranteed = containers.every(({ resources }) =>
+/** Quality of service: what the requests and limits of all containers promise, or those of the pod where it has some. */
+export function qosClass(spec: PodSpec | undefined): 'Guaranteed' | 'Burstable' | 'BestEffort' {
+  const whole = spec?.resources
+  const isWhole = isRequested(whole?.requests) || isRequested(whole?.limits)
+  const all = isWhole
+    ? [whole]
+    : [...(spec?.containers ?? []), ...(spec?.initContainers ?? [])].map(({ resources }) => resources)
+  if (!all.some((each) => isRequested(each?.requests) || isRequested(each?.limits))) return 'BestEffort'
+  const isGuaranteed = all.every((each) =>
     ['cpu', 'memory'].every((name) => {
-      const limit = resources?.limits?.[name]
-      return !isZero(limit) && (resources?.requests?.[name] ?? limit) === limit
+      const limit = each?.limits?.[name] ?? '0'
+      return !isZero(limit) && parseQuantity(each?.requests?.[name] ?? limit) === parseQuantity(limit)
     }),
   )
   return isGuaranteed ? 'Guaranteed' : 'Burstable'
