@@ -153,8 +153,12 @@ function securityOf(pod: Pod, container: Container): ContainerSecurity {
 function resourcesOf(pod: Pod, container: Container, place: PodPlace): ContainerResources {
   const { requests, limits } = container.resources ?? {}
   const memory = amountOf(requests, 'memory') ?? amountOf(limits, 'memory') ?? 0
-  return { ...containerLimits(pod, container), oomScoreAdj: oomScoreOf(pod, memory, place.memoryBytes) }
+  const oomScoreAdj = oomScoreOf(pod, memory, place.memoryBytes)
+  return { ...containerLimits(pod, container), pids: MOST_PIDS, oomScoreAdj }
 }
+
+/** Threads and processes of one container: enough for any server, too few to fill the tables of the machine. */
+const MOST_PIDS = 4096
 
 /** Kubernetes, "Node out of memory behavior": who asked for more is killed later. */
 function oomScoreOf(pod: Pod, requestBytes: number, capacityBytes: number): number {
