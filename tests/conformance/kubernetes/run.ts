@@ -19,6 +19,7 @@ const { values } = parseArgs({
     timeout: { type: 'string', default: '3h' },
     name: { type: 'string', default: 'all' },
     report: { type: 'string', multiple: true },
+    procs: { type: 'string', default: '1' },
     keep: { type: 'boolean', default: false },
   },
 })
@@ -62,18 +63,27 @@ async function runSuite({ kubeconfig }: Status): Promise<string> {
   const out = join(work, 'out', values.name)
   await rm(out, { recursive: true, force: true })
   await mkdir(out, { recursive: true })
-  const args = [
-    `-kubeconfig=${kubeconfig}`,
-    `-report-dir=${out}`,
+  const filters = [
     `-ginkgo.timeout=${values.timeout}`,
     `-ginkgo.focus=${values.focus}`,
     `-ginkgo.skip=${values.skip}`,
     ...values.file.map((file) => `-ginkgo.focus-file=${file}`),
-    ...'-provider=skeleton -disable-log-dump -num-nodes=1 -allowed-not-ready-nodes=0 -ginkgo.no-color -ginkgo.v'.split(
-      ' ',
-    ),
+    '-ginkgo.no-color',
+    '-ginkgo.v',
   ]
-  const suite = spawn(join(work, 'e2e.test'), args, {
+  const own = [
+    `-kubeconfig=${kubeconfig}`,
+    `-report-dir=${out}`,
+    ...'-provider=skeleton -disable-log-dump -num-nodes=1 -allowed-not-ready-nodes=0'.split(' '),
+  ]
+  const program = join(work, 'e2e.test')
+  // Side by side by ginkgo's own command, which takes the same options by shorter names.
+  const shared = filters.map((option) => option.replace('-ginkgo.', '-'))
+  const [file, args] =
+    values.procs === '1'
+      ? [program, [...own, ...filters]]
+      : [join(work, 'ginkgo'), [`-procs=${values.procs}`, ...shared, program, '--', ...own]]
+  const suite = spawn(file, args, {
     cwd: out,
     env: { ...env, KUBE_TEST_REPO_LIST: join(work, 'registries.yaml') },
     stdio: 'inherit',
