@@ -122,6 +122,7 @@ async function collect(
   let next: string | undefined
   let remaining = 0
   const listed = listEntries(store, resource, selection, revision, after)
+  if (selection.needsForm) await resource.form.prepare?.(listed.map(({ bytes }) => bytes))
   for (const [index, entry] of listed.entries()) {
     if (found.length >= limit) {
       // One more shows that there is a next page; counting the rest costs nothing without a selector.

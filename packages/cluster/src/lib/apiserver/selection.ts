@@ -1,6 +1,6 @@
 import type { Entry } from '../storage/collection.ts'
-import { attributesOf, idOf } from './resource.ts'
-import type { Resource } from './resource.ts'
+import { attributesOf, idOf, readObject, selectAttributes } from './resource.ts'
+import type { Attributes, Resource } from './resource.ts'
 import type { ResourceRoute } from './route.ts'
 import { parseLabelSelector } from './label-selector.ts'
 import { exactValue, matches, parseFieldSelector } from './selectors.ts'
@@ -14,6 +14,8 @@ export interface Selection {
   readonly id: string | undefined
   /** Whether every object under the prefix belongs to it. */
   readonly isEverything: boolean
+  /** Whether the objects have to be seen in the version of the request: its form is to be prepared for what is asked of. */
+  readonly needsForm: boolean
   matches(entry: Entry): boolean
 }
 
@@ -35,18 +37,26 @@ export function parseSelection(resource: Resource, route: ResourceRoute, query: 
   const hasPlace = namespace !== '' || !resource.info.namespaced
   const id = name !== undefined && hasPlace ? idOf(namespace, name) : undefined
   const isEverything = labels.length === 0 && fields.length === 0 && id === undefined
+  // Versions of a custom resource have fields of their own to select by.
+  const needsForm = resource.custom !== undefined && fields.some(({ key }) => !key.startsWith('metadata.'))
   return {
     prefix,
     id,
     isEverything,
+    needsForm,
     matches(entry) {
       if (!entry.id.startsWith(prefix)) return false
       if (isEverything) return true
       if (id !== undefined && entry.id !== id) return false
-      const attributes = attributesOf(resource, entry)
+      const attributes = needsForm ? attributesInVersion(resource, entry) : attributesOf(resource, entry)
       return matches(labels, attributes.labels) && matches(stored, attributes.fields)
     },
   }
+}
+
+function attributesInVersion(resource: Resource, entry: Entry): Attributes {
+  const isStored = resource.stored === resource && resource.form.isVerbatim(entry.bytes)
+  return isStored ? attributesOf(resource, entry) : selectAttributes(resource, readObject(resource, entry))
 }
 
 /** Kinds with fields of their own to select by name the label, the others the two that every kind has. */

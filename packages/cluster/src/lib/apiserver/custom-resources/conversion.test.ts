@@ -74,6 +74,26 @@ function twoVersions(url: string, caBundle: string): ReturnType<typeof widgetDef
 }
 
 describe('a definition with a conversion webhook', () => {
+  it('has its objects selected by the fields of the version that is asked', async () => {
+    await using webhook = await startWebhook()
+    await using api = await startTestServer()
+    const definition = twoVersions(webhook.url, webhook.caBundle)
+    definition.spec.versions[1].selectableFields = [{ jsonPath: '.spec.amount' }]
+    await createWidgets(api, definition)
+    for (const [name, size] of Object.entries({ a: 1, b: 2 })) {
+      await api.call('POST', widgets, { metadata: { name }, spec: { size } })
+    }
+    const { status, body } = await api.call('GET', `${second}?fieldSelector=spec.amount%3D2`)
+    assert.equal(status, 200)
+    assert.deepEqual(
+      body.items.map((item: Review) => item.metadata.name),
+      ['b'],
+    )
+    const [event] = await readWatch(api.transport, `${second}?watch=1&fieldSelector=spec.amount%3D1`, () => true)
+    assert.equal(event?.object.metadata.name, 'a')
+    assert.equal((await api.call('GET', `${widgets}?fieldSelector=spec.amount%3D2`)).status, 400)
+  })
+
   it('serves its objects in every version, read and written, listed and watched', async () => {
     await using webhook = await startWebhook()
     await using api = await startTestServer()

@@ -1,6 +1,7 @@
 import type { JSONSchemaProps } from '@fairlead/kube/types/apiextensions-v1'
 
 import type { Resource } from '../resource.ts'
+import { typeDescriptions } from './descriptions.ts'
 import type { Dialect, Schema } from './dialect.ts'
 import type { SchemaCollector } from './schema.ts'
 
@@ -27,20 +28,16 @@ export function definitionNameOf({ group, version, kind }: Resource['info']): st
   return [...group.split('.').toReversed(), version, kind].join('.')
 }
 
-const apiVersion: Schema = {
-  type: 'string',
-  description: 'Group and version this object is written in, as GROUP/VERSION.',
-}
-const kindField: Schema = {
-  type: 'string',
-  description: 'Name of the type of this object, in CamelCase.',
-}
+const apiVersion: Schema = { type: 'string', description: typeDescriptions.apiVersion }
+const kindField: Schema = { type: 'string', description: typeDescriptions.kind }
 
 function renderObject(schema: JSONSchemaProps, dialect: Dialect): Schema {
+  // Clients of version 2 take what is listed for all there is: of open objects nothing is said.
+  if (dialect.version === 2 && schema['x-kubernetes-preserve-unknown-fields'] === true) return { type: 'object' }
   const rendered = dialect.version === 2 ? toVersion2(schema) : { ...schema }
-  if (schema['x-kubernetes-preserve-unknown-fields'] === true && schema.properties === undefined) return rendered
   const own = (rendered['properties'] ?? {}) as Schema
-  return { ...rendered, properties: { ...own, apiVersion, kind: kindField, metadata: dialect.reference(objectMeta) } }
+  const metadata = { description: typeDescriptions.metadata, ...dialect.reference(objectMeta) }
+  return { ...rendered, properties: { ...own, apiVersion, kind: kindField, metadata } }
 }
 
 function renderList(name: string, plural: string, kind: string, dialect: Dialect): Schema {
@@ -53,25 +50,49 @@ function renderList(name: string, plural: string, kind: string, dialect: Dialect
   }
 }
 
-const beyondVersion2 = new Set(['anyOf', 'oneOf', 'not', 'nullable', 'default', 'x-kubernetes-validations'])
+const beyondVersion2 = new Set([
+  'allOf',
+  'anyOf',
+  'oneOf',
+  'not',
+  'nullable',
+  'default',
+  'x-kubernetes-validations',
+])
 
 /**
  * What version 2 can say of a schema. Clients that check by it must not refuse what the server takes: where null is allowed
  * or unknown fields stay, nothing is said of the inside.
  */
 function toVersion2(schema: JSONSchemaProps): Schema {
-  const { nullable, 'x-kubernetes-preserve-unknown-fields': isOpen, 'x-kubernetes-int-or-string': isEither } = schema
+  const { nullable, type, 'x-kubernetes-preserve-unknown-fields': isOpen, 'x-kubernetes-int-or-string': isEither } = schema
   const hidden = new Set(beyondVersion2)
-  if (nullable === true || isEither === true) hidden.add('type')
-  if (nullable === true || isOpen === true) for (const key of ['properties', 'items', 'required']) hidden.add(key)
+  const hidesInside = nullable === true || isOpen === true
+  if (nullable === true || isEither === true || (hidesInside && type !== undefined && nested.has(type))) hidden.add('type')
+  if (hidesInside) for (const key of ['properties', 'items']) hidden.add(key)
   const entries = Object.entries(schema).filter(([key]) => !hidden.has(key))
-  return Object.fromEntries(entries.map(([key, value]) => [key, inside(key, value)]))
+  const rendered = Object.fromEntries(entries.map(([key, value]) => [key, inside(key, value)]))
+  const required = requiredOf(schema)
+  if (required.length === 0) delete rendered['required']
+  else rendered['required'] = required
+  return rendered
+}
+
+const nested = new Set(['object', 'array'])
+
+/** A field that may be null looks absent to clients of version 2. */
+function requiredOf({ required = [], properties = {}, additionalProperties }: JSONSchemaProps): string[] {
+  if (isSchema(additionalProperties) && additionalProperties.nullable === true) return []
+  return required.filter((name) => properties[name]?.nullable !== true)
+}
+
+function isSchema(value: unknown): value is JSONSchemaProps {
+  return typeof value === 'object' && value !== null
 }
 
 function inside(key: string, value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value
   if (key === 'items' || key === 'additionalProperties') return toVersion2(value)
-  if (key === 'allOf' && Array.isArray(value)) return value.map((each: JSONSchemaProps) => toVersion2(each))
   if (key !== 'properties') return value
   return Object.fromEntries(Object.entries(value).map(([name, child]) => [name, toVersion2(child as JSONSchemaProps)]))
 }

@@ -1,12 +1,13 @@
 import { fieldsOf } from '@fairlead/kube/types'
 import type { FieldInfo } from '@fairlead/kube/types'
 
+import { descriptionOf } from './descriptions.ts'
 import type { Dialect, Schema } from './dialect.ts'
 import { renderScalar, scalarDefinition } from './scalars.ts'
 
 /**
  * Collects the schemas of definitions and of everything they consist of, by definition name, with the extensions of
- * Kubernetes. There are no descriptions: their texts are not ours to give.
+ * Kubernetes. Only metadata has descriptions: the texts about the others are not ours to give.
  */
 export class SchemaCollector {
   readonly #dialect: Dialect
@@ -53,7 +54,9 @@ export class SchemaCollector {
     const element = this.#element(field, owner)
     const listed: Schema = field.list ? { type: 'array', items: element } : element
     const schema: Schema = field.map ? { type: 'object', additionalProperties: listed } : listed
-    return { ...schema, ...renderExtensions(field, this.#dialect) }
+    const description = descriptionOf(owner, field.name)
+    const described = description === undefined ? schema : { description, ...schema }
+    return { ...described, ...renderExtensions(field, this.#dialect) }
   }
 
   #element(field: FieldInfo, owner: string): Schema {
