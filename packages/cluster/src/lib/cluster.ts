@@ -203,7 +203,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     dir: join(dir, 'node'),
     images: imagesDir,
     runtime: network.plan.mode === 'namespaces' ? 'runc' : 'process',
-    network,
+    network: services.pods,
     openRegistryClient: options.openRegistryClient,
     imagePolicy: options.imagePolicy,
     ownRegistries: options.ownRegistries,

@@ -135,6 +135,14 @@ export function networkClosed(act: string, subject: string): ClusterError {
   })
 }
 
+/** A pod that is being started is not known yet to the part that enforces NetworkPolicies. */
+export function networkPolicyUnready(pod: string): ClusterError {
+  return withCode(new Error(`Cannot apply network policies to pod "${pod}": the API has not told of it yet`), {
+    code: 'FAIRLEAD_CLUSTER_NETWORK_POLICY',
+    hint: 'The pod is tried again by itself.',
+  })
+}
+
 /** A pod refers to something that does not exist, or asks for what this node cannot give. */
 export function configInvalid(subject: string, state: string): ClusterError {
   return withCode(new Error(state.includes('not found') ? state : `Cannot use ${subject}: ${state}`), {

@@ -2,7 +2,7 @@ import { access, readFile, readdir, writeFile } from 'node:fs/promises'
 import { networkInterfaces } from 'node:os'
 import { cidrContains, parseCidr, parseIpv4 } from './cidr.ts'
 import { runTool } from './command.ts'
-import { bridgeName, gatewayOf, tableName } from './plan.ts'
+import { bridgeName, gatewayOf, policyTableName, tableName } from './plan.ts'
 import type { NetworkPlan } from './plan.ts'
 import { renderBaseRules } from './rules.ts'
 
@@ -58,7 +58,9 @@ export async function removeHost(plan: NetworkPlan): Promise<void> {
   // Adding first makes both commands succeed whether or not the thing is there.
   await runTool('nft', ['-f', '-'], {
     ...act,
-    input: `add table ip ${tableName(plan)}\ndelete table ip ${tableName(plan)}\n`,
+    input: [tableName(plan), policyTableName(plan)]
+      .map((name) => `add table ip ${name}\ndelete table ip ${name}\n`)
+      .join(''),
   })
   if ((await bridgeAddresses(bridge)) !== undefined) await runTool('ip', ['link', 'delete', bridge], act)
 }

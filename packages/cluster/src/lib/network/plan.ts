@@ -27,6 +27,11 @@ export function tableName(plan: NetworkPlan): string {
   return `fairlead-${plan.id}`
 }
 
+/** The table that enforces NetworkPolicies: of its own, so that neither is ever rewritten because of the other. */
+export function policyTableName(plan: NetworkPlan): string {
+  return `${tableName(plan)}-policy`
+}
+
 /** The host as pods see it: the first address of the pod range, or loopback in process mode. */
 export function gatewayOf(plan: NetworkPlan): string {
   return plan.mode === 'namespaces' ? addressAt(planCidr(plan.podCidr), 1) : '127.0.0.1'

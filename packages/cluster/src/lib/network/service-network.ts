@@ -9,6 +9,8 @@ import { openDnsServer } from './dns-server.ts'
 import { openLoadBalancer } from './load-balancer.ts'
 import { dnsAddressOf } from './plan.ts'
 import type { PodNetwork } from './pod-network.ts'
+import { openPolicyEnforcer } from './policy/enforcer.ts'
+import type { PolicyEnforcer } from './policy/enforcer.ts'
 import { serviceTablePath } from './preload-environment.ts'
 import { openProcessTable } from './process-table.ts'
 import { renderResolvConf } from './resolv-conf.ts'
@@ -16,8 +18,10 @@ import type { ServedPort } from './service-ports.ts'
 import { openServiceProxy } from './service-proxy.ts'
 import { createServiceTable } from './service-table.ts'
 
-/** The Services of a cluster, reachable: virtual addresses, names, and listeners on the host. */
+/** The Services of a cluster, reachable: virtual addresses, names, and listeners on the host; and who may reach whom. */
 export interface ServiceNetwork {
+  /** The pod network, whose pods are under their NetworkPolicies from the first moment on: to be used by the node agent. */
+  readonly pods: PodNetwork
   /** The name server pods are given: the DNS Service where there are rules for it, else the server itself. */
   readonly nameServer: string
   /** Where the name server itself listens. */
@@ -79,19 +83,43 @@ export async function openServiceNetwork(options: ServiceNetworkOptions): Promis
       ? await openServiceProxy({ plan, table, fixed: dnsPorts(dnsAddressOf(plan), dns), onError })
       : await openProcessTable({ path, table, domain, onError })
   opened.defer(() => proxy.close())
+  const policies =
+    plan.mode === 'namespaces'
+      ? await openPolicyEnforcer({ client, plan, dns: { ...dns, address: dnsAddressOf(plan) }, onError })
+      : undefined
+  opened.defer(() => policies?.close())
   const balancer = openLoadBalancer({ client, table, listenAddress: options.listenAddress, onError })
   if (plan.mode === 'namespaces') void publishDns({ client, address: dnsAddressOf(plan), dns, ...watching })
 
   const held = opened.move()
   const nameServer = plan.mode === 'namespaces' ? dnsAddressOf(plan) : dns.host
   return {
+    pods: policies === undefined ? network : protectPods(network, policies),
     nameServer,
     dns: { host: dns.host, port: dns.port },
     resolvConf: (namespace) => renderResolvConf(nameServer, namespace, domain),
-    settled: () => proxy.settled(),
+    async settled() {
+      await proxy.settled()
+      await policies?.settled()
+    },
     async close(closing) {
       await balancer.close(closing)
       await held.disposeAsync()
+    },
+  }
+}
+
+function protectPods(network: PodNetwork, policies: PolicyEnforcer): PodNetwork {
+  return {
+    ...network,
+    async attach(pod) {
+      const attached = await network.attach(pod)
+      await policies.protect(pod, attached.ip)
+      return attached
+    },
+    async detach(uid) {
+      await network.detach(uid)
+      policies.forget(uid)
     },
   }
 }

@@ -84,30 +84,39 @@ export interface Program extends AsyncDisposable {
   readonly output: string
   /** Resolves with the whole output when the program ends by itself. */
   readonly ended: Promise<string>
+  /** Tells it something, when it was started for that. */
+  write(text: string): void
 }
 
 /** Starts Node with `code`, in a network namespace when one is given. */
 export function startNode(
   code: string,
-  options: { netnsPath?: string | undefined; env?: Record<string, string> | undefined; uid?: number | undefined } = {},
+  options: {
+    netnsPath?: string | undefined
+    env?: Record<string, string> | undefined
+    uid?: number | undefined
+    /** Whether it is going to be told something. */
+    stdin?: boolean | undefined
+  } = {},
 ): Program {
-  const { netnsPath, env, uid } = options
+  const { netnsPath, env, uid, stdin = false } = options
   const node = [process.execPath, '--input-type=module', '--eval', code]
   const command = netnsPath === undefined ? node : ['nsenter', `--net=${netnsPath}`, ...node]
   const [file = '', ...args] = command
   const child = spawn(file, args, {
     env: { ...process.env, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: [stdin ? 'pipe' : 'ignore', 'pipe', 'pipe'],
     ...(uid === undefined ? {} : { uid, gid: uid }),
   })
   let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => (output += text))
+  for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', (text) => (output += text))
   const ended = once(child, 'close').then(() => output)
   return {
     get output() {
       return output
     },
     ended,
+    write: (text) => void child.stdin?.write(text),
     async [Symbol.asyncDispose]() {
       child.kill('SIGKILL')
       await ended

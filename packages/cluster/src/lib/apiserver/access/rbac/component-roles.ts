@@ -36,6 +36,11 @@ export const componentRoles: readonly RoleFacts[] = [
     boundTo: ['User:system:kube-proxy'],
   },
   {
+    name: 'fairlead:network-policy',
+    rules: ['list watch | networking.k8s.io | networkpolicies', 'list watch | core | namespaces pods'],
+    boundTo: ['User:system:kube-proxy'],
+  },
+  {
     name: 'fairlead:dns',
     namespace: 'kube-system',
     rules: ['create get | core | services', 'create get patch | discovery.k8s.io | endpointslices'],
