@@ -7,6 +7,7 @@ import type { Endpoint, EndpointPort as SlicePort, EndpointSlice } from '@fairle
 
 import { byService, serviceNameLabel } from './context.ts'
 import type { ControllerContext } from './context.ts'
+import { isNamespaceTerminating } from './namespaces.ts'
 import { controllerReference } from './ownership.ts'
 import { hasSelector, managedByLabel } from './service-endpoints.ts'
 import { ignoreNotFound } from './write.ts'
@@ -44,8 +45,15 @@ export function runEndpointMirroring(context: ControllerContext): Promise<void> 
   }
 
   async function put(wanted: EndpointSlice, current: EndpointSlice | undefined): Promise<void> {
-    if (current === undefined) await slices.create(wanted)
-    else if (!isSame(wanted, current)) await ignoreNotFound(slices.update(wanted))
+    if (current !== undefined) {
+      if (!isSame(wanted, current)) await ignoreNotFound(slices.update(wanted))
+      return
+    }
+    try {
+      await slices.create(wanted)
+    } catch (error) {
+      if (!isNamespaceTerminating(error)) throw error
+    }
   }
 
   return runController({

@@ -9,6 +9,7 @@ import type { EndpointSlice } from '@fairlead/kube/types/discovery-v1'
 
 import { byNode, byService, serviceNameLabel } from './context.ts'
 import type { ControllerContext } from './context.ts'
+import { isNamespaceTerminating } from './namespaces.ts'
 import {
   hasSelector,
   managedByLabel,
@@ -146,6 +147,8 @@ async function put<T extends KubeResource>(
   try {
     await (current === undefined ? objects.create(wanted) : objects.update(wanted))
   } catch (error) {
+    // Nobody is to be reached there any more.
+    if (isNamespaceTerminating(error)) return
     if (isAlreadyExists(error)) {
       await objects.update(wanted)
     } else if (isNotFound(error) && current !== undefined) {

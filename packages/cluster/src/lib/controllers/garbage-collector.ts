@@ -1,5 +1,5 @@
 import { discoverResources, isNotFound } from '@fairlead/kube'
-import type { KubeClient, ServedResource } from '@fairlead/kube'
+import type { KubeClient, KubeResource, ServedResource } from '@fairlead/kube'
 import { createInformer } from '@fairlead/kube/cache'
 import { pause, runController } from '@fairlead/kube/controller'
 import type { Source } from '@fairlead/kube/controller'
@@ -48,18 +48,23 @@ export async function runGarbageCollector(context: ControllerContext): Promise<v
   })
 }
 
-/** Feeds the graph from an informer per served resource; custom resources join as they are defined. */
+/** Feeds the graph from an informer per served resource; custom resources join as they are defined, and leave. */
 function followResources(context: ControllerContext, graph: OwnerGraph): Source {
   const { client, clock, signal, onError } = context
-  const followed = new Set<string>()
+  const followed = new Map<string, AbortController>()
   const report = (error: unknown): void => onError(error, { controller: 'garbage-collector' })
 
   async function follow({ apiVersion, kind }: ServedResource, add: (uid: string) => void): Promise<void> {
+    const stop = new AbortController()
+    followed.set(keyOfKind(apiVersion, kind), stop)
     const informer = createInformer(client.object(apiVersion, kind), {
       metadataOnly: true,
-      signal,
+      signal: AbortSignal.any([signal, stop.signal]),
       clock,
       onError: report,
+    })
+    stop.signal.addEventListener('abort', () => {
+      for (const { metadata } of informer.list()) for (const uid of graph.remove(metadata.uid ?? '')) add(uid)
     })
     informer.on((event, object) => {
       // Metadata alone is served under a kind of its own.
@@ -69,7 +74,17 @@ function followResources(context: ControllerContext, graph: OwnerGraph): Source 
         add(uid)
       }
     })
-    await informer.start()
+    await informer.start().catch((error: unknown) => {
+      if (!stop.signal.aborted) throw error
+    })
+  }
+
+  /** Nobody serves these kinds any more: to ask for them would fail for ever. */
+  function unfollow(kinds: readonly string[]): void {
+    for (const key of kinds) {
+      followed.get(key)?.abort()
+      followed.delete(key)
+    }
   }
 
   async function followNew(add: (uid: string) => void): Promise<ServedResource[]> {
@@ -77,12 +92,9 @@ function followResources(context: ControllerContext, graph: OwnerGraph): Source 
     const fresh = resources.filter(
       ({ apiVersion, kind, verbs }) =>
         ['list', 'watch', 'delete'].every((verb) => verbs.includes(verb)) &&
-        !ignored.has(`${apiVersion}/${kind}`) &&
-        !followed.has(`${apiVersion}/${kind}`),
+        !ignored.has(keyOfKind(apiVersion, kind)) &&
+        !followed.has(keyOfKind(apiVersion, kind)),
     )
-    for (const { apiVersion, kind } of fresh) {
-      followed.add(`${apiVersion}/${kind}`)
-    }
     await Promise.all(fresh.map((resource) => follow(resource, add)))
     return fresh
   }
@@ -104,12 +116,14 @@ function followResources(context: ControllerContext, graph: OwnerGraph): Source 
     async start(add) {
       const resources = await untilDiscovered(() => followNew(add))
       if (resources.some(({ kind }) => kind === definitions.kind)) {
-        const informer = createInformer(client.object(definitions.apiVersion, definitions.kind), {
+        const informer = createInformer<Definition>(client.object(definitions.apiVersion, definitions.kind), {
           signal,
           clock,
           onError: report,
         })
-        informer.on((event) => {
+        informer.on((event, definition, old) => {
+          const served = event === 'delete' ? [] : servedKinds(definition)
+          unfollow([definition, ...(old ? [old] : [])].flatMap(allKinds).filter((kind) => !served.includes(kind)))
           if (event !== 'delete') {
             followNew(add).catch(report)
           }
@@ -118,6 +132,27 @@ function followResources(context: ControllerContext, graph: OwnerGraph): Source 
       }
     },
   }
+}
+
+interface Definition extends KubeResource {
+  readonly spec?: {
+    readonly group?: string
+    readonly names?: { readonly kind?: string }
+    readonly versions?: readonly { readonly name?: string; readonly served?: boolean }[]
+  }
+}
+
+function keyOfKind(apiVersion: string, kind: string): string {
+  return `${apiVersion}/${kind}`
+}
+
+function allKinds({ spec }: Definition): string[] {
+  return (spec?.versions ?? []).map(({ name }) => keyOfKind(`${spec?.group}/${name}`, spec?.names?.kind ?? ''))
+}
+
+function servedKinds(definition: Definition): string[] {
+  const versions = (definition.spec?.versions ?? []).filter(({ served }) => served === true)
+  return allKinds({ spec: { ...definition.spec, versions } })
 }
 
 function createCollector(client: KubeClient, graph: OwnerGraph): { collect(node: GraphNode): Promise<void> } {

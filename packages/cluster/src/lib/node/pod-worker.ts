@@ -264,7 +264,12 @@ export class PodWorker {
   refresh(): void {
     if (this.#sandbox !== 'ready') return
     // One after the other, so that the newest stays.
-    this.#refreshing = this.#refreshing.then(() => this.#writeVolumes()).catch(this.#context.onError)
+    this.#refreshing = this.#refreshing
+      .then(() => this.#writeVolumes())
+      .catch((error: unknown) => {
+        // With a pod that goes, what it reads goes, and its node's right to read it: nobody looks at its files any more.
+        if (this.#deletion === undefined) this.#context.onError(error)
+      })
     this.#run(this.#refreshing)
   }
 
