@@ -58,6 +58,15 @@ void describe('renderRevision', () => {
   })
 })
 
+void describe('the bytes of a revision', () => {
+  void it('are those that Go writes: keys in order, at every depth', () => {
+    const { data } = revisionOf('db:1', 1)
+    const expected =
+      '{"spec":{"template":{"$patch":"replace","metadata":{"labels":{"app":"db"}},"spec":{"containers":[{"image":"db:1","name":"db"}]}}}}'
+    assert.equal(JSON.stringify(data), expected)
+  })
+})
+
 void describe('hashRevision', () => {
   void it('differs by template and by collision', () => {
     const hashes = [

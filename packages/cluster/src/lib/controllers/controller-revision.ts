@@ -73,9 +73,17 @@ export function renderRevision(owner: RevisionOwner, number: number): Controller
       annotations: { ...annotations },
       ownerReferences: [controllerReference(object)],
     },
-    data: { spec: { template: { $patch: 'replace', ...template } } },
+    data: { spec: { template: inGoOrder({ $patch: 'replace', ...template }) } },
     revision: number,
   }
+}
+
+/** Keys as Go writes those of a map: programs tell whose revision it is by comparing the bytes. */
+function inGoOrder(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(inGoOrder)
+  if (typeof value !== 'object' || value === null) return value
+  const fields = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1))
+  return Object.fromEntries(fields.map(([key, field]) => [key, inGoOrder(field)]))
 }
 
 /** FNV-1 over the template, in letters that spell no word (Kubernetes' HashControllerRevision and SafeEncodeString). */
