@@ -99,6 +99,8 @@ export interface StoredForm {
 export interface Attributes {
   readonly labels: Readonly<Record<string, string>>
   readonly fields: Readonly<Record<string, string>>
+  /** The version whose fields they are; empty when the object was in another. */
+  readonly version: string
 }
 
 const resources = new Map<KindInfo, Resource>()
@@ -175,7 +177,8 @@ export function selectAttributes(resource: Resource, object: KubeObject): Attrib
   const { name = '', namespace = '', labels = {} } = object.metadata
   const fields: Record<string, string> = { ...resource.strategy.fields?.(object), 'metadata.name': name }
   if (resource.info.namespaced) fields['metadata.namespace'] = namespace
-  return { labels, fields }
+  const { apiVersion } = resource.info
+  return { labels, fields, version: object.apiVersion === apiVersion ? apiVersion : '' }
 }
 
 /** The stored form: identifying fields first, as people read them. */

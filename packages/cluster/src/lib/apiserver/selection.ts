@@ -54,9 +54,11 @@ export function parseSelection(resource: Resource, route: ResourceRoute, query: 
   }
 }
 
+/** What was kept with the entry is of the version in which it was written, maybe another one. */
 function attributesInVersion(resource: Resource, entry: Entry): Attributes {
-  const isStored = resource.stored === resource && resource.form.isVerbatim(entry.bytes)
-  return isStored ? attributesOf(resource, entry) : selectAttributes(resource, readObject(resource, entry))
+  const kept = entry.cache as Attributes | undefined
+  if (kept?.version === resource.info.apiVersion) return kept
+  return selectAttributes(resource, readObject(resource, entry))
 }
 
 /** Kinds with fields of their own to select by name the label, the others the two that every kind has. */

@@ -92,6 +92,10 @@ describe('a definition with a conversion webhook', () => {
     const [event] = await readWatch(api.transport, `${second}?watch=1&fieldSelector=spec.amount%3D1`, () => true)
     assert.equal(event?.object.metadata.name, 'a')
     assert.equal((await api.call('GET', `${widgets}?fieldSelector=spec.amount%3D2`)).status, 400)
+    const colour = { metadata: { name: 'c' }, spec: { amount: 3, colour: 'green' } }
+    assert.equal((await api.call('POST', second, colour)).status, 201)
+    const green = await api.call('GET', `${widgets}?fieldSelector=spec.colour%3Dgreen`)
+    assert.equal(green.body.items.length, 1, 'written in another version')
   })
 
   it('serves its objects in every version, read and written, listed and watched', async () => {
