@@ -94,6 +94,8 @@ function only(subresource: readonly string[]): string {
 
 function verbOf(method: string, name: string, subresource: string, query: URLSearchParams): Verb {
   const isCollection = name === ''
+  // What methods a server behind a proxy knows is its own business; asking it for them only reads.
+  if (method === 'OPTIONS' && subresource === 'proxy') return 'get'
   switch (method) {
     case 'GET':
     case 'HEAD':

@@ -503,6 +503,28 @@ describe('a service', () => {
     assert.equal((await api.call('PATCH', `${services}/a`, { spec: elsewhere })).status, 200)
   })
 
+  it('loses its node ports with the type that had them', async () => {
+    await using api = await startTestServer()
+    await api.call('POST', services, service('a', { type: 'NodePort' }))
+    const stored = (await api.call('GET', `${services}/a`)).body
+    const spec = { ...stored.spec, type: 'ExternalName', externalName: 'example.com' }
+    const { status, body } = await api.call('PUT', `${services}/a`, { ...stored, spec })
+    assert.deepEqual([status, body.spec.ports[0].nodePort, body.spec.clusterIP], [200, undefined, undefined])
+  })
+
+  it('has a port for health checks while a load balancer sends only to nodes with endpoints', async () => {
+    await using api = await startTestServer()
+    const local = { type: 'LoadBalancer', externalTrafficPolicy: 'Local' }
+    const { body } = await api.call('POST', services, service('a', local))
+    const port = Number(body.spec.healthCheckNodePort)
+    assert.ok(port >= 30_000 && port <= 32_767 && port !== body.spec.ports[0].nodePort)
+    const moved = { ...body, spec: { ...body.spec, healthCheckNodePort: port === 30_000 ? 30_001 : 30_000 } }
+    const refused = await api.call('PUT', `${services}/a`, moved)
+    assert.match(refused.body.message, /spec\.healthCheckNodePort: Invalid value: 3000[01]: field is immutable/)
+    const open = { ...body, spec: { ...body.spec, externalTrafficPolicy: 'Cluster' } }
+    assert.equal((await api.call('PUT', `${services}/a`, open)).body.spec.healthCheckNodePort, undefined)
+  })
+
   it('still has its address after a restart of the server', async () => {
     await using store = await openStore({ dir: '', durability: 'memory' })
     const first = await startTestServer({ store, serviceCidr: '10.0.0.0/29' })

@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto'
 import { isIPv4 } from 'node:net'
 
 import type { KubeObject } from '@fairlead/kube/types'
-import type { Service, ServicePort } from '@fairlead/kube/types/core-v1'
+import type { Service, ServicePort, ServiceSpec } from '@fairlead/kube/types/core-v1'
 
 import type { FieldError } from './status.ts'
 
@@ -58,6 +58,8 @@ export class ServiceAddresses {
     if (spec.type === 'ExternalName') {
       delete spec.clusterIP
       delete spec.clusterIPs
+      this.#assignPorts(spec.ports ?? [], before?.ports ?? [], false, ownerOf(object), errors)
+      this.#assignHealthPort(spec, before, ownerOf(object), errors)
       return errors
     }
     errors.push(...checkPrimary(spec.clusterIP ?? '', spec.clusterIPs ?? [], before?.clusterIPs ?? []))
@@ -67,7 +69,29 @@ export class ServiceAddresses {
     spec.ipFamilies ??= ['IPv4']
     spec.ipFamilyPolicy ??= 'SingleStack'
     this.#assignPorts(spec.ports ?? [], before?.ports ?? [], needsNodePorts(spec), ownerOf(object), errors)
+    this.#assignHealthPort(spec, before, ownerOf(object), errors)
     return errors
+  }
+
+  /** Load balancers ask the node at this port whether it has endpoints of its own. */
+  #assignHealthPort(spec: ServiceSpec, before: ServiceSpec | undefined, owner: string, errors: FieldError[]): void {
+    const field = 'spec.healthCheckNodePort'
+    const had = before?.healthCheckNodePort ?? 0
+    const asked = spec.healthCheckNodePort ?? 0
+    if (!needsHealthPort(spec)) {
+      // Carried over from when it was needed, it goes.
+      if (asked === had || asked === 0) delete spec.healthCheckNodePort
+      else {
+        const message = `Invalid value: ${asked}: may only be set when \`type\` is 'LoadBalancer' and \`externalTrafficPolicy\` is 'Local'`
+        errors.push({ field, reason: 'FieldValueInvalid', message })
+      }
+      return
+    }
+    if (asked === 0)
+      spec.healthCheckNodePort = had === 0 ? this.#freePort(new Set(nodePortsOf(spec)), field, errors) : had
+    else if (had !== 0 && asked !== had) {
+      errors.push({ field, reason: 'FieldValueInvalid', message: `Invalid value: ${asked}: field is immutable` })
+    } else if (asked !== had) this.#checkPort(asked, field, owner, errors)
   }
 
   #assignPorts(
@@ -88,11 +112,13 @@ export class ServiceAddresses {
         continue
       }
       if ((port.nodePort ?? 0) !== 0) {
-        if (port.nodePort !== had?.nodePort) this.#checkPort(port.nodePort ?? 0, index, owner, errors)
+        if (port.nodePort !== had?.nodePort)
+          this.#checkPort(port.nodePort ?? 0, `spec.ports[${index}].nodePort`, owner, errors)
         continue
       }
       const kept = had?.nodePort ?? 0
-      const free = kept !== 0 && !chosen.has(kept) ? kept : this.#freePort(chosen, index, errors)
+      const free =
+        kept !== 0 && !chosen.has(kept) ? kept : this.#freePort(chosen, `spec.ports[${index}].nodePort`, errors)
       if (free !== undefined) {
         port.nodePort = free
         chosen.add(free)
@@ -115,14 +141,14 @@ export class ServiceAddresses {
     return undefined
   }
 
-  #freePort(chosen: ReadonlySet<number>, index: number, errors: FieldError[]): number | undefined {
+  #freePort(chosen: ReadonlySet<number>, field: string, errors: FieldError[]): number | undefined {
     for (let tried = this.#lowPort; tried <= this.#highPort; tried += 1) {
       const candidate = this.#nextPort
       this.#nextPort = candidate >= this.#highPort ? this.#lowPort : candidate + 1
       if (!this.#ports.has(candidate) && !chosen.has(candidate)) return candidate
     }
     const message = 'Internal error: failed to allocate a nodePort: range is full'
-    errors.push({ field: `spec.ports[${index}].nodePort`, reason: 'InternalError', message })
+    errors.push({ field, reason: 'InternalError', message })
     return undefined
   }
 
@@ -144,9 +170,8 @@ export class ServiceAddresses {
     }
   }
 
-  #checkPort(port: number, index: number, owner: string, errors: FieldError[]): void {
+  #checkPort(port: number, field: string, owner: string, errors: FieldError[]): void {
     const holder = this.#ports.get(port)
-    const field = `spec.ports[${index}].nodePort`
     if (port < this.#lowPort || port > this.#highPort) {
       const why = `provided port is not in the valid range. The range of valid ports is ${this.#lowPort}-${this.#highPort}`
       errors.push({ field, reason: 'FieldValueInvalid', message: `Invalid value: ${port}: ${why}` })
@@ -163,6 +188,10 @@ export class ServiceAddresses {
 function needsNodePorts(spec: NonNullable<Service['spec']>): boolean {
   if (spec.type === 'LoadBalancer') return spec.allocateLoadBalancerNodePorts !== false
   return spec.type === 'NodePort'
+}
+
+function needsHealthPort(spec: ServiceSpec): boolean {
+  return spec.type === 'LoadBalancer' && spec.externalTrafficPolicy === 'Local'
 }
 
 /** The list repeats the one address; what the server had given may stay in it when the one is left out. */
@@ -186,7 +215,12 @@ function addressesOf(service: KubeObject): string[] {
 }
 
 function portsOf(service: KubeObject): number[] {
-  return ((service as Service).spec?.ports ?? []).map((port) => port.nodePort ?? 0).filter((port) => port !== 0)
+  const { spec } = service as Service
+  return spec === undefined ? [] : nodePortsOf(spec)
+}
+
+function nodePortsOf({ ports = [], healthCheckNodePort = 0 }: ServiceSpec): number[] {
+  return [...ports.map((port) => port.nodePort ?? 0), healthCheckNodePort].filter((port) => port !== 0)
 }
 
 /** Usable addresses of a range; as upstream does, the lowest part is left to services that choose their address. */

@@ -4,6 +4,7 @@ import { createServer } from 'node:http'
 import type { IncomingMessage, Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { describe, it } from 'node:test'
+import { gzipSync } from 'node:zlib'
 
 import type { KubeObject } from '@fairlead/kube/types'
 import type { Pod, Service } from '@fairlead/kube/types/core-v1'
@@ -19,6 +20,10 @@ async function openBehind(): Promise<{ server: Server; port: number; seen: Incom
   const seen: IncomingMessage[] = []
   const server = createServer((request, response) => {
     seen.push(request)
+    if (request.url === '/page') {
+      const type = { 'content-type': 'text/html; charset=utf-8', 'content-encoding': 'gzip' }
+      return void response.writeHead(200, type).end(gzipSync('<a href="/there">there</a>'))
+    }
     if (request.url === '/away') return void response.writeHead(302, { location: '/there?x=1' }).end()
     response.setHeader('x-own', 'yes')
     request.pipe(response)
@@ -53,6 +58,9 @@ describe('pods/proxy', () => {
     assert.equal(seen[0]?.headers['authorization'], undefined)
     assert.equal(seen[0]?.headers['x-mine'], 'kept')
     assert.equal((await api.call('PUT', `${proxy}/`, 'words')).body, 'words')
+    assert.equal((await api.call('OPTIONS', `${proxy}/`, 'words')).body, 'words')
+    const page = await api.call('GET', `${proxy}/page`)
+    assert.deepEqual([page.body, page.headers['content-encoding']], [`<a href="${proxy}/there">there</a>`, undefined])
     assert.equal((await api.call('GET', `${proxy}/away`)).headers['location'], `${proxy}/there?x=1`)
     const bare = await api.call('GET', proxy)
     assert.deepEqual([bare.status, bare.headers['location']], [301, `${proxy}/`])

@@ -1,11 +1,14 @@
 import { request as httpRequest } from 'node:http'
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
+import { pipeline as pipeTo } from 'node:stream'
 import type { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
+import { createGunzip, createInflate } from 'node:zlib'
 
 import type { ApiRequest, ApiResponse, Sink } from '../exchange.ts'
 import { unavailable } from '../status.ts'
+import { rewriteHtml, rewritePlace } from './rewrite-html.ts'
 import type { ProxyTarget } from './target.ts'
 
 const connectTimeoutMs = 30_000
@@ -76,7 +79,7 @@ function answerOf(sent: ClientRequest, body: Buffer, request: ApiRequest, prefix
     resolve({
       status: response.statusCode ?? 502,
       headers: headersOf(response, prefix),
-      body: { stream: (sink) => copy(response, sink, request.signal) },
+      body: { stream: (sink) => copy(contentOf(response, request, prefix), sink, request.signal) },
     }),
   )
   sent.on('upgrade', (response: IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -94,14 +97,32 @@ function headersOf({ headers }: IncomingMessage, prefix: string): Record<string,
   const kept: Record<string, string | string[]> = {}
   for (const [name, value] of Object.entries(headers)) {
     if (value === undefined || dropped.has(name)) continue
+    // It was unpacked for its links.
+    if (name === 'content-encoding' && isPage(headers)) continue
     // A place on the server behind is below the proxy's own path for the client.
-    kept[name] = name === 'location' && typeof value === 'string' && value.startsWith('/') ? `${prefix}${value}` : value
+    kept[name] = name === 'location' && typeof value === 'string' ? rewritePlace(value, prefix, '') : value
   }
   return kept
 }
 
-async function copy(response: IncomingMessage, sink: Sink, signal: AbortSignal): Promise<void> {
-  for await (const chunk of response as AsyncIterable<Buffer>) {
+/** The bytes of the answer; a page's links lead back through the proxy. */
+function contentOf(response: IncomingMessage, { method, headers }: ApiRequest, prefix: string): AsyncIterable<Buffer> {
+  if (!isPage(response.headers) || method === 'HEAD') return response
+  const packed = response.headers['content-encoding']
+  const unpack = packed === 'gzip' ? createGunzip() : packed === 'deflate' ? createInflate() : undefined
+  // Failures of the response end up in the unpacked stream.
+  const text = unpack === undefined ? response : pipeTo(response, unpack, () => {})
+  return rewriteHtml(text, prefix, headers['host'] ?? '')
+}
+
+function isPage(headers: IncomingMessage['headers']): boolean {
+  const packed = headers['content-encoding']
+  const isReadable = packed === undefined || packed === 'gzip' || packed === 'deflate'
+  return isReadable && /^text\/html\s*(;|$)/i.test(headers['content-type'] ?? '')
+}
+
+async function copy(response: AsyncIterable<Buffer>, sink: Sink, signal: AbortSignal): Promise<void> {
+  for await (const chunk of response) {
     if (signal.aborted) return
     sink.write(chunk)
     if (sink.waitingBytes > 0) await sink.drained()
