@@ -2,6 +2,7 @@ import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { installFailed } from '../errors.ts'
+import { installTree } from '../npm/install-tree.ts'
 import { hashKey } from '../layers/cache.ts'
 import type { BuildCache } from '../layers/cache.ts'
 import { runCommand } from '../run-command.ts'
@@ -28,6 +29,7 @@ export async function installDependencies(lock: Lockfile, options: InstallOption
       const current = lock.manager === 'npm' ? lock : await loadLockfile(join(lock.root, lock.workspace))
       const difference = await firstDifference(current)
       if (difference === undefined) return false
+      if (lock.manager === 'npm' && (await installFromCache(lock, difference, options))) return true
       const install = await installCommand(lock)
       options.onStart(`${install.shown} in ${lock.root}: ${difference}`)
       await runInstall(lock, install, options)
@@ -38,6 +40,20 @@ export async function installDependencies(lock: Lockfile, options: InstallOption
     },
     options.signal,
   )
+}
+
+/** Whether what `npm ci` does could be done without it; where anything stands against that, npm does it or says what it is. */
+async function installFromCache(lock: Lockfile, difference: string, options: InstallOptions): Promise<boolean> {
+  const { env, signal, onStart } = options
+  const start = (message: string): void => onStart(`${message} into ${lock.root}: ${difference}`)
+  try {
+    await installTree(lock, { env, signal, onStart: start })
+    return (await firstDifference(lock)) === undefined
+  } catch (error) {
+    signal?.throwIfAborted()
+    if (['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
+    return false
+  }
 }
 
 interface InstallCommand {

@@ -25,6 +25,15 @@ export interface LockedPackage {
   optionalDependencies?: Readonly<Record<string, string>>
   peerDependencies?: Readonly<Record<string, string>>
   devDependencies?: Readonly<Record<string, string>>
+  peerDependenciesMeta?: Readonly<Record<string, { optional?: boolean }>>
+  engines?: Readonly<Record<string, string>>
+  /** Programs by name, as paths in the package. */
+  bin?: Readonly<Record<string, string>>
+  hasInstallScript?: boolean
+  hasShrinkwrap?: boolean
+  /** Whether it lies in the tarball of the package around it. */
+  inBundle?: boolean
+  extraneous?: boolean
 }
 
 /** The lock file that fixes the dependencies of a folder: its own, or that of the npm workspace it belongs to. */
@@ -71,7 +80,7 @@ export async function loadLockfile(dir: string): Promise<Lockfile> {
 }
 
 /** Entry a package at `from` (a path below the root) gets when it asks for `name`: nearest `node_modules` first. */
-export function resolveLocked(lock: Lockfile, from: string, name: string): string | undefined {
+export function resolveLocked(lock: Pick<Lockfile, 'packages'>, from: string, name: string): string | undefined {
   for (let at = from; ;) {
     const path = at === '' ? `node_modules/${name}` : `${at}/node_modules/${name}`
     const entry = lock.packages.get(path)
