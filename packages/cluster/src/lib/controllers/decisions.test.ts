@@ -124,10 +124,26 @@ void describe('rankForDeletion', () => {
   ]
   for (const { name, pods } of cases) {
     void it(`${name} goes first`, () => {
-      assert.equal(rankForDeletion(pods.toReversed())[0]?.metadata?.name, 'first')
-      assert.equal(rankForDeletion(pods)[0]?.metadata?.name, 'first')
+      const now = Date.parse(time(10))
+      assert.equal(rankForDeletion(pods.toReversed(), { now })[0]?.metadata?.name, 'first')
+      assert.equal(rankForDeletion(pods, { now })[0]?.metadata?.name, 'first')
     })
   }
+
+  void it('takes times of one power of two as equal, and the uid decides', () => {
+    const now = Date.parse(time(40))
+    const [old, young] = [pod('old', { nodeName: 'n', readySince: 1 }), pod('young', { nodeName: 'n', readySince: 5 })]
+    const named = (one: Pod, uid: string): Pod => ({ ...one, metadata: { ...one.metadata, uid } })
+    const first = (pods: Pod[]) => rankForDeletion(pods, { now })[0]?.metadata?.name
+    assert.equal(first([named(old, 'a'), named(young, 'b')]), 'old')
+    assert.equal(first([named(old, 'b'), named(young, 'a')]), 'young')
+  })
+
+  void it('counts the pods of other replica sets of the deployment', () => {
+    const [a, b] = [pod('a', { nodeName: 'a', readySince: 1 }), pod('b', { nodeName: 'b', readySince: 1 })]
+    const other = pod('other', { nodeName: 'b', readySince: 1 })
+    assert.equal(rankForDeletion([a, b], { related: [a, b, other] })[0]?.metadata?.name, 'b')
+  })
 
   void it('one of many on a node goes first', () => {
     const pods = [

@@ -4,7 +4,7 @@ import type { Pod } from '@fairlead/kube/types/core-v1'
 
 import { matchesLabels } from '../label-selector.ts'
 import { controllerReference } from './ownership.ts'
-import { isPodAvailable, isPodReady, isPodTerminal, podAvailableAt, podCondition } from './pod-state.ts'
+import { isPodActive, isPodAvailable, isPodReady, isPodTerminal, podAvailableAt, podCondition } from './pod-state.ts'
 import { omitZero } from './write.ts'
 
 /** At most so many pods are created or deleted in one reconcile. */
@@ -15,24 +15,33 @@ export type ReplicaSetPlan =
   | { readonly act: 'create'; readonly count: number }
   | { readonly act: 'delete'; readonly pods: readonly Pod[] }
 
+export interface RankOptions {
+  /** Pods that crowd nodes: those of all replica sets of one deployment. Default: those that are ranked. */
+  readonly related?: readonly Pod[] | undefined
+  /** Milliseconds since 1970. Default: the time of the machine. */
+  readonly now?: number | undefined
+}
+
 /** What brings the number of active pods to `replicas`. */
-export function decideReplicas(replicas: number, active: readonly Pod[]): ReplicaSetPlan {
+export function decideReplicas(replicas: number, active: readonly Pod[], options: RankOptions = {}): ReplicaSetPlan {
   const surplus = active.length - replicas
   if (surplus === 0) {
     return { act: 'none' }
   }
   return surplus < 0
     ? { act: 'create', count: Math.min(-surplus, burst) }
-    : { act: 'delete', pods: rankForDeletion(active).slice(0, Math.min(surplus, burst)) }
+    : { act: 'delete', pods: rankForDeletion(active, options).slice(0, Math.min(surplus, burst)) }
 }
 
 /**
  * Orders pods by who is missed least: not on a node yet, pending, not ready, of lower deletion cost, crowded on one
- * node, ready for a shorter time, restarted more often, younger (the order of Kubernetes' ActivePodsWithRanks).
+ * node, ready for a shorter time, restarted more often, younger (the order of Kubernetes' ActivePodsWithRanks). Times
+ * of one power of two are equal, and decided by uid: a rollout must not take away all pods of one moment (KEP-2185).
  */
-export function rankForDeletion(pods: readonly Pod[]): Pod[] {
+export function rankForDeletion(pods: readonly Pod[], options: RankOptions = {}): Pod[] {
+  const { related = pods, now = Date.now() } = options
   const perNode = new Map<string, number>()
-  for (const { spec } of pods) {
+  for (const { spec } of related.filter(isPodActive)) {
     const node = spec?.nodeName ?? ''
     perNode.set(node, (perNode.get(node) ?? 0) + 1)
   }
@@ -42,14 +51,40 @@ export function rankForDeletion(pods: readonly Pod[]): Pod[] {
     isPodReady(pod) ? 1 : 0,
     Number(pod.metadata?.annotations?.['controller.kubernetes.io/pod-deletion-cost'] ?? 0),
     -(perNode.get(pod.spec?.nodeName ?? '') ?? 0),
-    isPodReady(pod) ? -seconds(podCondition(pod, 'Ready')?.lastTransitionTime) : 0,
+  ]
+  const later = (pod: Pod): readonly number[] => [
     -Math.max(0, ...(pod.status?.containerStatuses ?? []).map(({ restartCount }) => restartCount)),
-    -seconds(pod.metadata?.creationTimestamp),
   ]
   return pods
-    .map((pod) => ({ pod, rank: rank(pod) }))
-    .toSorted((a, b) => compareRanks(a.rank, b.rank))
+    .map((pod) => ({ pod, rank: rank(pod), later: later(pod) }))
+    .toSorted(
+      (a, b) =>
+        compareRanks(a.rank, b.rank) ||
+        compareReadyTimes(a.pod, b.pod, now) ||
+        compareRanks(a.later, b.later) ||
+        compareAges(a.pod, b.pod, { a: timeOf(a.pod), b: timeOf(b.pod), now }),
+    )
     .map(({ pod }) => pod)
+}
+
+function timeOf({ metadata }: Pod): number {
+  return Date.parse(metadata?.creationTimestamp ?? '')
+}
+
+function compareReadyTimes(a: Pod, b: Pod, now: number): number {
+  if (!isPodReady(a) || !isPodReady(b)) return 0
+  const readySince = (pod: Pod): number => Date.parse(podCondition(pod, 'Ready')?.lastTransitionTime ?? '')
+  return compareAges(a, b, { a: readySince(a), b: readySince(b), now })
+}
+
+/** The shorter time first; unknown ones before all. */
+function compareAges(a: Pod, b: Pod, times: { readonly a: number; readonly b: number; readonly now: number }): number {
+  const known = [times.a, times.b].map((time) => !Number.isNaN(time))
+  if (times.a === times.b || known.every((isKnown) => !isKnown)) return 0
+  if (!known.every(Boolean)) return known[0] === true ? 1 : -1
+  const scale = (time: number): number => (times.now > time ? Math.trunc(Math.log2((times.now - time) * 1e6)) : -1)
+  const uidOf = ({ metadata }: Pod): string => metadata?.uid ?? ''
+  return scale(times.a) - scale(times.b) || (uidOf(a) < uidOf(b) ? -1 : 1)
 }
 
 const phaseRank: ReadonlyMap<string, number> = new Map([
@@ -57,10 +92,6 @@ const phaseRank: ReadonlyMap<string, number> = new Map([
   ['Unknown', 1],
   ['Running', 2],
 ])
-
-function seconds(time: string | undefined): number {
-  return time === undefined ? 0 : Date.parse(time) / 1000
-}
 
 function compareRanks(a: readonly number[], b: readonly number[]): number {
   const at = a.findIndex((value, index) => value !== b[index])

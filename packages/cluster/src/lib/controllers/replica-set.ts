@@ -122,6 +122,15 @@ function runReplicas<T extends KubeResource>(context: ControllerContext, kind: R
     return claimObjects({ objects: pods, owners: kind.objects }, replicaSet, claim)
   }
 
+  /** Also those of the other replica sets of its deployment. */
+  function relatedPods(replicaSet: ReplicaSet, owned: readonly Pod[]): readonly Pod[] {
+    const controller = controllerOf(replicaSet)
+    if (kind.kind !== 'ReplicaSet' || controller === undefined) return owned
+    return informers.replicaSets
+      .byIndex(byController, controller.uid)
+      .flatMap(({ metadata }) => informers.pods.byIndex(byController, metadata?.uid ?? ''))
+  }
+
   async function reconcile(key: string): Promise<{ requeueAfterMs: number | undefined } | undefined> {
     const { namespace, name } = parseKey(key)
     const object = kind.informer.get(namespace, name)
@@ -134,7 +143,11 @@ function runReplicas<T extends KubeResource>(context: ControllerContext, kind: R
     const waitMs = expectations.leftMs(key)
     const mayAct = waitMs === undefined && replicaSet.metadata?.deletionTimestamp === undefined
     const owned = await claimPods(replicaSet)
-    const plan = decideReplicas(replicaSet.spec.replicas ?? 1, owned.filter(isPodActive))
+    const active = owned.filter(isPodActive)
+    const plan = decideReplicas(replicaSet.spec.replicas ?? 1, active, {
+      related: active.length > (replicaSet.spec.replicas ?? 1) ? relatedPods(replicaSet, owned) : [],
+      now: clock.now(),
+    })
     const failure = mayAct ? await carryOut(key, replicaSet, plan) : undefined
     if (failure !== undefined && !isNamespaceTerminating(failure.error)) {
       recorder.record(replicaSet, { type: 'Warning', reason: failure.reason, message: failure.message })

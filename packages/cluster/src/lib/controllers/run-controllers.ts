@@ -25,6 +25,7 @@ import { runReplicaSetController, runReplicationController } from './replica-set
 import { runRootCertificateController } from './root-certificate.ts'
 import { runDaemonSetController } from './daemon-set/daemon-set.ts'
 import { runDisruptionController } from './disruption/disruption.ts'
+import { runStaleDisruption } from './disruption/stale-disruption.ts'
 import { runStatefulSetController } from './stateful-set/stateful-set.ts'
 import { runVolumeBinder } from './volumes/binder.ts'
 import { runEphemeralClaims } from './volumes/ephemeral-claims.ts'
@@ -77,6 +78,7 @@ export async function runControllers(options: RunControllersOptions): Promise<vo
     runReplicationController(as('replication-controller')),
     runDaemonSetController(as('daemon-set-controller')),
     runDisruptionController(as('disruption-controller')),
+    runStaleDisruption(as('disruption-controller')),
     runStatefulSetController(as('statefulset-controller')),
     runVolumeBinder(as('persistent-volume-binder'), { volumesDir: options.volumesDir }),
     runClaimProtection(as('pvc-protection-controller')),

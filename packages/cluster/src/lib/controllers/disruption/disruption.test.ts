@@ -7,8 +7,11 @@ import { renderTime } from '@fairlead/kube/controller'
 import type { Pod } from '@fairlead/kube/types/core-v1'
 import type { PodDisruptionBudgetSpec } from '@fairlead/kube/types/policy-v1'
 
+import { podCondition } from '../pod-state.ts'
+import { asTimePasses, createJumpClock } from '../testing/jump-clock.ts'
 import { deployment, eventually, openWorkbench, reportPod } from '../testing/workbench.ts'
 import { decideBudget } from './decide-disruption.ts'
+import { staleInMs } from './stale-disruption.ts'
 
 const now = Date.parse('2026-01-01T00:10:00Z')
 
@@ -114,6 +117,28 @@ async function budgetOf(client: KubeClient, spec: PodDisruptionBudgetSpec, allow
   })
 }
 
+void describe('staleInMs', () => {
+  const told = (reason: string, change: Partial<Pod> = {}): Pod => ({
+    status: {
+      conditions: [{ type: 'DisruptionTarget', status: 'True', reason, lastTransitionTime: '2026-01-01T00:00:00Z' }],
+    },
+    ...change,
+  })
+  const now = Date.parse('2026-01-01T00:00:30Z')
+  for (const { name, pod, expected } of [
+    { name: 'two minutes for one that is to be evicted', pod: told('EvictionByEvictionAPI'), expected: 90_000 },
+    { name: 'no time for what its node ends', pod: told('TerminationByKubelet'), expected: undefined },
+    {
+      name: 'no time for one that goes',
+      pod: told('x', { metadata: { deletionTimestamp: 'now' } }),
+      expected: undefined,
+    },
+    { name: 'no time for others', pod: {}, expected: undefined },
+  ]) {
+    void it(name, () => assert.equal(staleInMs(pod, now), expected))
+  }
+})
+
 void describe('runDisruptionController', () => {
   const selector = { matchLabels: { app: 'web' } }
 
@@ -148,6 +173,46 @@ void describe('runDisruptionController', () => {
     const body = { spec: { unhealthyPodEvictionPolicy: 'AlwaysAllow' } }
     await client.resource('policy/v1/PodDisruptionBudget').patch('web', { type: 'merge', body })
     assert.equal(await evict(client, pod.metadata?.name ?? ''), undefined)
+  })
+
+  void it('says so when pods are replicas of nobody', async () => {
+    await using bench = await openWorkbench()
+    const { client } = bench
+    const spec = { nodeName: 'n', containers: [{ name: 'app', image: 'app:1' }] }
+    await client
+      .resource('v1/Pod')
+      .create({ metadata: { name: 'alone', namespace: 'default', labels: { app: 'web' } }, spec })
+    await budgetOf(client, { maxUnavailable: 1, selector }, 0)
+    const told = await eventually('it is told', async () => {
+      const { items } = await client.resource('v1/Event').list({ namespace: 'default' })
+      return items.find(({ reason }) => reason === 'UnmanagedPods')
+    })
+    assert.match(told.message ?? '', /^Pods selected by this PodDisruptionBudget .* were found to be unmanaged\./)
+  })
+
+  void it('takes back from a pod that it will be disrupted, when nobody has done so in two minutes', async () => {
+    const clock = createJumpClock()
+    await using bench = await openWorkbench({ clock })
+    const pods = bench.client.resource('v1/Pod')
+    const spec = { containers: [{ name: 'app', image: 'app:1' }] }
+    await pods.create({ metadata: { name: 'web', namespace: 'default' }, spec })
+    const lastTransitionTime = renderTime(clock.now())
+    const conditions = [
+      { type: 'DisruptionTarget', status: 'True', reason: 'EvictionByEvictionAPI', lastTransitionTime },
+    ]
+    const body = { status: { conditions } }
+    await pods.patch('web', { type: 'merge', body }, { namespace: 'default', subresource: 'status' })
+    const since = clock.now()
+    const condition = await eventually(
+      'it is taken back',
+      asTimePasses(clock, async () => {
+        const found = podCondition(await pods.get('web'), 'DisruptionTarget')
+        return found?.status === 'False' && found
+      }),
+    )
+    assert.ok(clock.now() - since >= 119_000)
+    assert.equal(condition.reason, undefined)
+    assert.deepEqual(bench.errors, [])
   })
 
   void it('cannot count against two budgets', async () => {

@@ -26,6 +26,9 @@ export function runDisruptionController(context: ControllerContext): Promise<voi
     if (pods.length === 0) {
       recorder.record(budget, { type: 'Normal', reason: 'NoPods', message: 'No matching pods found' })
     }
+    if (needsOwners(budget) && pods.some((pod) => controllerOf(pod) === undefined)) {
+      recorder.record(budget, { type: 'Warning', reason: 'UnmanagedPods', message: unmanaged(budget) })
+    }
     const expected = needsOwners(budget) ? await countExpected(pods) : pods.length
     if (expected instanceof Error) {
       const message = `Failed to calculate the number of expected pods: ${expected.message}`
@@ -105,6 +108,14 @@ export function runDisruptionController(context: ControllerContext): Promise<voi
     onError,
     clock,
   })
+}
+
+function unmanaged({ spec }: PodDisruptionBudget): string {
+  const pods = `Pods selected by this PodDisruptionBudget (selector: ${JSON.stringify(spec?.selector)}) were found to be unmanaged`
+  const effect =
+    'As a result, the status of the PDB cannot be calculated correctly, which may result in undefined behavior'
+  const way = 'To account for these pods please set ".spec.minAvailable" field of the PDB to an integer value'
+  return `${pods}. ${effect}. ${way}.`
 }
 
 function covers({ spec }: PodDisruptionBudget, pod: Pod): boolean {

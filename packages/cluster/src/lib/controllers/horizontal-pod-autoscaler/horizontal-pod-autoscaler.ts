@@ -40,18 +40,29 @@ export function runHorizontalPodAutoscaler(
   })
   const recorder = context.recorder('horizontal-pod-autoscaler')
   const memories = new Map<string, Memory>()
-  const tools: Tools = { context, recorder, metrics: createMetricsClient(client) }
+  const tools: Omit<Tools, 'rivalsOf'> = { context, recorder, metrics: createMetricsClient(client) }
+  const selected = new Map<string, ReadonlySet<string>>()
+
+  /** Autoscalers of the namespace, this one included, that scale some of the pods that this one was just seen to scale. */
+  function rivalsOf(key: string, podUids: ReadonlySet<string>): string[] {
+    selected.set(key, podUids)
+    const { namespace = '' } = parseKey(key)
+    return [...selected].flatMap(([other, theirs]) =>
+      other.startsWith(`${namespace}/`) && [...theirs].some((uid) => podUids.has(uid)) ? [other] : [],
+    )
+  }
 
   async function reconcile(key: string): Promise<{ requeueAfterMs: number } | void> {
     const { namespace, name } = parseKey(key)
     const autoscaler = informer.get(namespace, name)
     if (autoscaler === undefined) {
       memories.delete(key)
+      selected.delete(key)
       return
     }
     const memory = memories.get(key) ?? createMemory()
     memories.set(key, memory)
-    const status = await new Look(autoscaler, memory, tools).take()
+    const status = await new Look(autoscaler, memory, { ...tools, rivalsOf: (uids) => rivalsOf(key, uids) }).take()
     if (!isDeepStrictEqual(status, autoscaler.status)) {
       await ignoreNotFound(autoscalers.updateStatus({ ...autoscaler, status }, { namespace }))
     }
@@ -76,6 +87,8 @@ interface Tools {
   readonly context: ControllerContext
   readonly recorder: EventRecorder
   readonly metrics: ReturnType<typeof createMetricsClient>
+  /** The keys of all autoscalers that scale some of these pods, this one included. */
+  readonly rivalsOf: (podUids: ReadonlySet<string>) => readonly string[]
 }
 
 /** What all metrics together ask for; nothing when too little is known. */
@@ -152,7 +165,7 @@ class Look {
   async #ask(scale: Scale): Promise<Wish> {
     const { metrics = [] } = this.#autoscaler.spec
     const target = await this.#target(scale)
-    if (target === undefined) return { statuses: [], failure: "the target's scale is missing a selector" }
+    if ('failure' in target) return { statuses: [], failure: target.failure }
     const outcomes = await Promise.allSettled(metrics.map((metric) => propose(metric, target, this.#tools.metrics)))
     const proposals = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []))
     const statuses = proposals.map(({ status }) => status)
@@ -181,15 +194,23 @@ class Look {
     return { replicas: highest.replicas, metric: highest.metric, statuses }
   }
 
-  async #target({ spec, status }: Scale): Promise<Target | undefined> {
+  async #target({ spec, status }: Scale): Promise<Target | { readonly failure: string }> {
     const { selector = '', replicas = 0 } = status ?? {}
     const { namespace = '' } = this.#autoscaler.metadata ?? {}
     if (selector === '') {
       const message = "the HPA target's scale is missing a selector"
       this.#say('ScalingActive', 'False', { reason: 'InvalidSelector', message })
-      return undefined
+      this.#event('Warning', 'SelectorRequired', 'selector is required')
+      return { failure: 'selector is required' }
     }
     const { items } = await this.#tools.context.client.resource('v1/Pod').list({ namespace, labelSelector: selector })
+    const rivals = this.#tools.rivalsOf(new Set(items.map(({ metadata }) => metadata?.uid ?? '')))
+    if (rivals.length > 1) {
+      const message = `pods by selector ${selector} are controlled by multiple HPAs: [${rivals.join(' ')}]`
+      this.#say('ScalingActive', 'False', { reason: 'AmbiguousSelector', message })
+      this.#event('Warning', 'AmbiguousSelector', message)
+      return { failure: message }
+    }
     return {
       namespace,
       selector,

@@ -10,7 +10,7 @@ import { isInRange, ordinalOf } from './identity.ts'
 /**
  * The owners of a claim by which the garbage collector carries the set's retention policy out (KEP-1847): the set where
  * claims go with it, the pod where claims go when the set shrinks. Undefined when they are right already. A claim that
- * somebody else controls is left alone.
+ * somebody else controls is let go.
  */
 export function decideClaimOwners(
   set: StatefulSet,
@@ -18,10 +18,13 @@ export function decideClaimOwners(
   { metadata }: PersistentVolumeClaim,
 ): OwnerReference[] | undefined {
   const before = metadata?.ownerReferences ?? []
+  // An earlier set or pod of the name had it: the garbage collector is about to take it.
+  if (before.some((one) => isFormer(one, 'StatefulSet', set) || isFormer(one, 'Pod', pod))) return undefined
   const mine = new Set([set.metadata?.uid, pod.metadata?.uid])
-  const ofPods = (one: OwnerReference): boolean => one.kind === 'Pod' && one.name === pod.metadata?.name
-  const others = before.filter((one) => !mine.has(one.uid) && !ofPods(one))
-  if (others.some(({ controller }) => controller === true)) return undefined
+  const others = before.filter((one) => !mine.has(one.uid))
+  if (others.some(({ controller }) => controller === true)) {
+    return others.length === before.length ? undefined : others
+  }
   const { whenDeleted = 'Retain', whenScaled = 'Retain' } = set.spec?.persistentVolumeClaimRetentionPolicy ?? {}
   const isCondemned = whenScaled === 'Delete' && !isInRange(set, ordinalOf(set, pod) ?? -1)
   const goesWithSet = whenDeleted === 'Delete' && !isCondemned
@@ -31,6 +34,10 @@ export function decideClaimOwners(
     ...(isCondemned ? [controllerReference({ ...pod, apiVersion: 'v1', kind: 'Pod' })] : []),
   ]
   return isDeepStrictEqual(after, before) ? undefined : after
+}
+
+function isFormer({ kind, name, uid }: OwnerReference, ofKind: string, { metadata }: StatefulSet | Pod): boolean {
+  return kind === ofKind && name === metadata?.name && uid !== metadata?.uid
 }
 
 /** Whether a claim still goes with an earlier pod of that name: a new pod must not start on it. */

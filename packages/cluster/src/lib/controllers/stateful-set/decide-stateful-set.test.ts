@@ -181,6 +181,22 @@ void describe('decideClaimOwners', () => {
     })
   }
 
+  void it('leaves a claim alone that goes with an earlier set or pod of the name', () => {
+    for (const [kind, name] of [
+      ['StatefulSet', 'db'],
+      ['Pod', 'db-0'],
+    ] as const) {
+      const claim = { metadata: { ownerReferences: [{ apiVersion: 'v1', kind, name, uid: 'former' }] } }
+      assert.equal(decideClaimOwners(setOf(retention('Delete', 'Delete')), podOf('0'), claim), undefined)
+    }
+  })
+
+  void it('lets a claim go that has another controller by now', () => {
+    const other = { uid: 'x', kind: 'Other', name: 'x', apiVersion: 'v1', controller: true }
+    const claim = { metadata: { ownerReferences: [other, ...(owned('set') as [])] } }
+    assert.deepEqual(decideClaimOwners(setOf(retention('Delete', 'Delete')), podOf('0'), claim), [other])
+  })
+
   void it('leaves the claim of another controller alone', () => {
     const other = { uid: 'x', kind: 'Other', name: 'x', apiVersion: 'v1', controller: true }
     const claim = { metadata: { ownerReferences: [other] } }

@@ -54,7 +54,7 @@ export async function openWorkbench(
 }
 
 /** How long a test waits for what it expects. */
-const patienceMs = 5000
+const patienceMs = 30_000
 
 /** Asks until `ask` gives something; fails with `what` when that does not happen. */
 export async function eventually<T>(what: string, ask: () => Promise<T | undefined | false>): Promise<T> {
