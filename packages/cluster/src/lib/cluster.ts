@@ -20,9 +20,10 @@ import { apiAddressOf, gatewayOf } from './network/plan.ts'
 import type { NetworkPlan } from './network/plan.ts'
 import type { PodNetwork, PodNetworkOptions } from './network/pod-network.ts'
 import { openServiceNetwork } from './network/service-network.ts'
-import { runNode } from './node/node.ts'
 import type { NodeAgent } from './node/node.ts'
 import type { OpenRegistryClient } from './node/registry-clients.ts'
+import { chooseNodes, planNodes, runNodes } from './nodes.ts'
+import type { Nodes, PlannedNode } from './nodes.ts'
 import { loadPki, loadSigningKey } from './pki.ts'
 import type { ClusterPki } from './pki.ts'
 import { runScheduler } from './scheduler/run-scheduler.ts'
@@ -56,8 +57,12 @@ export interface ClusterOptions {
    * `localhost/team/app:1` of the store, and nothing is pulled. Default: none.
    */
   readonly ownRegistries?: (() => readonly string[]) | undefined
-  /** Name of the node and prefix of nothing else. Default: the host's name. */
+  /** Name of the first node; others have it with a number. Default: the host's name. */
   readonly nodeName?: string | undefined
+  /** How many nodes the cluster shows, all on this machine and each with an equal part of it. Default: as many as last time, first 1. */
+  readonly nodes?: number | undefined
+  /** Values of the label `topology.kubernetes.io/zone`, given to the nodes in turn. Default: those of last time, first none. */
+  readonly zones?: readonly string[] | undefined
   /** Writes down who asks the API for what. Default: nothing is written. */
   readonly audit?: AuditOptions | undefined
   /** Aborts the start; a cluster that runs is stopped by {@link Cluster.close}. */
@@ -88,6 +93,7 @@ export interface Cluster {
   /** A kubeconfig for its administrator, as text. It holds a private key: write it with mode 0600. */
   readonly kubeconfig: string
   readonly runtime: ClusterRuntime
+  readonly nodes: readonly Pick<PlannedNode, 'name' | 'zone'>[]
   /** A client in this process, as administrator. */
   readonly client: KubeClient
   /**
@@ -107,6 +113,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const log = options.onLog ?? (() => {})
   const fault = (component: string) => (err: unknown) => log({ level: 'warn', msg: 'component failed', component, err })
   await mkdir(dir, { recursive: true, mode: 0o700 })
+  const planned = planNodes(dir, nodeName, await chooseNodes(dir, { count: options.nodes, zones: options.zones }))
   await using opened = new AsyncDisposableStack()
 
   const store = await openStore({
@@ -116,15 +123,15 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   })
   opened.defer(() => store.close())
   // The API can answer while the network is still being made: it only has to know the addresses of Services.
-  const planned = Promise.withResolvers<NetworkPlan>()
-  const opening = openNetwork(options, { onError: fault('network'), onPlan: planned.resolve })
-  opening.catch(planned.reject)
+  const ranges = Promise.withResolvers<NetworkPlan>()
+  const opening = openNetwork(options, { onError: fault('network'), onPlan: ranges.resolve })
+  opening.catch(ranges.reject)
   opened.defer(async () => (await opening.catch(() => undefined))?.close())
-  const identity = planned.promise.then((known) => loadPki(dir, [apiAddressOf(known), gatewayOf(known)]))
-  const [pki, serviceAccountKey, plan] = await Promise.all([identity, loadSigningKey(dir), planned.promise])
+  const identity = ranges.promise.then((known) => loadPki(dir, [apiAddressOf(known), gatewayOf(known)]))
+  const [pki, serviceAccountKey, plan] = await Promise.all([identity, loadSigningKey(dir), ranges.promise])
   signal?.throwIfAborted()
 
-  const { promise: whenNode, resolve: nodeOpened } = Promise.withResolvers<NodeAgent>()
+  const { promise: whenNodes, resolve: nodesOpened } = Promise.withResolvers<Nodes>()
   const audit = options.audit === undefined ? undefined : await openAuditor(options.audit, fault('audit'))
   opened.defer(() => audit?.close())
   const server = createApiServer({
@@ -134,7 +141,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     frontProxy: { ...pki.frontProxy, clientCa: pki.ca },
     serviceAccounts: true,
     serviceAccountKey,
-    kubelet: async () => (await whenNode).kubelet,
+    kubelet: async (name) => await (await whenNodes).kubeletOf(name),
     onError: fault('apiserver'),
   })
   opened.defer(() => server.close())
@@ -192,15 +199,14 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     onError: fault('services'),
   })
   opened.defer(() => services.close())
-  const node = await runNode({
-    client: createKubeClient({
-      transport: server.transport({
-        user: `system:node:${nodeName}`,
-        groups: ['system:nodes', 'system:authenticated'],
+  const nodes = await runNodes({
+    clientOf: (name) =>
+      createKubeClient({
+        transport: server.transport({ user: `system:node:${name}`, groups: ['system:nodes', 'system:authenticated'] }),
       }),
-    }),
-    nodeName,
-    dir: join(dir, 'node'),
+    administrator,
+    dir,
+    planned,
     images: imagesDir,
     runtime: network.plan.mode === 'namespaces' ? 'runc' : 'process',
     network: services.pods,
@@ -210,20 +216,21 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     clusterDns: network.plan.mode === 'namespaces' ? services.nameServer : '',
     onError: fault('node'),
   })
-  nodeOpened(node)
+  nodesOpened(nodes)
   await Promise.all([giveRole(administrator, nodeName), ensureStorageClass(administrator)])
   signal?.throwIfAborted()
 
   const held = opened.move()
   const close = closeOnce(async (stopPods: boolean) => {
-    await node.stop({ stopPods })
+    await nodes.stop({ stopPods })
     if (stopPods) await network.close({ remove: true })
     await held.disposeAsync()
   })
   return {
     url,
     kubeconfig: renderAdminKubeconfig(url, pki),
-    runtime: { kind: node.kind, detail: describe(node, network) },
+    runtime: { kind: nodes.first.kind, detail: describe(nodes.first, network) },
+    nodes: planned.map(({ name, zone }) => ({ name, zone })),
     client: administrator,
     close: ({ stopPods = false } = {}) => close(stopPods),
     [Symbol.asyncDispose]: () => close(true),

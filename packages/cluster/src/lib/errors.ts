@@ -28,6 +28,20 @@ export function codeOf(error: unknown): string | undefined {
   return typeof error.code === 'string' ? error.code : undefined
 }
 
+export function nodeCount(count: number, most: number): ClusterError {
+  return withCode(new RangeError(`Cannot run a cluster of ${count} nodes: expected a whole number from 1 to ${most}`), {
+    code: 'FAIRLEAD_CLUSTER_NODES',
+    hint: 'Nodes of one machine share it; each costs some memory of its own.',
+  })
+}
+
+export function nodeZone(zone: string): ClusterError {
+  return withCode(new TypeError(`Cannot name a zone "${zone}": it is to be the value of a label`), {
+    code: 'FAIRLEAD_CLUSTER_ZONE',
+    hint: 'Use up to 63 letters, digits, dashes, dots and underscores, a letter or digit first and last.',
+  })
+}
+
 export function storageFull(dir: string, cause: unknown): ClusterError {
   return withCode(new Error(`Cannot write to the store "${dir}": no space left on the device`), {
     code: 'FAIRLEAD_CLUSTER_STORAGE_FULL',

@@ -20,6 +20,7 @@ import { portInUse } from '../errors.ts'
 import { loadImagePolicy } from '../image/signing.ts'
 import { parseChoice, parseInteger } from '../parse-command.ts'
 import { describeHolder, findPortHolder, probePort } from '../ports.ts'
+import { parseZones } from './cluster-start.ts'
 
 /** `fairlead cluster run`: what `cluster start` runs in the background. */
 export const clusterRun: Command = defineCommand({
@@ -32,6 +33,8 @@ export const clusterRun: Command = defineCommand({
     port: { type: 'string', value: 'N', help: 'port of the API server' },
     runtime: { type: 'string', value: 'KIND', help: 'auto, runc or process' },
     durability: { type: 'string', value: 'MODE', help: 'strict, relaxed or memory' },
+    nodes: { type: 'string', value: 'N', help: 'how many nodes it shows' },
+    zones: { type: 'string', value: 'A,B', help: 'zones its nodes are in, in turn' },
     'image-policy': { type: 'string', value: 'FILE', help: 'which images may run' },
     'audit-log': { type: 'string', value: 'FILE', help: 'file of the audit log' },
     'audit-policy': { type: 'string', value: 'FILE', help: 'what the audit log holds' },
@@ -52,6 +55,8 @@ export const clusterRun: Command = defineCommand({
       auditLog: options['audit-log'] === undefined ? undefined : resolve(cwd, options['audit-log']),
       auditPolicy: options['audit-policy'] === undefined ? undefined : resolve(cwd, options['audit-policy']),
       noRegistry: options['no-registry'] || undefined,
+      nodes: parseInteger('nodes', options.nodes, 1, 20),
+      zones: parseZones(options.zones),
     }
     using claim = claimCluster(files, choices)
     if (!claim) return await tell({ type: 'taken' }, 1)
@@ -100,6 +105,7 @@ export const clusterRun: Command = defineCommand({
       state: 'ready',
       url: cluster.url,
       runtime: cluster.runtime,
+      nodes: cluster.nodes,
       ...(registry ? { registry: { state: 'starting' } } : {}),
     })
     await tell({ type: 'ready', process: running }, 0)

@@ -12,7 +12,7 @@ export const clusterStart: Command = defineCommand({
   name: 'cluster start',
   summary: 'start the embedded cluster in the background',
   description:
-    'Resolves when the cluster answers. A cluster that runs already is left as it is. The port is free and chosen once,\nthen kept, so that a kubeconfig stays good across restarts; that of the registry, which serves the image store to\nthis machine, likewise (fairlead cluster status shows it).',
+    'Resolves when the cluster answers. A cluster that runs already is left as it is. The port is free and chosen once,\nthen kept, so that a kubeconfig stays good across restarts; that of the registry, which serves the image store to\nthis machine, likewise (fairlead cluster status shows it).\nNodes and zones are remembered, too. Each node runs pods of its own and has an equal part of this machine to give them;\nwith fewer nodes than before those with the highest numbers go, and their pods with them.',
   options: {
     port: { type: 'string', value: 'N', help: 'port of the API server on 127.0.0.1' },
     runtime: { type: 'string', value: 'KIND', help: 'auto (default), runc or process' },
@@ -21,6 +21,8 @@ export const clusterStart: Command = defineCommand({
       value: 'MODE',
       help: 'strict (default: nothing acknowledged is lost), relaxed or memory',
     },
+    nodes: { type: 'string', value: 'N', help: 'how many nodes it shows, all on this machine (default: as last time)' },
+    zones: { type: 'string', value: 'A,B', help: 'zones its nodes are in, in turn' },
     'image-policy': imagePolicyOption,
     'audit-log': { type: 'string', value: 'FILE', help: 'write who asks the API for what, as JSON lines' },
     'audit-policy': { type: 'string', value: 'FILE', help: 'what the audit log holds (audit.k8s.io/v1 Policy)' },
@@ -31,11 +33,17 @@ export const clusterStart: Command = defineCommand({
   examples: [
     { command: 'fairlead cluster start', text: 'start, or find it running' },
     { command: 'fairlead cluster start --image-policy images.yaml', text: 'only images that are signed may run' },
+    {
+      command: 'fairlead cluster start --nodes 3 --zones a,b,c',
+      text: 'three nodes, each with a third of the machine',
+    },
     { command: 'fairlead cluster start --port 6443', text: 'at a port of your choice' },
   ],
   async run({ options, homes, env, cwd, terminal, signal }) {
     const port = parseInteger('port', options.port, 1, 65535)
     const registryPort = parseInteger('registry-port', options['registry-port'], 1, 65535)
+    const nodes = parseInteger('nodes', options.nodes, 1, 20)
+    const zones = parseZones(options.zones)
     const noRegistry = options['no-registry'] || undefined
     if (noRegistry && registryPort !== undefined) {
       throw usage('Cannot use --registry-port with --no-registry', 'Leave one of them out')
@@ -54,7 +62,18 @@ export const clusterStart: Command = defineCommand({
     prepareHomes(homes)
     using steps = terminal.steps()
     const step = steps.start('cluster')
-    const asked = { port, registryPort, noRegistry, runtime, durability, imagePolicy, auditLog, auditPolicy }
+    const asked = {
+      port,
+      registryPort,
+      nodes,
+      zones,
+      noRegistry,
+      runtime,
+      durability,
+      imagePolicy,
+      auditLog,
+      auditPolicy,
+    }
     const started = await ensureCluster({ homes, ...asked, signal }).catch((error: unknown) => {
       step.fail()
       throw error
@@ -68,10 +87,18 @@ export const clusterStart: Command = defineCommand({
       terminal.note(`it is left as it is; ${ignored.join(' and ')} can be had after fairlead cluster stop`)
     }
     const kubeconfig = embeddedFiles(homes).kubeconfig
-    if (options.json) terminal.printJson({ started: started.isStarted, url, pid, runtime: used, kubeconfig })
-    else terminal.note(`next: export KUBECONFIG=${kubeconfig}`)
+    if (options.json) {
+      const { nodes: shown } = started.process
+      terminal.printJson({ started: started.isStarted, url, pid, runtime: used, nodes: shown, kubeconfig })
+    }
+    if (!options.json) terminal.note(`next: export KUBECONFIG=${kubeconfig}`)
   },
 })
+
+/** Names with commas between them. */
+export function parseZones(text: string | undefined): readonly string[] | undefined {
+  return text === undefined ? undefined : text.split(',').filter((zone) => zone !== '')
+}
 
 /** The options that were asked for and that the running cluster does not have. */
 export function listIgnored(
@@ -80,6 +107,11 @@ export function listIgnored(
 ): string[] {
   const { port, registryPort, noRegistry, runtime, durability, imagePolicy, auditLog, auditPolicy } = asked
   const ignored: string[] = []
+  if (asked.nodes !== undefined && asked.nodes !== running.nodes?.length) ignored.push(`--nodes ${asked.nodes}`)
+  const { zones = [] } = asked
+  if (running.nodes?.some(({ zone }, index) => zones.length > 0 && zone !== zones[index % zones.length])) {
+    ignored.push(`--zones ${zones.join(',')}`)
+  }
   if (port !== undefined && !running.url?.endsWith(`:${port}`)) ignored.push(`--port ${port}`)
   if (runtime !== undefined && !isRunBy(running, runtime)) ignored.push(`--runtime ${runtime}`)
   const used = running.choices?.durability ?? 'strict'

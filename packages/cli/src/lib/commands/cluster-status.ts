@@ -24,6 +24,7 @@ export const clusterStatus: Command = defineCommand({
       url: running?.url,
       pid: running?.pid,
       runtime: running?.runtime,
+      nodes: running?.nodes,
       registry: running?.registry,
       startedAt: running?.startedAt,
       dir: files.dir,
@@ -34,7 +35,8 @@ export const clusterStatus: Command = defineCommand({
     else if (running) {
       const age = renderAge(running.startedAt, Date.now())
       terminal.print(`${state} at ${running.url ?? '-'}, process ${running.pid}, for ${age}`)
-      terminal.print(`pods as ${describeRuntime(running)}`)
+      const count = running.nodes?.length ?? 1
+      terminal.print(`pods as ${describeRuntime(running)}${count > 1 ? `, on ${count} nodes` : ''}`)
       if (running.registry) terminal.print(`registry ${renderRegistry(running.registry)}`)
       terminal.print(`data in ${files.dir}`)
     } else terminal.print(`${state}; fairlead cluster start starts it`)

@@ -20,6 +20,8 @@ const nothing: ClusterChoices = {
   durability: undefined,
   imagePolicy: undefined,
   auditLog: undefined,
+  nodes: undefined,
+  zones: undefined,
   auditPolicy: undefined,
   noRegistry: undefined,
 }

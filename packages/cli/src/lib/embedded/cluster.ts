@@ -99,7 +99,7 @@ export function removeCluster(homes: Homes): boolean {
  * next process takes them over. Throws FAIRLEAD_CLI_USAGE where both cannot be had.
  */
 export function keepChoices(asked: ClusterChoices, died: ClusterProcess | undefined): ClusterChoices {
-  const { runtime, durability, imagePolicy, auditLog, auditPolicy, noRegistry } = asked
+  const { runtime, durability, imagePolicy, auditLog, auditPolicy, noRegistry, nodes, zones } = asked
   if (died && runtime !== undefined && !isRunBy(died, runtime)) {
     throw usage(
       `Cannot use "--runtime ${runtime}": the cluster died, and its pods still run as ${describeRuntime(died)}`,
@@ -113,6 +113,8 @@ export function keepChoices(asked: ClusterChoices, died: ClusterProcess | undefi
     auditLog: auditLog ?? died?.choices?.auditLog,
     auditPolicy: auditPolicy ?? died?.choices?.auditPolicy,
     noRegistry: noRegistry ?? died?.choices?.noRegistry,
+    nodes: nodes ?? died?.choices?.nodes,
+    zones: zones ?? died?.choices?.zones,
   }
 }
 
@@ -146,8 +148,8 @@ async function waitForReady(
 const main = fileURLToPath(import.meta.resolve('fairlead/main'))
 
 async function launch(files: ClusterFiles, options: StartOptions): Promise<RunningCluster> {
-  const { homes, port, registryPort, runtime, durability, imagePolicy, auditLog, auditPolicy, noRegistry, signal } =
-    options
+  const { homes, port, registryPort, runtime, durability, imagePolicy, auditLog, auditPolicy, noRegistry } = options
+  const { nodes, zones, signal } = options
   signal.throwIfAborted()
   const child = spawnDetached(files, [
     'cluster',
@@ -157,6 +159,8 @@ async function launch(files: ClusterFiles, options: StartOptions): Promise<Runni
     ...(port === undefined ? [] : [`--port=${port}`]),
     ...(registryPort === undefined ? [] : [`--registry-port=${registryPort}`]),
     ...(noRegistry ? ['--no-registry'] : []),
+    ...(nodes === undefined ? [] : [`--nodes=${nodes}`]),
+    ...(zones === undefined ? [] : [`--zones=${zones.join(',')}`]),
     ...(runtime === undefined ? [] : [`--runtime=${runtime}`]),
     ...(durability === undefined ? [] : [`--durability=${durability}`]),
     ...(imagePolicy === undefined ? [] : [`--image-policy=${imagePolicy}`]),

@@ -38,6 +38,7 @@ export interface ClusterProcess {
   readonly state: 'starting' | 'ready'
   readonly url?: string
   readonly runtime?: { readonly kind: string; readonly detail: string }
+  readonly nodes?: readonly { readonly name: string; readonly zone?: string | undefined }[]
   /** Its registry; undefined where it was asked to have none. */
   readonly registry?: ClusterRegistry
   readonly startedAt: string
@@ -65,6 +66,10 @@ export interface ClusterChoices {
   /** File of the audit log, and of its policy. */
   readonly auditLog?: string | undefined
   readonly auditPolicy?: string | undefined
+  /** How many nodes it shows; the cluster remembers the last. */
+  readonly nodes?: number | undefined
+  /** Zones of its nodes, in turn; likewise remembered. */
+  readonly zones?: readonly string[] | undefined
   /** Whether it has no registry. */
   readonly noRegistry?: boolean | undefined
 }

@@ -35,7 +35,8 @@ import { RENEW_MS, registerNode, renewLease, reportStopped } from './registratio
 import { readServiceEnvironment } from './service-environment.ts'
 import { createSources, createTokenCache } from './sources.ts'
 import type { TokenCache } from './token-cache.ts'
-import { UsageMeter } from './usage/usage-meter.ts'
+import { readCgroupUsage } from './usage/read-usage.ts'
+import { UsageMeter, machine } from './usage/usage-meter.ts'
 import type { MeteredContainer } from './usage/usage-meter.ts'
 import { unmountVolumes } from './volumes.ts'
 
@@ -67,6 +68,10 @@ export interface NodeOptions {
   /** What becomes of the pods when `signal` aborts. Default false: they go on and are adopted by the next agent. */
   readonly stopPods?: boolean | undefined
   readonly maxPods?: number | undefined
+  /** Value of the label `topology.kubernetes.io/zone`. Default: the node has none. */
+  readonly zone?: string | undefined
+  /** How many nodes share this machine: pods of each get an equal part of it. Default 1. */
+  readonly nodesOfMachine?: number | undefined
   readonly logRotation?: RotationOptions | undefined
   /** Told of failures that are retried. */
   readonly onError?: ((error: unknown) => void) | undefined
@@ -124,7 +129,7 @@ class Agent implements NodeAgent {
   readonly #incoming = new Map<string, Pod>()
   readonly #kept: Map<string, KeptPod>
   readonly #stopping = new AbortController()
-  readonly #meter = new UsageMeter()
+  readonly #meter: UsageMeter
   readonly #finished = Promise.withResolvers<void>()
   readonly #timers: (() => void)[] = []
   #stopped: Promise<void> | undefined
@@ -148,6 +153,12 @@ class Agent implements NodeAgent {
     this.#layout = parts.layout
     this.#kept = new Map(parts.kept.map((pod) => [pod.uid, pod]))
     this.reason = parts.reason
+    // One node among several has used what its pods have, not what the machine has.
+    const { cgroupParent } = parts.context
+    this.#meter =
+      (options.nodesOfMachine ?? 1) === 1
+        ? new UsageMeter()
+        : new UsageMeter({ ...machine, readNode: () => readCgroupUsage(cgroupParent) })
     this.#tokens = parts.tokens
     this.#followed = new FollowedSources({
       client: options.client,
@@ -424,7 +435,7 @@ class Agent implements NodeAgent {
   }
 
   #facts(): Parameters<typeof registerNode>[1] {
-    const { nodeName, maxPods = 110 } = this.#options
+    const { nodeName, maxPods = 110, zone, nodesOfMachine = 1 } = this.#options
     const { runtime, hostIp } = this.#context
     return {
       nodeName,
@@ -433,6 +444,8 @@ class Agent implements NodeAgent {
       kind: runtime.kind,
       reason: this.reason,
       maxPods,
+      zone,
+      nodesOfMachine,
     }
   }
 }

@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises'
-import { arch, cpus, hostname, platform, release, totalmem } from 'node:os'
+import { readFile, statfs } from 'node:fs/promises'
+import { arch, cpus, platform, release, totalmem } from 'node:os'
 import { isAlreadyExists, isNotFound } from '@fairlead/kube'
 import type { KubeClient } from '@fairlead/kube'
 import { renderTime } from '@fairlead/kube/controller'
@@ -17,6 +17,9 @@ export interface NodeFacts {
   /** Why they are processes. */
   readonly reason?: string | undefined
   readonly maxPods: number
+  readonly zone?: string | undefined
+  /** How many nodes share the machine. */
+  readonly nodesOfMachine: number
 }
 
 const KUBELET_VERSION = 'v1.36.0'
@@ -81,6 +84,7 @@ async function renderNode(
         'beta.kubernetes.io/os': system,
         'beta.kubernetes.io/arch': architecture,
         'fairlead.dev/pods': kind,
+        ...(facts.zone !== undefined && { 'topology.kubernetes.io/zone': facts.zone }),
       },
       annotations: reason === undefined ? {} : { 'fairlead.dev/pods-are-processes': reason },
     },
@@ -89,20 +93,17 @@ async function renderNode(
 }
 
 async function renderNodeStatus(facts: NodeFacts, now: number): Promise<NodeStatus> {
-  const amounts = {
-    cpu: String(cpus().length),
-    memory: `${Math.floor(totalmem() / 1024)}Ki`,
-    pods: String(facts.maxPods),
-    'ephemeral-storage': await diskSize(),
-  }
+  const diskBytes = await diskSize()
+  const pods = String(facts.maxPods)
   const read = async (path: string): Promise<string> => (await readFile(path, 'utf8').catch(() => '')).trim()
   const osRelease = await read('/etc/os-release')
   return {
-    capacity: amounts,
-    allocatable: amounts,
+    capacity: { ...renderAmounts(diskBytes, 1), pods },
+    // The sum of what nodes of one machine promise is what the machine has.
+    allocatable: { ...renderAmounts(diskBytes, facts.nodesOfMachine), pods },
     addresses: [
       { type: 'InternalIP', address: facts.address },
-      { type: 'Hostname', address: hostname() },
+      { type: 'Hostname', address: facts.nodeName },
     ],
     conditions: [
       ...['MemoryPressure', 'DiskPressure', 'PIDPressure'].map((type) => healthy(type, now)),
@@ -139,10 +140,19 @@ function renderReady(status: string, reason: string, message: string, now: numbe
   return { type: 'Ready', status, reason, message, lastHeartbeatTime: time, lastTransitionTime: time }
 }
 
-async function diskSize(): Promise<string> {
-  const { statfs } = await import('node:fs/promises')
+/** What each of `nodes` has when they share the machine equally. */
+function renderAmounts(diskBytes: number, nodes: number): Record<string, string> {
+  const kibibytes = (bytes: number): string => `${Math.floor(bytes / 1024 / nodes)}Ki`
+  return {
+    cpu: nodes === 1 ? String(cpus().length) : `${Math.floor((cpus().length * 1000) / nodes)}m`,
+    memory: kibibytes(totalmem()),
+    'ephemeral-storage': kibibytes(diskBytes),
+  }
+}
+
+async function diskSize(): Promise<number> {
   const { blocks, bsize } = await statfs('/').catch(() => ({ blocks: 0, bsize: 0 }))
-  return `${Math.floor((blocks * bsize) / 1024)}Ki`
+  return blocks * bsize
 }
 
 /** Kubernetes names processors as Go does. */

@@ -53,16 +53,21 @@ export function spread(pod: Pod, views: readonly NodeView[]): Spread | undefined
       for (const { constraint, counts } of soft) {
         const value = view.node.metadata?.labels?.[constraint.topologyKey]
         if (value === undefined) return undefined
-        total += crowding(counts.get(value) ?? 0, counts.size, constraint.maxSkew)
+        total += crowding(counts.get(value) ?? 0, weightOf(counts.size), constraint.maxSkew)
       }
       return total
     },
   }
 }
 
-/** Domains weigh the more the more there are of them, and a wide skew is a weak wish. */
-function crowding(count: number, domains: number, maxSkew: number): number {
-  return count * Math.log(domains + 2) + maxSkew - 1
+/** Domains weigh the more the more there are of them. */
+function weightOf(domains: number): number {
+  return Math.log(domains + 2)
+}
+
+/** A wide skew is a weak wish. */
+function crowding(count: number, weight: number, maxSkew: number): number {
+  return count * weight + maxSkew - 1
 }
 
 const hostSkew = 3
@@ -79,12 +84,13 @@ function spreadReplicas(pod: Pod, views: readonly NodeView[]): Spread | undefine
     const zone = view.node.metadata?.labels?.[zoneKey]
     if (zone !== undefined) zones.set(zone, (zones.get(zone) ?? 0) + countOf(view))
   }
+  const [hostWeight, zoneWeight] = [weightOf(views.length), weightOf(zones.size)]
   return {
     rejectionsOf: () => noRejections,
     crowdingOf(view) {
       const zone = view.node.metadata?.labels?.[zoneKey]
-      const ofZone = zone === undefined ? 0 : crowding(zones.get(zone) ?? 0, zones.size, zoneSkew)
-      return crowding(countOf(view), views.length, hostSkew) + ofZone
+      const ofZone = zone === undefined ? 0 : crowding(zones.get(zone) ?? 0, zoneWeight, zoneSkew)
+      return crowding(countOf(view), hostWeight, hostSkew) + ofZone
     },
   }
 }

@@ -34,12 +34,13 @@ export interface Readings {
 
 /** Where usage is read from; the machine, unless a test says otherwise. */
 export interface UsageSource {
-  readonly readNode: () => Usage
+  /** What all has used; undefined: as much as the containers together. */
+  readonly readNode: () => Usage | undefined | Promise<Usage | undefined>
   readonly readCgroup: (path: string) => Promise<Usage | undefined>
   readonly readProcesses: () => Promise<readonly ProcessUsage[]>
 }
 
-const machine: UsageSource = {
+export const machine: UsageSource = {
   readNode: readNodeUsage,
   readCgroup: readCgroupUsage,
   readProcesses: () => readProcesses(),
@@ -62,10 +63,10 @@ export class UsageMeter {
 
   /** Takes a sample of the node and of `running`; containers that do not run any more are forgotten. */
   async sample(running: readonly MeteredContainer[], at: number): Promise<void> {
-    const node = { at, ...this.#source.readNode() }
+    const usages = await this.#readContainers(running)
+    const node = { at, ...((await this.#source.readNode()) ?? total(usages)) }
     if (this.#lastNode !== undefined) this.#node = { earlier: this.#lastNode, latest: node }
     this.#lastNode = node
-    const usages = await this.#readContainers(running)
     const known = new Map(this.#containers)
     this.#containers.clear()
     for (const [index, container] of running.entries()) {
@@ -86,6 +87,15 @@ export class UsageMeter {
     const byPid = new Map(processes.map((each) => [each.pid, each]))
     return running.map(({ pid = 0 }, index) => usages[index] ?? addTree(byPid.get(pid), byParent))
   }
+}
+
+function total(usages: readonly (Usage | undefined)[]): Usage {
+  const sum = { cpuNanos: 0, memoryBytes: 0 }
+  for (const usage of usages) {
+    sum.cpuNanos += usage?.cpuNanos ?? 0
+    sum.memoryBytes += usage?.memoryBytes ?? 0
+  }
+  return sum
 }
 
 function addTree(

@@ -1,0 +1,185 @@
+import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+
+import { isNotFound } from '@fairlead/kube'
+import type { KubeClient } from '@fairlead/kube'
+
+import { nodeCount, nodeZone } from './errors.ts'
+import type { PodNetwork } from './network/pod-network.ts'
+import type { Kubelet } from './node/kubelet.ts'
+import { runNode } from './node/node.ts'
+import type { NodeAgent, NodeOptions } from './node/node.ts'
+
+/** Nodes a cluster shows, all on this machine. */
+export interface NodeChoices {
+  /** How many, from 1 to 20. */
+  readonly count: number
+  /** Values of `topology.kubernetes.io/zone`, given to the nodes in turn. Empty: none has that label. */
+  readonly zones: readonly string[]
+}
+
+const mostNodes = 20
+const file = 'nodes.json'
+
+/** What was asked for, else what the cluster in `dir` had last; kept for the next start. */
+export async function chooseNodes(
+  dir: string,
+  { count, zones }: { readonly count?: number | undefined; readonly zones?: readonly string[] | undefined },
+): Promise<NodeChoices> {
+  if (count !== undefined && !(Number.isInteger(count) && count >= 1 && count <= mostNodes)) {
+    throw nodeCount(count, mostNodes)
+  }
+  const wrong = zones?.find((zone) => zone.length > 63 || !/^[a-z0-9A-Z]([-a-z0-9A-Z_.]*[a-z0-9A-Z])?$/.test(zone))
+  if (wrong !== undefined) throw nodeZone(wrong)
+  const kept = await readChoices(dir)
+  const chosen = { count: count ?? kept?.count ?? 1, zones: zones ?? kept?.zones ?? [] }
+  await writeFile(join(dir, `${file}.tmp`), JSON.stringify(chosen))
+  await rename(join(dir, `${file}.tmp`), join(dir, file))
+  return chosen
+}
+
+async function readChoices(dir: string): Promise<NodeChoices | undefined> {
+  try {
+    // Ours, and written whole.
+    return JSON.parse(await readFile(join(dir, file), 'utf8')) as NodeChoices
+  } catch {
+    return undefined
+  }
+}
+
+/** One of the nodes of this machine. */
+export interface PlannedNode {
+  readonly name: string
+  readonly dir: string
+  readonly zone: string | undefined
+}
+
+/** The first node has the name it would have alone; the others are numbered from 2. */
+export function planNodes(dir: string, firstName: string, { count, zones }: NodeChoices): readonly PlannedNode[] {
+  return Array.from({ length: count }, (_, index) => {
+    const name = index === 0 ? firstName : `${firstName}-${index + 1}`
+    const zone = zones[index % zones.length]
+    return { name, zone, dir: index === 0 ? join(dir, 'node') : join(dir, 'nodes', name) }
+  })
+}
+
+export interface RunNodesOptions extends Omit<NodeOptions, 'client' | 'nodeName' | 'dir' | 'zone' | 'nodesOfMachine'> {
+  readonly clientOf: (nodeName: string) => KubeClient
+  readonly administrator: KubeClient
+  /** Of the cluster. */
+  readonly dir: string
+  readonly planned: readonly PlannedNode[]
+}
+
+/** The agents of a cluster's nodes. */
+export interface Nodes {
+  readonly first: NodeAgent
+  /** Rejects when this machine has no such node. */
+  kubeletOf(nodeName: string): Promise<Kubelet>
+  stop(options: { readonly stopPods: boolean }): Promise<void>
+}
+
+/**
+ * Runs an agent for each of `planned`, which share this machine and its pod network. Nodes of an earlier start that are not planned any
+ * more are taken away with their pods.
+ */
+export async function runNodes({ clientOf, administrator, planned, dir, ...options }: RunNodesOptions): Promise<Nodes> {
+  const surplus = (await listKeptNodes(dir)).filter((kept) => !planned.some(({ name }) => name === kept.name))
+  const parts = await partNetwork(options.network, [...planned, ...surplus])
+  const run = async (node: PlannedNode): Promise<NodeAgent> =>
+    await runNode({
+      ...options,
+      client: clientOf(node.name),
+      nodeName: node.name,
+      dir: node.dir,
+      zone: node.zone,
+      nodesOfMachine: planned.length,
+      network: parts(node.name),
+    })
+  for (const node of surplus) {
+    await (await run(node)).stop({ stopPods: true })
+    await forgetNode(administrator, node.name)
+    await rm(node.dir, { recursive: true, force: true })
+  }
+  const agents = await runAll(planned, run)
+  const [first] = agents.values()
+  if (first === undefined) throw nodeCount(0, mostNodes)
+  return {
+    first,
+    async kubeletOf(nodeName) {
+      const agent = agents.get(nodeName)
+      if (agent === undefined) throw new Error(`no agent is known for node "${nodeName}"`)
+      return agent.kubelet
+    },
+    async stop(how) {
+      await Promise.all([...agents.values()].map((agent) => agent.stop(how)))
+    },
+  }
+}
+
+/** Its pods have ended, and nobody is there to say so. */
+async function forgetNode(administrator: KubeClient, name: string): Promise<void> {
+  const pods = administrator.resource('v1/Pod')
+  const { items } = await pods.list({ allNamespaces: true, fieldSelector: `spec.nodeName=${name}` })
+  for (const { metadata } of items) {
+    const { name: podName = '', namespace, uid } = metadata ?? {}
+    await pods.delete(podName, { namespace, uid, gracePeriodSeconds: 0 }).catch(ignoreAbsent)
+  }
+  await administrator.resource('v1/Node').delete(name).catch(ignoreAbsent)
+}
+
+/** All or none: when one cannot be started the others are stopped. */
+async function runAll(
+  planned: readonly PlannedNode[],
+  run: (node: PlannedNode) => Promise<NodeAgent>,
+): Promise<Map<string, NodeAgent>> {
+  const started = await Promise.allSettled(planned.map(async (node) => [node.name, await run(node)] as const))
+  const running = started.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
+  const failed = started.find((each) => each.status === 'rejected')
+  if (failed !== undefined) {
+    await Promise.allSettled(running.map(([, agent]) => agent.stop()))
+    throw failed.reason
+  }
+  return new Map(running)
+}
+
+async function listKeptNodes(dir: string): Promise<PlannedNode[]> {
+  const names = await readdir(join(dir, 'nodes')).catch(() => [])
+  return names.map((name) => ({ name, dir: join(dir, 'nodes', name), zone: undefined }))
+}
+
+/**
+ * Each node sees the pods it has attached, and those of before that its folder tells of; what belongs to none is the first node's, which
+ * detaches it. Otherwise each node would take the pods of the others for leftovers.
+ */
+async function partNetwork(
+  network: PodNetwork,
+  nodes: readonly PlannedNode[],
+): Promise<(nodeName: string) => PodNetwork> {
+  if (nodes.length === 1) return () => network
+  const owners = new Map<string, string>()
+  for (const { name, dir } of nodes) {
+    await mkdir(join(dir, 'pods'), { recursive: true, mode: 0o711 })
+    for (const uid of await readdir(join(dir, 'pods'))) owners.set(uid, name)
+  }
+  const firstName = nodes[0]?.name
+  return (nodeName) => ({
+    plan: network.plan,
+    reason: network.reason,
+    gateway: network.gateway,
+    attach(pod) {
+      owners.set(pod.uid, nodeName)
+      return network.attach(pod)
+    },
+    async detach(uid) {
+      await network.detach(uid)
+      owners.delete(uid)
+    },
+    attached: () => network.attached().filter(({ uid }) => (owners.get(uid) ?? firstName) === nodeName),
+    close: (options) => network.close(options),
+  })
+}
+
+function ignoreAbsent(error: unknown): void {
+  if (!isNotFound(error)) throw error
+}
