@@ -25,6 +25,7 @@ const testPackages = [
   { program: 'kubectl', package: 'kubernetes-client' },
   { program: 'docker-registry', package: 'docker-registry' },
   { program: 'dig', package: 'bind9-dnsutils' },
+  { program: 'conntrack', package: 'conntrack' },
   { program: 'busybox', package: 'busybox-static' },
   { program: 'prometheus', package: 'prometheus' },
 ]

@@ -1,11 +1,9 @@
 import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { PodIdentity } from './pod-network.ts'
+import type { AttachedPod } from './pod-network.ts'
 
 /** A pod and its address, as kept on disk. */
-export interface Attachment extends PodIdentity {
-  readonly ip: string
-}
+export type Attachment = AttachedPod
 
 /** The attachments of a cluster, one file per pod: each write costs the same however many pods there are. */
 export interface AttachmentFiles {
@@ -46,10 +44,10 @@ function fileName(uid: string): string {
 async function readAttachment(path: string): Promise<Attachment | undefined> {
   try {
     const kept: Partial<Attachment> = JSON.parse(await readFile(path, 'utf8'))
-    const { uid, namespace, name, ip } = kept
+    const { uid, namespace, name, ip, hostPorts } = kept
     if (typeof uid !== 'string' || typeof namespace !== 'string') return undefined
     if (typeof name !== 'string' || typeof ip !== 'string') return undefined
-    return { uid, namespace, name, ip }
+    return { uid, namespace, name, ip, ...(hostPorts === undefined ? {} : { hostPorts }) }
   } catch {
     return undefined
   }

@@ -44,6 +44,8 @@ export async function prepareHost(plan: NetworkPlan): Promise<void> {
     setSysctl('net/ipv4/ip_forward', '1'),
     // Pods route everything over the gateway, also to each other; a redirect would take them off that path.
     setSysctl(`net/ipv4/conf/${bridge}/send_redirects`, '0'),
+    // Host ports on loopback lead to pods; the base rules keep pods from sending there.
+    setSysctl(`net/ipv4/conf/${bridge}/route_localnet`, '1'),
     setSysctl(`net/ipv6/conf/${bridge}/disable_ipv6`, '1').catch(() => {}),
     runTool('nft', ['-f', '-'], { ...act, input: renderBaseRules(plan) }),
     openForwarding(bridge),

@@ -122,7 +122,7 @@ export async function openNamespaces(
     if (closed) throw networkClosed('attach pod', `${pod.namespace}/${pod.name}`)
     const lane = await nextLane()
     try {
-      await files.write({ uid: pod.uid, namespace: pod.namespace, name: pod.name, ip: lane.ip })
+      await files.write({ ...pod, ip: lane.ip })
     } catch (error) {
       await files.remove(pod.uid).catch(() => {})
       await discard([lane])
@@ -156,7 +156,7 @@ export async function openNamespaces(
     gateway: gatewayOf(plan),
     attach: (pod) => inTurn(pod.uid, () => attach(pod)),
     detach: (uid) => inTurn(uid, () => detach(uid)),
-    attached: () => [...files.all.values()].map(({ uid, namespace, name }) => ({ uid, namespace, name })),
+    attached: () => [...files.all.values()],
     async close(closing) {
       if (closed) return
       closed = true

@@ -11,6 +11,7 @@ import { toolEnvironment } from './command.ts'
 import { createForwarder } from './dns-forwarder.ts'
 import { openDnsServer } from './dns-server.ts'
 import type { DnsServer } from './dns-server.ts'
+import { servedHostPorts } from './host-ports.ts'
 import { openPodNetwork } from './pod-network.ts'
 import type { PodAttachment, PodNetwork } from './pod-network.ts'
 import { dnsAddressOf } from './plan.ts'
@@ -209,6 +210,69 @@ void describe('pod network of namespaces', { skip }, () => {
     assert.equal(output, `[ '${serviceIp(28)}' ]\nENOTFOUND\n`)
   })
 
+  void it('leads ports of the host to a pod, also from loopback, until the pod gives them back', async () => {
+    const hostPorts = ['', '127.0.0.2', '192.0.2.77'].map((hostIp, i) => {
+      return { hostIp, hostPort: 18_300 + i, containerPort: 80, protocol: 'tcp' } as const
+    })
+    await proxy.setHostPorts('uid-b', servedHostPorts(network.plan, 'uid-b', b?.ip ?? '', hostPorts))
+    for (const host of ['127.0.0.1:18300', `${network.gateway}:18300`, '127.0.0.2:18301', '192.0.2.77:18302']) {
+      assert.match(await fromHost(`http://${host}/`), /^b /, host)
+    }
+    assert.equal(await fromHost(`http://${network.gateway}:18301/`), 'ECONNREFUSED\n')
+    assert.equal(await fromA(`http://${network.gateway}:18300/`), `b ${a?.ip}\n`)
+    await proxy.setHostPorts('uid-b', [])
+    assert.equal(await fromHost('http://127.0.0.1:18300/'), 'ECONNREFUSED\n')
+  })
+
+  void it('keeps pods from the loopback of the host', async () => {
+    const rules = execFileSync('nft', ['list', 'chain', 'ip', `fairlead-${network.plan.id}`, 'guard'], {
+      env: toolEnvironment(),
+    }).toString()
+    assert.match(rules, /iifname "fl\w+" ip daddr 127\.0\.0\.0\/8 drop/)
+  })
+
+  void it('leads external addresses and node ports of UDP to pods, and a client that stays to the next pod', async () => {
+    const echo = (name: string): string => `
+      import { createSocket } from 'node:dgram'
+      const socket = createSocket('udp4', (_, { port, address }) => socket.send('${name}', port, address))
+      socket.bind(53, () => console.log('listening'))`
+    const answering = [a, b].map((pod, i) => startNode(echo('ab'[i] ?? ''), { netnsPath: pod?.netnsPath }))
+    programs.push(...answering)
+    for (const program of answering) await eventually(() => program.output.includes('listening'))
+    const port = { name: 'dns', port: 5300, protocol: 'UDP', targetPort: 53, nodePort: 32_053 }
+    const spec = { type: 'NodePort', clusterIP: serviceIp(40), externalIPs: ['192.0.2.78'], ports: [port] }
+    services.put(makeService('udp', spec))
+    const serveBy = async (pod: PodAttachment | undefined): Promise<void> => {
+      slices.put(makeSlice('udp', [{ name: 'dns', port: 53, protocol: 'UDP' }], [pod?.ip ?? '']))
+      await proxy.settled()
+    }
+    await serveBy(a)
+    // Sockets that stay: connection tracking would send them where it sent them first.
+    const asker = startNode(
+      `import { createSocket } from 'node:dgram'
+       import { createInterface } from 'node:readline'
+       const targets = [['127.0.0.1', 32053], ['${network.gateway}', 32053], ['${serviceIp(40)}', 5300], ['192.0.2.78', 5300]]
+       const sockets = targets.map(() => createSocket('udp4'))
+       const ask = (i) => new Promise((done) => {
+         sockets[i].once('message', (text) => done(String(text))).once('error', ({ code }) => done(code))
+         sockets[i].send('x', targets[i][1], targets[i][0])
+         setTimeout(() => done('timeout'), 1000)
+       })
+       createInterface(process.stdin).on('line', async (line) => {
+         const answers = []
+         for (let i = 0; i < targets.length; i++) answers.push(await ask(i))
+         console.log(line + ' ' + answers.join(' '))
+       })`,
+      { stdin: true },
+    )
+    programs.push(asker)
+    asker.write('first\n')
+    assert.match(await eventually(() => /^first .*$/m.exec(asker.output)?.[0], 30_000), /^first a a a a$/)
+    await serveBy(b)
+    asker.write('second\n')
+    assert.match(await eventually(() => /^second .*$/m.exec(asker.output)?.[0], 30_000), /^second b b b b$/)
+  })
+
   void it('lets no one in from outside the pod network', () => {
     const rules = execFileSync('nft', ['list', 'chain', 'ip', `fairlead-${network.plan.id}`, 'forwarded'], {
       env: toolEnvironment(),
@@ -232,7 +296,7 @@ void describe('pod network of namespaces', { skip }, () => {
     assert.ok(ours(id).length > 2)
     const again = await openPodNetwork({ dir: other, mode: 'namespaces', ready: 0 })
     try {
-      assert.deepEqual(again.attached(), [{ uid: 'u1', namespace: 'n', name: 'p' }])
+      assert.deepEqual(again.attached(), [{ uid: 'u1', namespace: 'n', name: 'p', ip }])
       assert.equal((await again.attach({ uid: 'u1', namespace: 'n', name: 'p' })).ip, ip)
       assert.equal(ours(id).filter((line) => line.startsWith(`fl${id}-`)).length, 1)
       await again.detach('u1')

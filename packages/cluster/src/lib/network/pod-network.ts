@@ -1,6 +1,7 @@
 import { access, constants, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { toolFolders } from './command.ts'
+import type { HostPort } from './host-ports.ts'
 import { openNamespaces } from './namespaces.ts'
 import { openPlan } from './plan.ts'
 import type { NetworkMode, NetworkPlan } from './plan.ts'
@@ -11,6 +12,13 @@ export interface PodIdentity {
   readonly uid: string
   readonly namespace: string
   readonly name: string
+  /** Ports of the host that lead to it. Default: none. */
+  readonly hostPorts?: readonly HostPort[] | undefined
+}
+
+/** A pod that is on the network. */
+export interface AttachedPod extends PodIdentity {
+  readonly ip: string
 }
 
 /** A pod's place on the network. */
@@ -34,7 +42,7 @@ export interface PodNetwork {
   /** Disconnects a pod and frees its address; unknown uids are ignored. */
   detach(uid: string): Promise<void>
   /** The pods attached now, those of an earlier run included: what the node agent no longer wants, it detaches. */
-  attached(): readonly PodIdentity[]
+  attached(): readonly AttachedPod[]
   /** Ends the work of this process. Pods stay connected unless `remove` is given, which takes every device away. */
   close(options?: { readonly remove?: boolean | undefined }): Promise<void>
 }

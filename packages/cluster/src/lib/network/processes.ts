@@ -55,7 +55,7 @@ export async function openProcesses(
       await files.remove(uid)
       addresses.release(attachment.ip)
     },
-    attached: () => [...files.all.values()].map(({ uid, namespace, name }) => ({ uid, namespace, name })),
+    attached: () => [...files.all.values()],
     async close(closing) {
       closed = true
       if (closing?.remove === true) for (const uid of files.all.keys()) await files.remove(uid)

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { staleFlows } from './flows.ts'
+import { servedHostPorts } from './host-ports.ts'
 import { choosePlan, gatewayOf } from './plan.ts'
 import { renderPort } from './rules.ts'
 import type { PortRules } from './rules.ts'
@@ -19,8 +21,7 @@ const web: ServedPort = {
 }
 
 function rulesOf(...ports: ServedPort[]): Map<string, PortRules> {
-  const rendered = ports.map((port) => [port.key, renderPort(plan, port)] as const)
-  return new Map(rendered.filter((entry): entry is [string, PortRules] => entry[1] !== undefined))
+  return new Map(ports.flatMap((port) => renderPort(plan, port)))
 }
 
 /** The commands that go from one set of ports to another, without the table's name. */
@@ -31,7 +32,7 @@ function change(before: ServedPort[], after: ServedPort[]): string[] {
 }
 
 void describe('renderChange', () => {
-  const chain = renderPort(plan, web)?.chain ?? ''
+  const chain = renderPort(plan, web)[0]?.[1].chain ?? ''
 
   void it('fills the chain before an address leads to it', () => {
     assert.deepEqual(change([], [web]), [
@@ -68,17 +69,75 @@ void describe('renderChange', () => {
 
 void describe('renderPort', () => {
   void it('has no rules for a headless Service', () => {
-    assert.equal(renderPort(plan, { ...web, addresses: [] }), undefined)
+    assert.deepEqual(renderPort(plan, { ...web, addresses: [] }), [])
   })
 
   void it('serves a node port at the address of the node', () => {
-    const rules = renderPort(plan, { ...web, nodePort: 30080 })
-    assert.deepEqual(rules?.keys, ['10.80.0.2 . tcp . 80', `${gatewayOf(plan)} . tcp . 30080`])
+    const keysOf = (port: ServedPort): string[] => renderPort(plan, port).flatMap(([, { keys }]) => keys)
+    const [inside, node] = ['services 10.80.0.2 . tcp . 80', `services ${gatewayOf(plan)} . tcp . 30080`]
+    assert.deepEqual(keysOf({ ...web, nodePort: 30080 }), [inside, node])
+    // UDP has no listener on loopback, so rules do it.
+    assert.equal(keysOf({ ...web, protocol: 'udp', nodePort: 30080 }).at(-1), 'services 127.0.0.1 . udp . 30080')
+  })
+
+  void it('leads external addresses to their own endpoints where the policies differ', () => {
+    const port = { ...web, nodePort: 30080, externalAddresses: ['192.0.2.1'], externalBackends: web.backends.slice(1) }
+    const [[, inside], [, outside]] = renderPort(plan, port) as [[string, PortRules], [string, PortRules]]
+    assert.deepEqual([inside.keys, inside.addresses], [['services 10.80.0.2 . tcp . 80'], ['10.64.0.2', '10.64.0.3']])
+    const node = `services ${gatewayOf(plan)} . tcp . 30080`
+    assert.deepEqual([outside.keys, outside.addresses], [['external 192.0.2.1 . tcp . 80', node], ['10.64.0.3']])
+    assert.equal(renderPort(plan, { ...port, externalBackends: [] }).length, 1)
   })
 
   void it('gives a sticky Service a set of clients per endpoint', () => {
-    const rules = renderPort(plan, { ...web, affinitySeconds: 60 })
+    const rules = renderPort(plan, { ...web, affinitySeconds: 60 })[0]?.[1]
     assert.equal(rules?.parts.length, 2)
     assert.match(rules?.commands.join('\n') ?? '', /flags dynamic, timeout; timeout 60s;/)
   })
+})
+
+void describe('staleFlows', () => {
+  const dns: ServedPort = { ...web, protocol: 'udp', port: 53 }
+  const fewer: ServedPort = { ...dns, backends: dns.backends.slice(1) }
+  const nobody: ServedPort = { ...dns, backends: [] }
+  const cases: { name: string; before: ServedPort[]; after: ServedPort[]; expected: string[] }[] = [
+    { name: 'those to endpoints that went', before: [dns], after: [fewer], expected: ['--reply-src 10.64.0.2'] },
+    {
+      name: 'those to what nobody served',
+      before: [nobody],
+      after: [dns],
+      expected: ['--orig-dst 10.80.0.2 --orig-port-dst 53'],
+    },
+    { name: 'none of TCP, whose clients notice', before: [web], after: [], expected: [] },
+    { name: 'none when an endpoint comes', before: [fewer], after: [dns], expected: [] },
+  ]
+  for (const { name, before, after, expected } of cases) {
+    void it(`are ${name}`, () => {
+      const flows = staleFlows(rulesOf(...before), rulesOf(...after))
+      assert.deepEqual(
+        flows.map((args) => args.join(' ')),
+        expected,
+      )
+    })
+  }
+})
+
+void describe('servedHostPorts', () => {
+  const inside = ['services 127.0.0.1 . tcp . 8080', `services ${gatewayOf(plan)} . tcp . 8080`]
+  const cases = [
+    { hostIp: '', keys: inside },
+    { hostIp: '127.0.0.1', keys: inside.slice(0, 1) },
+    { hostIp: '192.0.2.1', keys: ['external 192.0.2.1 . tcp . 8080'] },
+    { hostIp: '0.0.0.0', keys: [...inside, 'everywhere tcp . 8080'] },
+  ]
+  for (const { hostIp, keys } of cases) {
+    void it(`are reached with hostIP "${hostIp}" at ${keys.join(' and ')}`, () => {
+      const port = { hostIp, hostPort: 8080, containerPort: 80, protocol: 'tcp' } as const
+      const rendered = servedHostPorts(plan, 'u', '10.64.0.9', [port]).flatMap((served) => renderPort(plan, served))
+      assert.deepEqual(
+        rendered.flatMap(([, rules]) => rules.keys),
+        keys,
+      )
+    })
+  }
 })

@@ -10,28 +10,39 @@ import type { ServedPort } from './service-ports.ts'
 export function renderBaseRules(plan: NetworkPlan): string {
   const table = `ip ${tableName(plan)}`
   const bridge = bridgeName(plan)
-  const toService = 'ip daddr . meta l4proto . th dport vmap @services'
+  const target = 'ip daddr . meta l4proto . th dport'
+  const toService = `${target} vmap @services`
+  // What was asked to be reached from outside, too.
+  const toExternal = [`${target} vmap @external`, 'fib daddr type local meta l4proto . th dport vmap @everywhere']
   return `add table ${table}
 add map ${table} services { type ipv4_addr . inet_proto . inet_service : verdict; }
+add map ${table} external { type ipv4_addr . inet_proto . inet_service : verdict; }
+add map ${table} everywhere { type inet_proto . inet_service : verdict; }
 add set ${table} hairpin { type ipv4_addr . ipv4_addr; }
+add chain ${table} guard { type filter hook prerouting priority -300; }
 add chain ${table} from-pods { type nat hook prerouting priority -100; }
 add chain ${table} from-host { type nat hook output priority -100; }
 add chain ${table} sources { type nat hook postrouting priority 100; }
 add chain ${table} forwarded { type filter hook forward priority 0; }
 add chain ${table} outgoing { type filter hook output priority 0; }
 add chain ${table} unserved
+flush chain ${table} guard
 flush chain ${table} from-pods
 flush chain ${table} from-host
 flush chain ${table} sources
 flush chain ${table} forwarded
 flush chain ${table} outgoing
 flush chain ${table} unserved
+add rule ${table} guard iifname ${bridge} ip daddr 127.0.0.0/8 drop
 add rule ${table} from-pods iifname ${bridge} ${toService}
 add rule ${table} from-host ${toService}
+${toExternal.flatMap((rule) => ['from-pods', 'from-host'].map((chain) => `add rule ${table} ${chain} ${rule}`)).join('\n')}
 add rule ${table} sources ct status dnat ip saddr . ip daddr @hairpin masquerade
+add rule ${table} sources oifname ${bridge} ip saddr 127.0.0.0/8 masquerade
 add rule ${table} sources ip saddr ${plan.podCidr} oifname != ${bridge} ip daddr != { ${plan.podCidr}, ${plan.serviceCidr} } masquerade
 add rule ${table} forwarded ip daddr ${plan.serviceCidr} jump unserved
 add rule ${table} forwarded ct state established,related accept
+add rule ${table} forwarded iifname != ${bridge} oifname ${bridge} ct status dnat accept
 add rule ${table} forwarded iifname != ${bridge} oifname ${bridge} drop
 add rule ${table} outgoing ip daddr ${plan.serviceCidr} jump unserved
 add rule ${table} unserved meta l4proto tcp reject with tcp reset
@@ -41,7 +52,7 @@ add rule ${table} unserved reject
 
 /** The packet filter's view of one Service port. */
 export interface PortRules {
-  /** Keys of the `services` map, such as `10.80.0.1 . tcp . 80`. */
+  /** Elements of maps, map first, such as `services 10.80.0.1 . tcp . 80`. */
   readonly keys: readonly string[]
   /** The chain those keys lead to. */
   readonly chain: string
@@ -53,23 +64,38 @@ export interface PortRules {
   readonly commands: readonly string[]
 }
 
-/** Rules for a port; undefined when nobody serves it: a connection is then refused by the `unserved` chain. */
-export function renderPort(plan: NetworkPlan, port: ServedPort): PortRules | undefined {
-  const { addresses, backends, protocol, nodePort } = port
-  if (addresses.length === 0 || backends.length === 0) return undefined
+/** Rules for a port by their names; none when nobody serves it: a connection is then refused by the `unserved` chain. */
+export function renderPort(plan: NetworkPlan, port: ServedPort): [name: string, rules: PortRules][] {
+  const { externalBackends } = port
+  if (externalBackends === undefined) return renderKeys(plan, port, [...insideKeys(port), ...outsideKeys(plan, port)])
+  const outside = { ...port, key: `${port.key}/external`, backends: externalBackends }
+  return [...renderKeys(plan, port, insideKeys(port)), ...renderKeys(plan, outside, outsideKeys(plan, port))]
+}
+
+function insideKeys({ addresses, protocol, port }: ServedPort): string[] {
+  return addresses.map((address) => `services ${address} . ${protocol} . ${port}`)
+}
+
+function outsideKeys(plan: NetworkPlan, { externalAddresses = [], protocol, port, ...served }: ServedPort): string[] {
+  const { nodePort, isEverywhere = false } = served
+  // The address of the node, for pods and the host. On loopback TCP has listeners of its own, which a reader of open ports sees.
+  const nodeAddresses = protocol === 'tcp' ? [gatewayOf(plan)] : [gatewayOf(plan), '127.0.0.1']
+  return [
+    ...externalAddresses.map((address) => `external ${address} . ${protocol} . ${port}`),
+    ...(isEverywhere ? [`everywhere ${protocol} . ${port}`] : []),
+    ...(nodePort === undefined
+      ? []
+      : nodeAddresses.map((address) => `services ${address} . ${protocol} . ${nodePort}`)),
+  ]
+}
+
+function renderKeys(plan: NetworkPlan, port: ServedPort, keys: readonly string[]): [string, PortRules][] {
+  const { backends } = port
+  if (keys.length === 0 || backends.length === 0) return []
   const chain = `service-${shortHash(port.key)}`
   const rules = port.affinitySeconds === undefined ? spread(plan, chain, port) : stick(plan, chain, port)
-  return {
-    keys: [
-      ...addresses.map((address) => `${address} . ${protocol} . ${port.port}`),
-      // The address of the node, for pods and the host; loopback has listeners of its own.
-      ...(nodePort === undefined ? [] : [`${gatewayOf(plan)} . ${protocol} . ${nodePort}`]),
-    ],
-    chain,
-    parts: rules.parts,
-    addresses: backends.map(({ ip }) => ip),
-    commands: rules.commands,
-  }
+  const { parts, commands } = rules
+  return [[port.key, { keys, chain, parts, addresses: backends.map(({ ip }) => ip), commands }]]
 }
 
 interface Rules {

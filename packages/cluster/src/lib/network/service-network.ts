@@ -6,6 +6,7 @@ import { createForwarder, loadNameServers } from './dns-forwarder.ts'
 import type { NameServer } from './dns-forwarder.ts'
 import { publishDns } from './dns-service.ts'
 import { openDnsServer } from './dns-server.ts'
+import { servedHostPorts } from './host-ports.ts'
 import { openLoadBalancer } from './load-balancer.ts'
 import { dnsAddressOf } from './plan.ts'
 import type { PodNetwork } from './pod-network.ts'
@@ -14,8 +15,9 @@ import type { PolicyEnforcer } from './policy/enforcer.ts'
 import { serviceTablePath } from './preload-environment.ts'
 import { openProcessTable } from './process-table.ts'
 import { renderResolvConf } from './resolv-conf.ts'
-import type { ServedPort } from './service-ports.ts'
+import type { Backend, ServedPort } from './service-ports.ts'
 import { openServiceProxy } from './service-proxy.ts'
+import type { ServiceProxy } from './service-proxy.ts'
 import { createServiceTable } from './service-table.ts'
 
 /** The Services of a cluster, reachable: virtual addresses, names, and listeners on the host; and who may reach whom. */
@@ -24,6 +26,11 @@ export interface ServiceNetwork {
   readonly pods: PodNetwork
   /** The name server pods are given: the DNS Service where there are rules for it, else the server itself. */
   readonly nameServer: string
+  /**
+   * Has connections to Service ports go to one place instead of the endpoints (the gateway), by `namespace/name/port`; replaces what was
+   * told before. Resolves when it is in force.
+   */
+  redirect(redirects: ReadonlyMap<string, Backend>): Promise<void>
   /** Where the name server itself listens. */
   readonly dns: { readonly host: string; readonly port: number }
   /** A pod's `/etc/resolv.conf` for `dnsPolicy: ClusterFirst`; of use where pods have network namespaces. */
@@ -78,10 +85,12 @@ export async function openServiceNetwork(options: ServiceNetworkOptions): Promis
   })
   opened.defer(() => dns.close())
   const path = serviceTablePath(join(options.dir, 'network'))
-  const proxy =
+  const fixed = dnsPorts(dnsAddressOf(plan), dns)
+  const rules =
     plan.mode === 'namespaces'
-      ? await openServiceProxy({ plan, table, fixed: dnsPorts(dnsAddressOf(plan), dns), onError })
-      : await openProcessTable({ path, table, domain, onError })
+      ? await openServiceProxy({ plan, table, fixed, hostPorts: hostPortsOfAttached(network), onError })
+      : undefined
+  const proxy = rules ?? (await openProcessTable({ path, table, domain, onError }))
   opened.defer(() => proxy.close())
   const policies =
     plan.mode === 'namespaces'
@@ -94,7 +103,11 @@ export async function openServiceNetwork(options: ServiceNetworkOptions): Promis
   const held = opened.move()
   const nameServer = plan.mode === 'namespaces' ? dnsAddressOf(plan) : dns.host
   return {
-    pods: policies === undefined ? network : protectPods(network, policies),
+    pods: policies === undefined || rules === undefined ? network : joinPods(network, rules, policies),
+    async redirect(redirects) {
+      table.redirect(redirects)
+      await proxy.settled()
+    },
     nameServer,
     dns: { host: dns.host, port: dns.port },
     resolvConf: (namespace) => renderResolvConf(nameServer, namespace, domain),
@@ -109,19 +122,27 @@ export async function openServiceNetwork(options: ServiceNetworkOptions): Promis
   }
 }
 
-function protectPods(network: PodNetwork, policies: PolicyEnforcer): PodNetwork {
+/** Pods that are under their policies before they have their place, and then reached at their host ports. */
+function joinPods(network: PodNetwork, rules: ServiceProxy, policies: PolicyEnforcer): PodNetwork {
   return {
     ...network,
     async attach(pod) {
       const attached = await network.attach(pod)
       await policies.protect(pod, attached.ip)
+      await rules.setHostPorts(pod.uid, servedHostPorts(network.plan, pod.uid, attached.ip, pod.hostPorts ?? []))
       return attached
     },
     async detach(uid) {
+      await rules.setHostPorts(uid, [])
       await network.detach(uid)
       policies.forget(uid)
     },
   }
+}
+
+function hostPortsOfAttached({ plan, attached }: PodNetwork): Map<string, ServedPort[]> {
+  const withPorts = attached().filter(({ hostPorts = [] }) => hostPorts.length > 0)
+  return new Map(withPorts.map(({ uid, ip, hostPorts = [] }) => [uid, servedHostPorts(plan, uid, ip, hostPorts)]))
 }
 
 /** The rules for the DNS Service hold whether or not its object is there: pods must not lose their names to a mistake. */

@@ -15,13 +15,19 @@ type Protocol = 'tcp' | 'udp' | 'sctp'
 export interface ServedPort {
   /** `namespace/service/port name or number/protocol`, unique in the cluster. */
   readonly key: string
-  /** Virtual addresses; none for a headless Service. */
+  /** Virtual addresses; none for a headless Service. Reached from pods and the host only. */
   readonly addresses: readonly string[]
   readonly protocol: Protocol
   readonly port: number
   readonly nodePort?: number | undefined
+  /** Addresses that packets from outside this machine may ask for, too. */
+  readonly externalAddresses?: readonly string[] | undefined
+  /** Whether every address of the host leads to it, from wherever. */
+  readonly isEverywhere?: boolean | undefined
   /** Sorted by address, without repetition. */
   readonly backends: readonly Backend[]
+  /** The backends for node ports, load balancers and external addresses, where the traffic policies differ. */
+  readonly externalBackends?: readonly Backend[] | undefined
   /** Seconds a client sticks to its endpoint (`sessionAffinity: ClientIP`). */
   readonly affinitySeconds?: number | undefined
 }
@@ -42,16 +48,22 @@ export function servedPorts(service: Service, slices: readonly EndpointSlice[]):
     spec.sessionAffinity === 'ClientIP'
       ? (spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? defaultAffinitySeconds)
       : undefined
+  const externalAddresses = (spec.externalIPs ?? []).filter((address) => parseIpv4(address) !== undefined)
+  const isLocal = spec.internalTrafficPolicy === 'Local'
+  const isLocalOutside = spec.externalTrafficPolicy === 'Local'
   return (spec.ports ?? []).map((port) => {
     const protocol = toProtocol(port.protocol)
+    const name = port.name ?? ''
     return {
       key: `${metadata?.namespace ?? ''}/${metadata?.name ?? ''}/${port.name ?? port.port}/${protocol}`,
       addresses,
       protocol,
       port: port.port,
       nodePort: port.nodePort === 0 ? undefined : port.nodePort,
-      backends: backendsOf(slices, port.name ?? '', protocol),
+      backends: backendsOf(slices, name, protocol, isLocal),
       affinitySeconds,
+      ...(externalAddresses.length === 0 ? {} : { externalAddresses }),
+      ...(isLocal === isLocalOutside ? {} : { externalBackends: backendsOf(slices, name, protocol, isLocalOutside) }),
     }
   })
 }
@@ -61,19 +73,26 @@ export function servedPorts(service: Service, slices: readonly EndpointSlice[]):
  * (KEP-1669), so that the last replica of a rolling update answers until its successor is ready.
  */
 export function usableEndpoints(endpoints: readonly Endpoint[]): readonly Endpoint[] {
-  // An absent condition means ready (discovery/v1 EndpointConditions).
-  const ready = endpoints.filter(({ conditions }) => conditions?.ready !== false && conditions?.terminating !== true)
+  // An absent condition means ready (discovery/v1 EndpointConditions). Where unready addresses are published, all are.
+  const ready = endpoints.filter(({ conditions }) => conditions?.ready !== false)
   if (ready.length > 0) return ready
   return endpoints.filter(({ conditions }) => conditions?.terminating === true && conditions.serving !== false)
 }
 
-function backendsOf(slices: readonly EndpointSlice[], portName: string, protocol: Protocol): Backend[] {
+/** `isLocal`: only endpoints of the cluster's nodes, which all are this machine. */
+function backendsOf(
+  slices: readonly EndpointSlice[],
+  portName: string,
+  protocol: Protocol,
+  isLocal: boolean,
+): Backend[] {
   const placed = slices.flatMap((slice) => {
     const port = slice.ports?.find(
       (candidate) => (candidate.name ?? '') === portName && toProtocol(candidate.protocol) === protocol,
     )?.port
     if (port === undefined || slice.addressType !== 'IPv4') return []
-    return (slice.endpoints ?? []).map((endpoint) => ({ endpoint, port }))
+    const endpoints = (slice.endpoints ?? []).filter(({ nodeName }) => !isLocal || nodeName !== undefined)
+    return endpoints.map((endpoint) => ({ endpoint, port }))
   })
   const usable = new Set(usableEndpoints(placed.map(({ endpoint }) => endpoint)))
   const backends = new Map<string, Backend>()

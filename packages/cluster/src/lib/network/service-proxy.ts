@@ -1,4 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { flushFlows, staleFlows } from './flows.ts'
+import { hostPortsKey } from './host-ports.ts'
 import { tableName } from './plan.ts'
 import type { NetworkPlan } from './plan.ts'
 import { openRuleWriter } from './rule-writer.ts'
@@ -11,6 +13,8 @@ import type { ServiceTable } from './service-table.ts'
 export interface ServiceProxy {
   /** Resolves when every change seen so far is in force. */
   settled(): Promise<void>
+  /** Serves these ports for a pod from now on, and no others; resolves when that is in force. */
+  setHostPorts(uid: string, ports: readonly ServedPort[]): Promise<void>
   /** Stops updating; the rules stay in force for the pods. */
   close(): Promise<void>
 }
@@ -21,6 +25,8 @@ export interface ServiceProxyOptions {
   readonly table: ServiceTable
   /** Ports served besides those of Service objects. */
   readonly fixed?: readonly ServedPort[] | undefined
+  /** Host ports of pods that are there already, by uid. */
+  readonly hostPorts?: ReadonlyMap<string, readonly ServedPort[]> | undefined
   /** Told when a transaction was refused; the whole table is then loaded anew until it is accepted. */
   readonly onError?: ((error: unknown) => void) | undefined
 }
@@ -33,14 +39,18 @@ export async function openServiceProxy(options: ServiceProxyOptions): Promise<Se
   let loaded = new Map<string, PortRules>()
   let pending = new Set<string>()
   let working: Promise<void> | undefined
+  const hostPorts = new Map([...(options.hostPorts ?? [])].map(([uid, ports]) => [hostPortsKey(uid), ports]))
 
   table.onChange((keys) => {
     for (const key of keys) pending.add(key)
     start()
   })
-  const all = portsOf(table.entries.keys(), table, fixed)
-  loaded = rulesOf(plan, all)
+  loaded = rulesOf(plan, allPorts())
   await writer.apply(renderReload(plan, loaded))
+
+  function allPorts(): ServedPort[] {
+    return portsOf([...table.entries.keys(), ...hostPorts.keys()], table, fixed, hostPorts)
+  }
 
   function start(): void {
     if (closing.signal.aborted) return
@@ -57,9 +67,9 @@ export async function openServiceProxy(options: ServiceProxyOptions): Promise<Se
       const next = changed(keys)
       try {
         await writer.apply(renderChange(plan, loaded, next))
-        const unused = without(partsOf(loaded), partsOf(next))
+        const [before, unused] = [loaded, without(partsOf(loaded), partsOf(next))]
         loaded = next
-        await removeParts(unused)
+        await Promise.all([removeParts(unused), flushFlows(staleFlows(before, next))])
       } catch (error) {
         options.onError?.(error)
         await reload()
@@ -70,7 +80,7 @@ export async function openServiceProxy(options: ServiceProxyOptions): Promise<Se
   function changed(keys: ReadonlySet<string>): Map<string, PortRules> {
     const next = new Map(loaded)
     for (const key of next.keys()) if (keys.has(serviceKeyOf(key))) next.delete(key)
-    for (const [key, rules] of rulesOf(plan, portsOf(keys, table, fixed))) next.set(key, rules)
+    for (const [key, rules] of rulesOf(plan, portsOf(keys, table, fixed, hostPorts))) next.set(key, rules)
     return next
   }
 
@@ -79,7 +89,7 @@ export async function openServiceProxy(options: ServiceProxyOptions): Promise<Se
     for (let delayMs = 10; !closing.signal.aborted; delayMs = Math.min(delayMs * 2, 5_000)) {
       await sleep(delayMs, undefined, { signal: closing.signal }).catch(() => {})
       pending.clear()
-      const next = rulesOf(plan, portsOf(table.entries.keys(), table, fixed))
+      const next = rulesOf(plan, allPorts())
       try {
         await writer.apply(renderReload(plan, next))
         loaded = next
@@ -102,6 +112,15 @@ export async function openServiceProxy(options: ServiceProxyOptions): Promise<Se
       await table.settled()
       await working
     },
+    async setHostPorts(uid, ports) {
+      const key = hostPortsKey(uid)
+      if (ports.length === 0 && !hostPorts.has(key)) return
+      if (ports.length === 0) hostPorts.delete(key)
+      else hostPorts.set(key, ports)
+      pending.add(key)
+      start()
+      await working
+    },
     async close() {
       closing.abort()
       await working
@@ -110,24 +129,27 @@ export async function openServiceProxy(options: ServiceProxyOptions): Promise<Se
   }
 }
 
+/** `namespace/name` of what a port belongs to. */
 function serviceKeyOf(portKey: string): string {
   const [namespace, name] = portKey.split('/')
   return `${namespace}/${name}`
 }
 
 /** The ports of the named Services; a fixed port stands for the Service of its name. */
-function portsOf(keys: Iterable<string>, table: ServiceTable, fixed: readonly ServedPort[]): ServedPort[] {
+function portsOf(
+  keys: Iterable<string>,
+  table: ServiceTable,
+  fixed: readonly ServedPort[],
+  hostPorts: ReadonlyMap<string, readonly ServedPort[]>,
+): ServedPort[] {
   const reserved = new Set(fixed.map(({ key }) => key))
-  const ports = [...keys].flatMap((key) => table.entries.get(key)?.ports ?? [])
+  const ports = [...keys].flatMap((key) => table.entries.get(key)?.ports ?? hostPorts.get(key) ?? [])
   return [...fixed, ...ports.filter(({ key }) => !reserved.has(key))]
 }
 
 function rulesOf(plan: NetworkPlan, ports: readonly ServedPort[]): Map<string, PortRules> {
   const rules = new Map<string, PortRules>()
-  for (const port of ports) {
-    const rendered = renderPort(plan, port)
-    if (rendered !== undefined) rules.set(port.key, rendered)
-  }
+  for (const port of ports) for (const [name, rendered] of renderPort(plan, port)) rules.set(name, rendered)
   return rules
 }
 
@@ -153,7 +175,7 @@ export function renderChange(
   const [oldSelves, newSelves] = [selvesOf(before), selvesOf(after)]
   const commands: string[] = []
   for (const [key, chain] of oldKeys) {
-    if (newKeys.get(key) !== chain) commands.push(`delete element ${table} services { ${key} }`)
+    if (newKeys.get(key) !== chain) commands.push(`delete element ${table} ${elementOf(key)} }`)
   }
   for (const self of without(oldSelves, newSelves)) commands.push(`delete element ${table} hairpin { ${self} }`)
   for (const [key, rules] of after) {
@@ -161,9 +183,14 @@ export function renderChange(
   }
   for (const self of without(newSelves, oldSelves)) commands.push(`add element ${table} hairpin { ${self} }`)
   for (const [key, chain] of newKeys) {
-    if (oldKeys.get(key) !== chain) commands.push(`add element ${table} services { ${key} : goto ${chain} }`)
+    if (oldKeys.get(key) !== chain) commands.push(`add element ${table} ${elementOf(key)} : goto ${chain} }`)
   }
   return commands
+}
+
+/** `services 10.80.0.1 . tcp . 80` as the beginning of a command's end: `services { 10.80.0.1 . tcp . 80`. */
+function elementOf(key: string): string {
+  return key.replace(' ', ' { ')
 }
 
 function isSame(a: PortRules | undefined, b: PortRules): boolean {

@@ -18,6 +18,7 @@ import type {
 } from '@fairlead/kube/types/core-v1'
 
 import { codeOf, hookFailed } from '../errors.ts'
+import { hostPortsOf } from '../network/host-ports.ts'
 import type { PodAttachment, PodNetwork } from '../network/pod-network.ts'
 import { runAction } from './actions.ts'
 import type { ActionTarget } from './actions.ts'
@@ -547,7 +548,7 @@ export class PodWorker {
       const hostNetwork = this.#pod.spec?.hostNetwork === true
       const attached = hostNetwork
         ? { ip: this.#context.hostIp }
-        : await this.#context.network.attach({ uid: uidOf(this.#pod), namespace, name })
+        : await this.#context.network.attach({ uid: uidOf(this.#pod), namespace, name, hostPorts: hostPortsOf(this.#pod) })
       this.#attachment = attached
       const dir = this.#dir()
       await mkdir(dir, { recursive: true, mode: 0o711 })
