@@ -126,13 +126,14 @@ function checkFields(
     checkDepth(object)
   }
   const { unknown, wrong } = custom === undefined ? checkTable(object) : custom.read(object)
+  if (unknown.length + wrong.length + duplicates.length === 0) return { object, warnings: [] }
   const prefix = `${object.kind} in version "${versionOf(object.apiVersion)}" cannot be handled as a ${object.kind}`
   if (wrong.length > 0) throw badRequest(`${prefix}: json: ${wrong[0]}`)
   const findings = [
     ...unknown.map((path) => `unknown field "${path}"`),
     ...duplicates.map((path) => `duplicate field "${path}"`),
   ]
-  if (findings.length === 0 || strictness === 'Ignore') return { object, warnings: [] }
+  if (strictness === 'Ignore') return { object, warnings: [] }
   if (strictness === 'Strict') throw badRequest(`${prefix}: strict decoding error: ${findings.join(', ')}`)
   return { object, warnings: findings }
 }
@@ -160,7 +161,7 @@ function dropNulls(value: unknown, depth = 0): void {
     return
   }
   if (!isRecord(value)) return
-  for (const key of Object.keys(value)) {
+  for (const key in value) {
     const child = value[key]
     if (child === null) delete value[key]
     else if (typeof child === 'object') dropNulls(child, depth + 1)

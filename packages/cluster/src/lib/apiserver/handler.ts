@@ -162,7 +162,7 @@ async function serveObject(
       const wanted = parseRevision(request.query.get('resourceVersion')) ?? 0
       if (wanted > store.revision) await reachRevision(store, wanted, request.signal)
       const entry = context.registry.read(resource, route.namespace, route.name)
-      await resource.form.prepare?.([entry.bytes])
+      if (resource.form.prepare !== undefined) await resource.form.prepare([entry.bytes])
       return respondObject(200, resource, entry.bytes, format)
     }
     case 'list':
@@ -433,13 +433,15 @@ async function respondWritten(
   warnings: readonly string[],
 ): Promise<ApiResponse> {
   const format = negotiate(request, resource)
-  await resource.form.prepare?.([written.bytes])
-  const { custom } = resource
-  const deprecation = custom?.deprecation === undefined ? [] : [custom.deprecation]
+  if (resource.form.prepare !== undefined) await resource.form.prepare([written.bytes])
+  const deprecation = resource.custom?.deprecation
+  const noted = notesOf(request)?.warnings ?? []
+  if (deprecation === undefined && warnings.length + noted.length === 0) {
+    return respondObject(status, resource, written.bytes, format)
+  }
   // A patch that is worked out again warns again.
-  const all = [...new Set([...deprecation, ...warnings, ...(notesOf(request)?.warnings ?? [])])]
-  const headers = all.length === 0 ? {} : warningHeader(all)
-  return respondObject(status, resource, written.bytes, format, headers)
+  const all = new Set([...(deprecation === undefined ? [] : [deprecation]), ...warnings, ...noted])
+  return respondObject(status, resource, written.bytes, format, warningHeader([...all]))
 }
 
 function warningHeader(warnings: readonly string[]): { warning: string[] } {

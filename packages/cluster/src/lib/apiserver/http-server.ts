@@ -12,13 +12,14 @@ import type { Access } from './access/access.ts'
 import { asksImpersonation, impersonate } from './access/impersonation.ts'
 import type { OriginCheck } from './access/origin.ts'
 import { compress } from './compress.ts'
-import type { ApiRequest, ApiResponse, Frame, Sink } from './exchange.ts'
+import type { ApiRequest, ApiResponse, Frame, Identity, Sink } from './exchange.ts'
 import { renderError } from './handler.ts'
 import { InFlight, inFlightDefaults } from './in-flight.ts'
 import type { InFlightLimits, Seat } from './in-flight.ts'
 import { inSlices } from './pieces.ts'
 import { badRequest, timeout, tooLarge } from './status.ts'
 import { maySwitch, sendSwitch } from './streaming/upgrade.ts'
+import { Cancellation, Deadlines } from './under-way.ts'
 
 export interface ListenOptions {
   /** Default `127.0.0.1`. */
@@ -78,16 +79,18 @@ const closeGraceMs = 2000
 interface Serving extends HttpServerOptions {
   readonly bounds: HttpLimits
   readonly inFlight: InFlight
+  readonly answers: Deadlines
   /** One for each request under way. */
-  readonly controllers: Set<AbortController>
+  readonly underWay: Set<Cancellation>
 }
 
 /** Serves the API by HTTP/1.1 over TLS: for this API faster than HTTP/2 in Node, and every client speaks it. */
 export async function listen(options: HttpServerOptions, where: ListenOptions): Promise<Listener> {
   const { host = '127.0.0.1', port = 0, tls, limits } = where
   const bounds = { ...limitDefaults, ...limits }
-  const controllers = new Set<AbortController>()
-  const serving: Serving = { ...options, bounds, controllers, inFlight: new InFlight(bounds.inFlight) }
+  const underWay = new Set<Cancellation>()
+  const answers = new Deadlines(bounds.answerMs)
+  const serving: Serving = { ...options, bounds, answers, underWay, inFlight: new InFlight(bounds.inFlight) }
   const server = createServer({
     key: tls.key,
     cert: tls.cert,
@@ -115,13 +118,13 @@ export async function listen(options: HttpServerOptions, where: ListenOptions): 
   } catch (error) {
     throw listenFailed(`${host}:${port}`, error)
   }
-  return { port: (server.address() as AddressInfo).port, close: () => closeServer(server, controllers) }
+  return { port: (server.address() as AddressInfo).port, close: () => closeServer(server, underWay) }
 }
 
-async function closeServer(server: Server, controllers: ReadonlySet<AbortController>): Promise<void> {
+async function closeServer(server: Server, underWay: ReadonlySet<Cancellation>): Promise<void> {
   const closed = once(server, 'close')
   server.close()
-  for (const controller of controllers) controller.abort()
+  for (const cancellation of underWay) cancellation.abort()
   server.closeIdleConnections()
   const timer = setTimeout(() => server.closeAllConnections(), closeGraceMs)
   await closed
@@ -129,18 +132,18 @@ async function closeServer(server: Server, controllers: ReadonlySet<AbortControl
 }
 
 async function serve(serving: Serving, incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
-  const controller = new AbortController()
-  serving.controllers.add(controller)
+  const cancellation = new Cancellation()
+  serving.underWay.add(cancellation)
   outgoing.on('close', () => {
-    serving.controllers.delete(controller)
+    serving.underWay.delete(cancellation)
     // Aborting is dear, and nobody listens any more when the answer went out whole.
-    if (!outgoing.writableFinished) controller.abort()
+    if (!outgoing.writableFinished) cancellation.abort()
   })
-  const exchange: Exchange = { incoming, signal: controller.signal, isUpgrade: false, seat: 'exempt' }
+  const exchange: Exchange = { incoming, cancellation, isUpgrade: false, seat: 'exempt' }
   try {
     await send(serving, incoming, outgoing, await answerOf(serving, exchange))
   } catch (error) {
-    if (!controller.signal.aborted) serving.onError(error)
+    if (!cancellation.isAborted) serving.onError(error)
     outgoing.destroy()
   } finally {
     serving.inFlight.leave(exchange.seat)
@@ -150,46 +153,51 @@ async function serve(serving: Serving, incoming: IncomingMessage, outgoing: Serv
 /** A request while it is answered. */
 interface Exchange {
   readonly incoming: IncomingMessage
-  readonly signal: AbortSignal
+  readonly cancellation: Cancellation
   readonly isUpgrade: boolean
   seat: Seat
 }
 
 /** A request that asks for another protocol, and has the connection to itself from now on. */
 async function upgrade(serving: Serving, incoming: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
-  const controller = new AbortController()
-  serving.controllers.add(controller)
-  controller.signal.addEventListener('abort', () => socket.destroy())
+  const cancellation = new Cancellation()
+  serving.underWay.add(cancellation)
+  cancellation.signal.addEventListener('abort', () => socket.destroy())
   socket.on('error', () => socket.destroy())
   socket.on('close', () => {
-    serving.controllers.delete(controller)
-    controller.abort()
+    serving.underWay.delete(cancellation)
+    cancellation.abort()
   })
   try {
-    const exchange: Exchange = { incoming, signal: controller.signal, isUpgrade: true, seat: 'exempt' }
+    const exchange: Exchange = { incoming, cancellation, isUpgrade: true, seat: 'exempt' }
     await sendSwitch(socket, head, await answerOf(serving, exchange))
   } catch (error) {
-    if (!controller.signal.aborted) serving.onError(error)
+    if (!cancellation.isAborted) serving.onError(error)
     socket.destroy()
   }
 }
 
 async function answerOf(serving: Serving, exchange: Exchange): Promise<ApiResponse> {
-  const { promise: late, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(
-    () => reject(timeout('request did not complete within the allotted timeout')),
-    serving.bounds.answerMs,
-  )
   try {
     const request = toRequest(serving, exchange)
     const seat = serving.inFlight.enter(request)
     if (seat === undefined) return busy
     exchange.seat = seat
-    return compress(request, await Promise.race([serving.handle(request), late]))
+    return compress(request, await inTime(serving, request))
   } catch (error) {
     return renderError(error, serving.onError)
+  }
+}
+
+/** The answer, or the error that it is late. */
+async function inTime({ handle, answers }: Serving, request: ApiRequest): Promise<ApiResponse> {
+  const { promise, resolve, reject } = Promise.withResolvers<ApiResponse>()
+  const stop = answers.start(() => reject(timeout('request did not complete within the allotted timeout')))
+  handle(request).then(resolve, reject)
+  try {
+    return await promise
   } finally {
-    clearTimeout(timer)
+    stop()
   }
 }
 
@@ -200,21 +208,46 @@ const busy: ApiResponse = {
   body: { pieces: [Buffer.from('Too many requests, please try again later.\n')] },
 }
 
-function toRequest(options: HttpServerOptions, { incoming, signal, isUpgrade }: Exchange): ApiRequest {
-  const headers = incoming.headers as Record<string, string | undefined>
-  const who = identify(options, incoming)
-  const { path, query } = parseTarget(incoming.url ?? '/')
-  return {
-    method: incoming.method ?? 'GET',
-    path,
-    query,
-    headers,
-    ...who,
-    target: incoming.url,
-    remoteAddress: incoming.socket.remoteAddress,
-    signal,
-    isUpgrade,
-    readBody: () => readBody(incoming),
+function toRequest(options: HttpServerOptions, exchange: Exchange): ApiRequest {
+  const { incoming } = exchange
+  const { identity, impersonator } = identify(options, incoming)
+  return new HttpRequest(exchange, identity, impersonator)
+}
+
+/** A request that came by HTTP. A class, as nothing is made for it that is not asked for. */
+class HttpRequest implements ApiRequest {
+  readonly method: string
+  readonly path: string
+  readonly query: URLSearchParams
+  readonly headers: Readonly<Record<string, string | undefined>>
+  readonly identity: Identity
+  readonly impersonator: Identity | undefined
+  readonly target: string | undefined
+  readonly remoteAddress: string | undefined
+  readonly isUpgrade: boolean
+  readonly #exchange: Exchange
+
+  constructor(exchange: Exchange, identity: Identity, impersonator: Identity | undefined) {
+    const { incoming, isUpgrade } = exchange
+    const { path, query } = parseTarget(incoming.url ?? '/')
+    this.method = incoming.method ?? 'GET'
+    this.path = path
+    this.query = query
+    this.headers = incoming.headers as Record<string, string | undefined>
+    this.identity = identity
+    this.impersonator = impersonator
+    this.target = incoming.url
+    this.remoteAddress = incoming.socket.remoteAddress
+    this.isUpgrade = isUpgrade
+    this.#exchange = exchange
+  }
+
+  get signal(): AbortSignal {
+    return this.#exchange.cancellation.signal
+  }
+
+  readBody(): Promise<Buffer> {
+    return readBody(this.#exchange.incoming)
   }
 }
 
@@ -275,8 +308,10 @@ async function send(
 ): Promise<void> {
   if (outgoing.destroyed) return
   const headers: Record<string, string | string[] | number> = { 'cache-control': 'no-cache, private' }
-  for (const [name, value] of Object.entries(answer.headers))
+  for (const name in answer.headers) {
+    const value = answer.headers[name] ?? []
     headers[name] = typeof value === 'string' ? value : [...value]
+  }
   // The rest of a body that was refused is not read: the connection ends with the answer.
   if (!incoming.complete && answer.status >= 400) headers['connection'] = 'close'
   if ('pieces' in answer.body) {

@@ -171,9 +171,11 @@ function invalidName(info: KindInfo, name: string): string | undefined {
 }
 
 function isQualifiedName(key: string): boolean {
-  const [name = '', prefix, ...more] = key.split('/').toReversed()
-  if (more.length > 0 || name.length > 63 || !qualified.test(name)) return false
-  return prefix === undefined || (prefix.length <= 253 && subdomain.test(prefix))
+  const at = key.indexOf('/')
+  // A second slash is in no name.
+  const name = key.slice(at + 1)
+  if (name.length > 63 || !qualified.test(name)) return false
+  return at < 0 || (at <= 253 && subdomain.test(key.slice(0, at)))
 }
 
 function invalidValue(field: string, value: string, why: string): FieldError {

@@ -29,12 +29,32 @@ export interface MediaType {
   readonly parameters: ReadonlyMap<string, string>
 }
 
+const maxKnown = 200
+const maxKnownLength = 1000
+const knownAccepts = new Map<string, readonly MediaType[]>()
+const knownTypes = new Map<string, MediaType>()
+
+/** Clients send the same few headers with every request: what was read of them is kept. */
+function remembered<T>(known: Map<string, T>, text: string, parse: (text: string) => T): T {
+  const kept = known.get(text)
+  if (kept !== undefined) return kept
+  const parsed = parse(text)
+  if (text.length > maxKnownLength) return parsed
+  if (known.size >= maxKnown) known.clear()
+  known.set(text, parsed)
+  return parsed
+}
+
 /** The media types of an `Accept` header, most wanted first. */
-export function parseAccept(header: string | undefined): MediaType[] {
-  if (header === undefined || header.trim() === '') return [{ type: '*/*', parameters: new Map() }]
+export function parseAccept(header = ''): readonly MediaType[] {
+  return remembered(knownAccepts, header, readAccept)
+}
+
+function readAccept(header: string): readonly MediaType[] {
+  if (header.trim() === '') return [{ type: '*/*', parameters: new Map() }]
   return header
     .split(',')
-    .map(parseMediaType)
+    .map(readMediaType)
     .map((media, index) => ({ media, index, quality: Number(media.parameters.get('q') ?? 1) }))
     .filter(({ quality }) => quality > 0)
     .toSorted((a, b) => b.quality - a.quality || a.index - b.index)
@@ -42,6 +62,10 @@ export function parseAccept(header: string | undefined): MediaType[] {
 }
 
 export function parseMediaType(text: string): MediaType {
+  return remembered(knownTypes, text, readMediaType)
+}
+
+function readMediaType(text: string): MediaType {
   const [type = '', ...rest] = text.split(';').map((part) => part.trim())
   const parameters = rest.map((part): [string, string] => {
     const at = part.indexOf('=')

@@ -95,12 +95,12 @@ export class Registry {
     const { generateName } = object.metadata
     // Only a name the server made up may be replaced by another one.
     if (isNamed || generateName === undefined) {
-      return await converting(() => this.#createNamed(stored, object, options))
+      return await this.#createConverted(stored, object, options)
     }
     for (let attempt = 1; ; attempt += 1) {
       try {
         const named = structuredCopy(object)
-        return await converting(() => this.#createNamed(stored, named, options))
+        return await this.#createConverted(stored, named, options)
       } catch (error) {
         const isTaken = error instanceof Error && 'status' in error && isAlreadyExists(error.status)
         if (!isTaken || attempt === nameAttempts) throw error
@@ -161,6 +161,12 @@ export class Registry {
     if (identity === undefined || this.#guard === undefined) return
     const { name = '' } = object.metadata
     this.#guard.check({ identity, resource, operation, subresource, namespace, name, object, old })
+  }
+
+  /** As with updates: in several attempts only where a webhook converts. */
+  async #createConverted(stored: Resource, object: KubeObject, options: WriteOptions): Promise<Written> {
+    if (stored.form.ensureWritable === undefined) return await this.#createNamed(stored, object, options)
+    return await converting(() => this.#createNamed(stored, object, options))
   }
 
   async #createNamed(stored: Resource, object: KubeObject, options: WriteOptions): Promise<Written> {

@@ -91,6 +91,7 @@ class Server implements ApiServer {
   readonly #stopQuotas: () => void
   readonly #stopPolicies: () => void
   #ready: Promise<void> | undefined
+  #isReady = false
 
   constructor(options: ApiServerOptions) {
     this.#options = options
@@ -146,12 +147,19 @@ class Server implements ApiServer {
   }
 
   ready(): Promise<void> {
-    this.#ready ??= createFirstObjects(this.#context).catch((error: unknown) => {
+    this.#ready ??= this.#createFirstObjects()
+    return this.#ready
+  }
+
+  async #createFirstObjects(): Promise<void> {
+    try {
+      await createFirstObjects(this.#context)
+      this.#isReady = true
+    } catch (error) {
       // The next request tries again: a full disk may have space by then.
       this.#ready = undefined
       throw error
-    })
-    return this.#ready
+    }
   }
 
   transport(identity: Identity): Transport {
@@ -209,7 +217,7 @@ class Server implements ApiServer {
 
   async #handle(request: ApiRequest): Promise<ApiResponse> {
     // Reads are served even when the first writes failed.
-    await this.ready().catch(() => undefined)
+    if (!this.#isReady) await this.ready().catch(() => undefined)
     const { audit } = this.#options
     if (audit === undefined) return await handle(this.#context, request)
     return await audit.observe(request, (observed) => handle(this.#context, observed))

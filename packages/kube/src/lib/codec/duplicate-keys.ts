@@ -48,9 +48,17 @@ function countKeys(value: unknown): number {
   let count = 0
   for (let next = left.pop(); next !== undefined; next = left.pop()) {
     if (typeof next !== 'object' || next === null) continue
-    const items = Object.values(next)
-    if (!Array.isArray(next)) count += items.length
-    for (const item of items) if (typeof item === 'object' && item !== null) left.push(item)
+    if (Array.isArray(next)) {
+      for (const item of next) if (typeof item === 'object' && item !== null) left.push(item)
+      continue
+    }
+    const object = next as Record<string, unknown>
+    // What was parsed inherits nothing that can be enumerated.
+    for (const key in object) {
+      count += 1
+      const child = object[key]
+      if (typeof child === 'object' && child !== null) left.push(child)
+    }
   }
   return count
 }

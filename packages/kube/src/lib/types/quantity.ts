@@ -12,8 +12,7 @@ type Format = 'decimal' | 'binary' | 'exponent'
  * no quantity.
  */
 export function parseQuantity(text: string | number): number | undefined {
-  const parsed = parse(String(text))
-  return parsed === undefined ? undefined : Number(parsed.nanos) / 1e9
+  return read(String(text)).amount
 }
 
 /**
@@ -21,9 +20,34 @@ export function parseQuantity(text: string | number): number | undefined {
  * text that is no quantity.
  */
 export function canonicalQuantity(text: string | number): string | undefined {
-  const parsed = parse(String(text))
-  if (parsed === undefined) return undefined
-  const { nanos, format } = parsed
+  return read(String(text)).canonical
+}
+
+interface Reading {
+  readonly amount: number | undefined
+  readonly canonical: string | undefined
+}
+
+const maxKnown = 4096
+const maxKnownLength = 32
+const known = new Map<string, Reading>()
+
+/** The same few quantities come again and again, several times with each pod: arithmetic of large integers is done once. */
+function read(text: string): Reading {
+  let reading = known.get(text)
+  if (reading !== undefined) return reading
+  const parsed = parse(text)
+  reading = {
+    amount: parsed === undefined ? undefined : Number(parsed.nanos) / 1e9,
+    canonical: parsed === undefined ? undefined : render(parsed),
+  }
+  if (text.length > maxKnownLength) return reading
+  if (known.size >= maxKnown) known.clear()
+  known.set(text, reading)
+  return reading
+}
+
+function render({ nanos, format }: Parsed): string {
   if (nanos === 0n) return '0'
   const sign = nanos < 0n ? '-' : ''
   const size = nanos < 0n ? -nanos : nanos
@@ -31,7 +55,12 @@ export function canonicalQuantity(text: string | number): string | undefined {
   return sign + renderDecimal(size, format === 'exponent')
 }
 
-function parse(text: string): { nanos: bigint; format: Format } | undefined {
+interface Parsed {
+  readonly nanos: bigint
+  readonly format: Format
+}
+
+function parse(text: string): Parsed | undefined {
   const match = pattern.exec(text)
   if (match === null) return undefined
   const [, sign, digits = '', suffix = ''] = match

@@ -38,14 +38,20 @@ function checkObject(definition: string, value: unknown, path: string, owner: st
 }
 
 function isPlain(field: FieldInfo): boolean {
-  return field.ref === undefined && !field.list && !field.map
+  return isScalar(field) && !field.list && !field.map
+}
+
+function isScalar(field: FieldInfo): boolean {
+  return field.ref === undefined
 }
 
 function checkField(field: FieldInfo, value: unknown, path: string, owner: string, found: Findings): void {
   if (value === null || value === undefined) return
   if (field.map) {
     if (!isRecord(value)) return void found.wrong.push(mismatch(value, path, owner, 'map[string]'))
-    for (const [key, child] of Object.entries(value)) {
+    for (const key in value) {
+      const child = value[key]
+      if (isScalar(field) && !field.list && (child === null || accepts(field, child))) continue
       if (field.list) checkList(field, child, `${path}.${key}`, owner, found)
       else checkElement(field, child, `${path}.${key}`, owner, found)
     }
@@ -58,7 +64,11 @@ function checkField(field: FieldInfo, value: unknown, path: string, owner: strin
 function checkList(field: FieldInfo, value: unknown, path: string, owner: string, found: Findings): void {
   if (value === null) return
   if (!Array.isArray(value)) return void found.wrong.push(mismatch(value, path, owner, `[]${goType(field)}`))
-  for (const [index, child] of value.entries()) checkElement(field, child, `${path}[${index}]`, owner, found)
+  for (let index = 0; index < value.length; index += 1) {
+    const child: unknown = value[index]
+    if (isScalar(field) && (child === null || accepts(field, child))) continue
+    checkElement(field, child, `${path}[${index}]`, owner, found)
+  }
 }
 
 function checkElement(field: FieldInfo, value: unknown, path: string, owner: string, found: Findings): void {

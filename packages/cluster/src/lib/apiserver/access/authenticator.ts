@@ -25,7 +25,9 @@ export class Authenticator {
   readonly audiences: readonly string[]
   readonly #tokens: readonly { digest: Buffer; identity: Identity }[]
   readonly #serviceAccounts: TokenAuthenticator
-  readonly #certificates = new WeakMap<TLSSocket, Identity | 'unknown'>()
+  readonly #certificates = new WeakMap<TLSSocket, Identity | 'unknown' | 'none'>()
+  /** What a connection last proved itself with by a static token, which stays good. */
+  readonly #proven = new WeakMap<TLSSocket, { readonly authorization: string; readonly identity: Identity }>()
 
   constructor(options: AuthenticatorOptions) {
     this.audiences = options.audiences
@@ -40,10 +42,20 @@ export class Authenticator {
   authenticate(headers: Headers, socket: TLSSocket | undefined): Identity {
     const certified = socket === undefined ? undefined : this.#ofCertificate(socket)
     if (certified !== undefined && certified !== 'unknown') return certified
+    const { authorization } = headers
+    const proven = socket === undefined ? undefined : this.#proven.get(socket)
+    // How long this takes tells the text only to the connection that has sent it before.
+    if (proven !== undefined && proven.authorization === authorization) return proven.identity
     const token = bearerToken(headers)
     if (token !== undefined) {
-      const verdict = this.verify(token, this.audiences)
-      if ('identity' in verdict) return verdict.identity
+      const known = this.#ofStaticToken(token)
+      if (known !== undefined) {
+        if (socket !== undefined && authorization !== undefined)
+          this.#proven.set(socket, { authorization, identity: known })
+        return known
+      }
+      const verdict = this.#serviceAccounts.authenticate(token, this.audiences)
+      if (verdict !== undefined && 'identity' in verdict) return verdict.identity
       throw unauthorized()
     }
     if (certified === 'unknown') throw unauthorized()
@@ -70,12 +82,15 @@ export class Authenticator {
   /** `unknown` for a certificate that another authority has signed, or that is over. */
   #ofCertificate(socket: TLSSocket): Identity | 'unknown' | undefined {
     let identity = this.#certificates.get(socket)
-    if (identity !== undefined) return identity
+    if (identity !== undefined) return identity === 'none' ? undefined : identity
     const { subject, fingerprint256 } = socket.getPeerCertificate() as {
       subject?: { CN?: string; O?: string | string[] }
       fingerprint256?: string
     }
-    if (subject === undefined) return undefined
+    if (subject === undefined) {
+      this.#certificates.set(socket, 'none')
+      return undefined
+    }
     if (!socket.authorized || typeof subject.CN !== 'string' || subject.CN === '') identity = 'unknown'
     else {
       const groups = subject.O === undefined ? [] : [subject.O].flat()

@@ -35,6 +35,7 @@ export class Plugins {
 
   close(): void {
     this.quotas.close()
+    this.#priority.close()
   }
 
   /** Fills in a new object what others decide; throws a `StatusError` when they do not have it. */

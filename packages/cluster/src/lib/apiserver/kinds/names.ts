@@ -12,6 +12,7 @@ const envName = /^[ -<>-~]+$/
 
 /** What is wrong with a DNS label (RFC 1123), in upstream's words. */
 export function dnsLabel(field: string, value: string): FieldError[] {
+  if (value.length <= 63 && label.test(value)) return []
   return [
     ...tooLong(field, value, 63),
     ...unless(
@@ -37,6 +38,7 @@ export function dnsLabel1035(field: string, value: string): FieldError[] {
 }
 
 export function dnsSubdomain(field: string, value: string): FieldError[] {
+  if (value.length <= 253 && subdomain.test(value)) return []
   return subdomainFaults(value, 'characters').map((why) => invalid(field, value, why))
 }
 
@@ -109,12 +111,21 @@ export function labelValue(field: string, value: string): FieldError[] {
 
 /** A name, with a subdomain before it or not; every fault of one key is told in one finding, as upstream does. */
 export function labelKey(field: string, key: string): FieldError[] {
+  if (isLabelKey(key)) return []
   const faults = keyFaults(key)
   return faults.length === 0 ? [] : [invalid(field, key, faults.join('; '))]
 }
 
 const keyRule =
   "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+
+function isLabelKey(key: string): boolean {
+  const at = key.indexOf('/')
+  // A second slash is in no name.
+  const name = key.slice(at + 1)
+  if (name.length > 63 || !qualified.test(name)) return false
+  return at < 0 || (at <= 253 && subdomain.test(key.slice(0, at)))
+}
 
 function keyFaults(key: string): string[] {
   const [name = '', prefix, ...more] = key.split('/').toReversed()

@@ -49,19 +49,23 @@ function normaliseValue(field: FieldInfo, value: unknown): unknown {
 const quantityRule = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 
 /** Finds texts that should be quantities and are not; `path` is where the object stands. */
-export function checkQuantities(definition: string, object: object, path = ''): FieldError[] {
+export function checkQuantities(definition: string, object: object): FieldError[] {
   const errors: FieldError[] = []
+  checkObject(definition, object, '', errors)
+  return errors
+}
+
+function checkObject(definition: string, object: object, path: string, errors: FieldError[]): void {
   const record = object as JsonObject
   for (const field of planOf(definition).quantities) {
     const value = record[field.name]
     if (value !== undefined) checkField(field, value, path === '' ? field.name : `${path}.${field.name}`, errors)
   }
-  return errors
 }
 
 function checkField(field: FieldInfo, value: unknown, path: string, errors: FieldError[]): void {
   if (Array.isArray(value)) {
-    for (const [index, element] of value.entries()) checkValue(field, element, `${path}[${index}]`, errors)
+    for (let index = 0; index < value.length; index += 1) checkValue(field, value[index], `${path}[${index}]`, errors)
   } else if (field.map && isObject(value)) {
     for (const key in value) checkValue(field, value[key], `${path}[${key}]`, errors)
   } else checkValue(field, value, path, errors)
@@ -69,7 +73,7 @@ function checkField(field: FieldInfo, value: unknown, path: string, errors: Fiel
 
 function checkValue(field: FieldInfo, value: unknown, path: string, errors: FieldError[]): void {
   if (field.ref !== undefined) {
-    if (isObject(value)) errors.push(...checkQuantities(field.ref, value, path))
+    if (isObject(value)) checkObject(field.ref, value, path, errors)
   } else if (canonicalQuantity(String(value)) === undefined) errors.push(invalid(path, value, quantityRule))
 }
 

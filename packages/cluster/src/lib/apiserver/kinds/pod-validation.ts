@@ -1,12 +1,15 @@
 import { parseQuantity } from '@fairlead/kube/types'
 import type {
   Container,
+  EnvFromSource,
   EnvVar,
   LifecycleHandler,
   PodSpec,
   PodTemplateSpec,
   Probe,
+  ResourceRequirements,
   Volume,
+  VolumeMount,
 } from '@fairlead/kube/types/core-v1'
 
 import { duplicate, forbidden, invalid, nonNegative, notFound, oneOf, required } from './field-errors.ts'
@@ -27,22 +30,35 @@ const protocols = ['TCP', 'UDP', 'SCTP']
 /** What upstream would refuse in a pod spec; `path` is where it stands (`spec`, `spec.template.spec`). */
 export function validatePodSpec(spec: PodSpec | undefined, path: string): FieldError[] {
   if (spec === undefined) return [required(`${path}.containers`)]
-  const volumes = new Set((spec.volumes ?? []).map(({ name }) => name))
+  const errors: FieldError[] = []
+  const { volumes = [], initContainers = [] } = spec
+  const containers = spec.containers ?? []
+  volumes.forEach((volume, index) => add(errors, validateVolume(volume, `${path}.volumes[${index}]`)))
+  add(errors, duplicates(volumes, nameOf, `${path}.volumes`, 'name'))
+  if (containers.length === 0) errors.push(required(`${path}.containers`))
   const names = new Set<string>()
-  const errors: FieldError[] = [
-    ...(spec.volumes ?? []).flatMap((volume, index) => validateVolume(volume, `${path}.volumes[${index}]`)),
-    ...duplicates(spec.volumes ?? [], ({ name }) => name, `${path}.volumes`, 'name'),
-  ]
-  if ((spec.containers ?? []).length === 0) errors.push(required(`${path}.containers`))
-  for (const [list, containers] of containerLists(spec)) {
-    for (const [index, container] of containers.entries()) {
+  for (const [list, each] of [
+    ['initContainers', initContainers],
+    ['containers', containers],
+  ] as const) {
+    each.forEach((container, index) => {
       const place = `${path}.${list}[${index}]`
-      errors.push(...validateContainer(container, place, volumes, list === 'initContainers'))
+      validateContainer(container, place, volumes, list === 'initContainers', errors)
       if (names.has(container.name)) errors.push(duplicate(`${place}.name`, container.name))
       names.add(container.name)
-    }
+    })
   }
-  return [...errors, ...validatePodFields(spec, path)]
+  validatePodFields(spec, path, errors)
+  return errors
+}
+
+/** Nearly every write is right: what finds nothing must cost nothing, so findings are added to one list. */
+function add(errors: FieldError[], found: readonly FieldError[]): void {
+  for (const error of found) errors.push(error)
+}
+
+function nameOf({ name }: { name: string }): string {
+  return name
 }
 
 /** A template: its labels, its spec, and that it restarts its containers as its owner needs. */
@@ -61,53 +77,45 @@ export function validatePodTemplate(
     : [...errors, ...oneOf(`${path}.spec.restartPolicy`, policy, restartPolicies)]
 }
 
-function containerLists(spec: PodSpec): [string, Container[]][] {
-  return [
-    ['initContainers', spec.initContainers ?? []],
-    ['containers', spec.containers ?? []],
-  ]
-}
+const podRestartPolicies = ['Always', 'OnFailure', 'Never']
+const dnsPolicies = ['ClusterFirst', 'ClusterFirstWithHostNet', 'Default', 'None']
+const operators = ['Equal', 'Exists', 'Lt', 'Gt']
+const effects = ['NoSchedule', 'PreferNoSchedule', 'NoExecute']
 
-function validatePodFields(spec: PodSpec, path: string): FieldError[] {
-  return [
-    ...oneOf(`${path}.restartPolicy`, spec.restartPolicy, ['Always', 'OnFailure', 'Never']),
-    ...oneOf(`${path}.dnsPolicy`, spec.dnsPolicy, ['ClusterFirst', 'ClusterFirstWithHostNet', 'Default', 'None']),
-    ...nonNegative(`${path}.terminationGracePeriodSeconds`, spec.terminationGracePeriodSeconds),
-    ...(spec.activeDeadlineSeconds !== undefined && spec.activeDeadlineSeconds < 1
-      ? [
-          invalid(
-            `${path}.activeDeadlineSeconds`,
-            spec.activeDeadlineSeconds,
-            'must be between 1 and 2147483647, inclusive',
-          ),
-        ]
-      : []),
-    ...named(`${path}.nodeName`, spec.nodeName, dnsSubdomain),
-    ...named(`${path}.serviceAccountName`, spec.serviceAccountName, dnsSubdomain),
-    ...named(`${path}.priorityClassName`, spec.priorityClassName, dnsSubdomain),
-    ...named(`${path}.hostname`, spec.hostname, dnsLabel),
-    ...named(`${path}.subdomain`, spec.subdomain, dnsLabel),
-    ...labels(`${path}.nodeSelector`, spec.nodeSelector),
-    ...(spec.dnsPolicy === 'None' && (spec.dnsConfig?.nameservers ?? []).length === 0
-      ? [required(`${path}.dnsConfig.nameservers`, 'must provide at least one DNS nameserver when `dnsPolicy` is None')]
-      : []),
-    ...(spec.tolerations ?? []).flatMap(({ key = '', operator, effect }, index) => {
-      const place = `${path}.tolerations[${index}]`
-      return [
-        ...(key === '' ? [] : labelKey(`${place}.key`, key)),
-        ...oneOf(`${place}.operator`, operator, ['Equal', 'Exists', 'Lt', 'Gt']),
-        ...oneOf(`${place}.effect`, effect, ['NoSchedule', 'PreferNoSchedule', 'NoExecute']),
-      ]
-    }),
-    ...validateSysctls(spec, `${path}.securityContext.sysctls`),
-  ]
+function validatePodFields(spec: PodSpec, path: string, errors: FieldError[]): void {
+  add(errors, oneOf(`${path}.restartPolicy`, spec.restartPolicy, podRestartPolicies))
+  add(errors, oneOf(`${path}.dnsPolicy`, spec.dnsPolicy, dnsPolicies))
+  add(errors, nonNegative(`${path}.terminationGracePeriodSeconds`, spec.terminationGracePeriodSeconds))
+  const { activeDeadlineSeconds, dnsPolicy, dnsConfig } = spec
+  if (activeDeadlineSeconds !== undefined && activeDeadlineSeconds < 1) {
+    const why = 'must be between 1 and 2147483647, inclusive'
+    errors.push(invalid(`${path}.activeDeadlineSeconds`, activeDeadlineSeconds, why))
+  }
+  add(errors, named(`${path}.nodeName`, spec.nodeName, dnsSubdomain))
+  add(errors, named(`${path}.serviceAccountName`, spec.serviceAccountName, dnsSubdomain))
+  add(errors, named(`${path}.priorityClassName`, spec.priorityClassName, dnsSubdomain))
+  add(errors, named(`${path}.hostname`, spec.hostname, dnsLabel))
+  add(errors, named(`${path}.subdomain`, spec.subdomain, dnsLabel))
+  if (spec.nodeSelector !== undefined) add(errors, labels(`${path}.nodeSelector`, spec.nodeSelector))
+  if (dnsPolicy === 'None' && (dnsConfig?.nameservers ?? []).length === 0) {
+    const why = 'must provide at least one DNS nameserver when `dnsPolicy` is None'
+    errors.push(required(`${path}.dnsConfig.nameservers`, why))
+  }
+  spec.tolerations?.forEach(({ key = '', operator, effect }, index) => {
+    const place = `${path}.tolerations[${index}]`
+    if (key !== '') add(errors, labelKey(`${place}.key`, key))
+    add(errors, oneOf(`${place}.operator`, operator, operators))
+    add(errors, oneOf(`${place}.effect`, effect, effects))
+  })
+  add(errors, validateSysctls(spec, `${path}.securityContext.sysctls`))
 }
 
 const sysctlPattern = '([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?'
 const sysctlName = new RegExp(`^${sysctlPattern}$`)
 
 function validateSysctls({ securityContext }: PodSpec, path: string): FieldError[] {
-  const sysctls = securityContext?.sysctls ?? []
+  const sysctls = securityContext?.sysctls
+  if (sysctls === undefined) return []
   const names = sysctls.flatMap(({ name }, index) => {
     const place = `${path}[${index}].name`
     if (name === '') return [required(place)]
@@ -117,56 +125,59 @@ function validateSysctls({ securityContext }: PodSpec, path: string): FieldError
   return [...names, ...duplicates(sysctls, ({ name }) => name.replaceAll('/', '.'), path, 'name')]
 }
 
+const pullPolicies = ['Always', 'IfNotPresent', 'Never']
+const messagePolicies = ['File', 'FallbackToLogsOnError']
+
 function validateContainer(
   container: Container,
   path: string,
-  volumes: ReadonlySet<string>,
+  volumes: readonly Volume[],
   isInit: boolean,
-): FieldError[] {
-  const { name, image = '' } = container
-  return [
-    ...(name === '' ? [required(`${path}.name`)] : dnsLabel(`${path}.name`, name)),
-    ...(image === '' ? [required(`${path}.image`)] : []),
-    ...(image !== image.trim()
-      ? [invalid(`${path}.image`, image, 'must not have leading or trailing whitespace')]
-      : []),
-    ...oneOf(`${path}.imagePullPolicy`, container.imagePullPolicy, ['Always', 'IfNotPresent', 'Never']),
-    ...oneOf(`${path}.terminationMessagePolicy`, container.terminationMessagePolicy, ['File', 'FallbackToLogsOnError']),
-    ...validatePorts(container, path),
-    ...(container.env ?? []).flatMap((variable, index) => validateVariable(variable, `${path}.env[${index}]`)),
-    ...(container.envFrom ?? []).flatMap(({ configMapRef, secretRef }, index) => {
-      const place = `${path}.envFrom[${index}]`
-      if (configMapRef === undefined && secretRef === undefined) {
-        return [invalid(place, '', 'must specify one of: `configMapRef` or `secretRef`')]
-      }
-      if (configMapRef !== undefined && secretRef !== undefined) {
-        return [invalid(place, '', 'may not have more than one field specified at a time')]
-      }
-      const reference = configMapRef === undefined ? 'secretRef' : 'configMapRef'
-      return ((configMapRef ?? secretRef)?.name ?? '') === '' ? [required(`${place}.${reference}.name`)] : []
-    }),
-    ...validateMounts(container, path, volumes),
-    ...validateResources(container, path),
-    ...validateProbes(container, path, isInit),
-  ]
+  errors: FieldError[],
+): void {
+  const { name, image = '', env, envFrom, volumeMounts } = container
+  add(errors, name === '' ? [required(`${path}.name`)] : dnsLabel(`${path}.name`, name))
+  if (image === '') errors.push(required(`${path}.image`))
+  if (image !== image.trim()) {
+    errors.push(invalid(`${path}.image`, image, 'must not have leading or trailing whitespace'))
+  }
+  add(errors, oneOf(`${path}.imagePullPolicy`, container.imagePullPolicy, pullPolicies))
+  add(errors, oneOf(`${path}.terminationMessagePolicy`, container.terminationMessagePolicy, messagePolicies))
+  validatePorts(container, path, errors)
+  env?.forEach((variable, index) => add(errors, validateVariable(variable, `${path}.env[${index}]`)))
+  envFrom?.forEach((source, index) => add(errors, validateSource(source, `${path}.envFrom[${index}]`)))
+  if (volumeMounts !== undefined) add(errors, validateMounts(volumeMounts, path, volumes))
+  if (container.resources !== undefined) add(errors, validateResources(container.resources, path))
+  add(errors, validateProbes(container, path, isInit))
 }
 
-function validatePorts({ ports = [] }: Container, path: string): FieldError[] {
-  const names = ports.filter(({ name }) => (name ?? '') !== '')
-  return [
-    ...duplicates(names, ({ name }) => name ?? '', `${path}.ports`, 'name'),
-    ...ports.flatMap((port, index) => {
-      const place = `${path}.ports[${index}]`
-      return [
-        ...named(`${place}.name`, port.name, ianaServiceName),
-        ...(port.containerPort === undefined || port.containerPort === 0
-          ? [required(`${place}.containerPort`)]
-          : portNumber(`${place}.containerPort`, port.containerPort)),
-        ...((port.hostPort ?? 0) === 0 ? [] : portNumber(`${place}.hostPort`, port.hostPort ?? 0)),
-        ...oneOf(`${place}.protocol`, port.protocol, protocols),
-      ]
-    }),
-  ]
+function validateSource({ configMapRef, secretRef }: EnvFromSource, path: string): FieldError[] {
+  if (configMapRef === undefined && secretRef === undefined) {
+    return [invalid(path, '', 'must specify one of: `configMapRef` or `secretRef`')]
+  }
+  if (configMapRef !== undefined && secretRef !== undefined) {
+    return [invalid(path, '', 'may not have more than one field specified at a time')]
+  }
+  const reference = configMapRef === undefined ? 'secretRef' : 'configMapRef'
+  return ((configMapRef ?? secretRef)?.name ?? '') === '' ? [required(`${path}.${reference}.name`)] : []
+}
+
+function validatePorts({ ports = [] }: Container, path: string, errors: FieldError[]): void {
+  if (ports.length > 1) {
+    const names = ports.filter(({ name }) => (name ?? '') !== '')
+    add(
+      errors,
+      duplicates(names, ({ name }) => name ?? '', `${path}.ports`, 'name'),
+    )
+  }
+  ports.forEach(({ name, containerPort, hostPort = 0, protocol }, index) => {
+    const place = `${path}.ports[${index}]`
+    add(errors, named(`${place}.name`, name, ianaServiceName))
+    if ((containerPort ?? 0) === 0) errors.push(required(`${place}.containerPort`))
+    else add(errors, portNumber(`${place}.containerPort`, containerPort))
+    if (hostPort !== 0) add(errors, portNumber(`${place}.hostPort`, hostPort))
+    add(errors, oneOf(`${place}.protocol`, protocol, protocols))
+  })
 }
 
 function validateVariable({ name, value, valueFrom }: EnvVar, path: string): FieldError[] {
@@ -193,7 +204,8 @@ function validateVariable({ name, value, valueFrom }: EnvVar, path: string): Fie
   return errors
 }
 
-function validateMounts({ volumeMounts = [] }: Container, path: string, volumes: ReadonlySet<string>): FieldError[] {
+function validateMounts(volumeMounts: readonly VolumeMount[], path: string, listed: readonly Volume[]): FieldError[] {
+  const volumes = new Set(listed.map(nameOf))
   const seen = new Set<string>()
   return volumeMounts.flatMap(({ name, mountPath, subPath = '' }, index) => {
     const place = `${path}.volumeMounts[${index}]`
@@ -209,17 +221,18 @@ function validateMounts({ volumeMounts = [] }: Container, path: string, volumes:
   })
 }
 
-function validateResources({ resources }: Container, path: string): FieldError[] {
+function validateResources(resources: ResourceRequirements, path: string): FieldError[] {
   const errors: FieldError[] = []
+  const { limits = {}, requests = {} } = resources
   for (const part of ['limits', 'requests'] as const) {
-    for (const [name, value] of Object.entries(resources?.[part] ?? {})) {
+    for (const [name, value] of Object.entries(part === 'limits' ? limits : requests)) {
       if ((parseQuantity(value) ?? 0) < 0) {
         errors.push(invalid(`${path}.resources.${part}[${name}]`, value, 'must be greater than or equal to 0'))
       }
     }
   }
-  for (const [name, request] of Object.entries(resources?.requests ?? {})) {
-    const limit = resources?.limits?.[name]
+  for (const [name, request] of Object.entries(requests)) {
+    const limit = limits[name]
     if (limit !== undefined && (parseQuantity(request) ?? 0) > (parseQuantity(limit) ?? 0)) {
       errors.push(
         invalid(`${path}.resources.requests`, request, `must be less than or equal to ${name} limit of ${limit}`),
@@ -305,6 +318,7 @@ function validateVolume(volume: Volume, path: string): FieldError[] {
 }
 
 function duplicates<T>(list: readonly T[], key: (element: T) => string, path: string, field: string): FieldError[] {
+  if (list.length < 2) return []
   const seen = new Set<string>()
   return list.flatMap((element, index) => {
     const value = key(element)

@@ -193,8 +193,8 @@ function writeFields(
 
 function writeItems(shape: Shape, list: MergeList, items: readonly unknown[]): void {
   const names = items.map((item) => nameOf(list, item))
-  if (new Set(names).size === names.length) {
-    for (const [index, name] of names.entries()) writeAdded(shape, name, list.element, items[index])
+  if (names.length < 2 || new Set(names).size === names.length) {
+    names.forEach((name, index) => writeAdded(shape, name, list.element, items[index]))
     return
   }
   // Elements that share a name are owned together.

@@ -54,7 +54,8 @@ class Observation {
     this.#sink = sink
     this.#event = renderEvent(request, asked, choice)
     const readBody = async (): Promise<Buffer> => (this.#body = await request.readBody())
-    this.request = choice.level === 'Metadata' ? request : { ...request, readBody }
+    // The signal by name: it is made when asked for, and is no property that a copy would have.
+    this.request = choice.level === 'Metadata' ? request : { ...request, signal: request.signal, readBody }
   }
 
   write(stage: AuditStage, responseStatus?: object, responseObject?: unknown): void {

@@ -2,7 +2,7 @@ import type { KubeObject } from '@fairlead/kube/types'
 import type { Pod } from '@fairlead/kube/types/core-v1'
 import type { PriorityClass } from '@fairlead/kube/types/scheduling-v1'
 
-import type { Store } from '../../../storage/store.ts'
+import type { Store, Subscription } from '../../../storage/store.ts'
 import { knownResource } from '../../resource.ts'
 import { forbiddenObject } from '../../status.ts'
 import { KeptObjects } from '../kept-objects.ts'
@@ -13,9 +13,17 @@ const classes = knownResource('scheduling.k8s.io', 'v1', 'priorityclasses')
 /** Priority admission: what a pod's class, or the default class, makes of `priority` and `preemptionPolicy`. */
 export class Priority {
   readonly #classes: KeptObjects<KubeObject & PriorityClass>
+  readonly #subscription: Subscription
+  /** The default class, looked for again after a change of any class: every pod asks. */
+  #known: { readonly default: (KubeObject & PriorityClass) | undefined } | undefined
 
   constructor(store: Store) {
     this.#classes = new KeptObjects(store, classes)
+    this.#subscription = store.subscribe(classes.collection, undefined, () => (this.#known = undefined))
+  }
+
+  close(): void {
+    this.#subscription.unsubscribe()
   }
 
   complete(pod: KubeObject & Pod): void {
@@ -54,8 +62,13 @@ export class Priority {
     throw forbiddenObject(classes.info, name, why)
   }
 
-  /** Of several, which only older releases let be, the one with the lowest value. */
   #default(): (KubeObject & PriorityClass) | undefined {
+    this.#known ??= { default: this.#findDefault() }
+    return this.#known.default
+  }
+
+  /** Of several, which only older releases let be, the one with the lowest value. */
+  #findDefault(): (KubeObject & PriorityClass) | undefined {
     return this.#classes
       .list()
       .filter(({ globalDefault }) => globalDefault === true)
