@@ -3,7 +3,8 @@ import { describe, it } from 'node:test'
 
 import type { PersistentVolumeClaim } from '@fairlead/kube/types/core-v1'
 
-import { judgeClaims } from './claims.ts'
+import { createVolumeFilter, judgeClaims } from './claims.ts'
+import { viewNode } from './node-view.ts'
 
 const pod = {
   metadata: { name: 'p', namespace: 'default' },
@@ -32,4 +33,23 @@ void describe('judgeClaims', () => {
       assert.equal(judgeClaims(pod, sources).state, state)
     })
   }
+})
+
+void describe('createVolumeFilter', () => {
+  const claim = { ...claimOf('Bound'), spec: { volumeName: 'pv' } }
+  const sources = (nodeAffinity?: object) => ({ claim: () => claim, volume: () => ({ spec: { nodeAffinity } }) })
+  const on = (name: string) => viewNode({ metadata: { name, labels: { host: name } } }, [])
+
+  void it('keeps a pod where its volumes are', () => {
+    const matchExpressions = [{ key: 'host', operator: 'In', values: ['a'] }]
+    const rejectionsOf = createVolumeFilter(pod, sources({ required: { nodeSelectorTerms: [{ matchExpressions }] } }))
+    assert.deepEqual(rejectionsOf?.(on('a')), [])
+    const [rejection] = rejectionsOf?.(on('b')) ?? []
+    assert.equal(rejection?.reason, "node(s) didn't match PersistentVolume's node affinity")
+    assert.equal(rejection.isFinal, true)
+  })
+
+  void it('is none for volumes that are anywhere', () => {
+    assert.equal(createVolumeFilter(pod, sources()), undefined)
+  })
 })
