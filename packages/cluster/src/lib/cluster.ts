@@ -14,6 +14,7 @@ import { createCertificateSigner } from './certificate-signer.ts'
 import { storageDir } from './cluster-backup.ts'
 import { runControllers } from './controllers/run-controllers.ts'
 import { ensureStorageClass } from './controllers/volumes/local-volumes.ts'
+import { openGateway } from './gateway/gateway.ts'
 import { keepKubernetesService } from './kubernetes-service.ts'
 import { openPodNetwork } from './network/pod-network.ts'
 import { apiAddressOf, gatewayOf } from './network/plan.ts'
@@ -199,6 +200,15 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     onError: fault('services'),
   })
   opened.defer(() => services.close())
+  const gateway = openGateway({
+    client: createKubeClient({ transport: server.transport({ user: 'fairlead-gateway', groups: ['system:masters'] }) }),
+    meshHost: network.gateway,
+    redirect: (redirects) => services.redirect(redirects),
+    onError: fault('gateway'),
+  })
+  // Awaited below; until then a failure is not to end the process.
+  gateway.catch(() => {})
+  opened.defer(async () => (await gateway.catch(() => undefined))?.close())
   const nodes = await runNodes({
     clientOf: (name) =>
       createKubeClient({
@@ -217,7 +227,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     onError: fault('node'),
   })
   nodesOpened(nodes)
-  await Promise.all([giveRole(administrator, nodeName), ensureStorageClass(administrator)])
+  await Promise.all([giveRole(administrator, nodeName), ensureStorageClass(administrator), gateway])
   signal?.throwIfAborted()
 
   const held = opened.move()

@@ -1,7 +1,7 @@
 import type { Service } from '@fairlead/kube/types/core-v1'
 import type { EndpointSlice } from '@fairlead/kube/types/discovery-v1'
 import { servedPorts, serviceNameLabel } from './service-ports.ts'
-import type { ServedPort } from './service-ports.ts'
+import type { Backend, ServedPort } from './service-ports.ts'
 
 /** What the table needs of an informer: a handler is told of what there is (as `add`), then of every change. */
 export interface ObjectSource<T> {
@@ -21,6 +21,8 @@ export interface ServiceTable {
   readonly entries: ReadonlyMap<string, ServiceEntry>
   /** Calls `handler` with the keys that changed, at most once per turn of the event loop. Deleted ones are no longer in `entries`. */
   onChange(handler: (keys: readonly string[]) => void): void
+  /** Has connections to Service ports go elsewhere than to their endpoints, by `namespace/name/port`; replaces what was told before. */
+  redirect(redirects: ReadonlyMap<string, Backend>): void
   /** Resolves when every change seen so far has been handed to the handlers. */
   settled(): Promise<void>
   close(): void
@@ -33,6 +35,7 @@ export function createServiceTable(services: ObjectSource<Service>, slices: Obje
   const entries = new Map<string, ServiceEntry>()
   const handlers: ((keys: readonly string[]) => void)[] = []
   const dirty = new Set<string>()
+  let redirects: ReadonlyMap<string, Backend> = new Map()
   let scheduled: NodeJS.Immediate | undefined
   let closed = false
 
@@ -58,7 +61,8 @@ export function createServiceTable(services: ObjectSource<Service>, slices: Obje
       return
     }
     const own = [...(sliceObjects.get(key)?.values() ?? [])]
-    entries.set(key, { service, slices: own, ports: servedPorts(service, own) })
+    const ports = servedPorts(service, own).map((port) => elsewhere(port, redirects.get(`${key}/${port.port}`)))
+    entries.set(key, { service, slices: own, ports })
   }
 
   function putService(object: Service, gone: boolean): void {
@@ -92,6 +96,11 @@ export function createServiceTable(services: ObjectSource<Service>, slices: Obje
   return {
     entries,
     onChange: (handler) => void handlers.push(handler),
+    redirect(next) {
+      const changed = [...redirects, ...next].filter(([key]) => redirects.get(key) !== next.get(key))
+      redirects = next
+      for (const [key] of changed) touch(key.slice(0, key.lastIndexOf('/')))
+    },
     async settled() {
       if (scheduled !== undefined) await new Promise((resolve) => setImmediate(resolve))
     },
@@ -100,6 +109,12 @@ export function createServiceTable(services: ObjectSource<Service>, slices: Obje
       clearImmediate(scheduled)
     },
   }
+}
+
+/** One place for everybody, so there is nothing to stick to. */
+function elsewhere(port: ServedPort, place: Backend | undefined): ServedPort {
+  if (place === undefined || port.protocol !== 'tcp') return port
+  return { ...port, backends: [place], externalBackends: undefined, affinitySeconds: undefined }
 }
 
 function keyOf(namespace = '', name = ''): string {

@@ -1,0 +1,60 @@
+import type { Outgoing } from './incoming.ts'
+
+/** gRPC status of an answer that is ours, not the server's (Envoy's mapping, from the gRPC documents). */
+const grpcStatuses: Readonly<Record<number, number>> = {
+  400: 13,
+  401: 16,
+  403: 7,
+  404: 12,
+  429: 14,
+  502: 14,
+  503: 14,
+  504: 14,
+}
+
+/** An answer of the gateway itself. To gRPC it is a status in the headers of an empty 200, as its clients expect. */
+export function answer(
+  response: Outgoing,
+  status: number,
+  options: {
+    text?: string | undefined
+    headers?: Record<string, string | string[]>
+    isGrpc?: boolean
+    grpcStatus?: number | undefined
+  } = {},
+): void {
+  const { text = '', headers = {}, isGrpc = false } = options
+  if (response.headersSent || response.destroyed) return
+  const body = isGrpc || text === '' ? '' : `${text}\n`
+  const head: Record<string, string | string[]> = isGrpc
+    ? {
+        ...headers,
+        'content-type': 'application/grpc',
+        'grpc-status': String(options.grpcStatus ?? grpcStatuses[status] ?? 2),
+        'grpc-message': encodeURIComponent(text),
+      }
+    : {
+        ...(body === '' ? {} : { 'content-type': 'text/plain; charset=utf-8' }),
+        ...headers,
+        'content-length': String(Buffer.byteLength(body)),
+      }
+  writeHead(response, isGrpc ? 200 : status, head)
+  response.end(body)
+}
+
+/** Both versions of HTTP have this method; their types do not agree. */
+export function writeHead(response: Outgoing, status: number, headers: Record<string, string | string[]>): void {
+  if ('stream' in response) response.writeHead(status, headers)
+  else response.writeHead(status, headers)
+}
+
+/** False: no more before `drain`. */
+export function writeChunk(response: Outgoing, chunk: Buffer): boolean {
+  return 'stream' in response ? response.write(chunk) : response.write(chunk)
+}
+
+/** Ends an answer of which a part was sent: the client must not take it for whole. */
+export function cut(response: Outgoing): void {
+  if ('stream' in response) response.stream.close(2 /* INTERNAL_ERROR, RFC 9113, 7 */)
+  else response.destroy()
+}

@@ -1,0 +1,154 @@
+import { createHash, randomUUID } from 'node:crypto'
+import type { Balance, CorsPolicy, Mirror, WeightedTarget } from '../model.ts'
+import { answer } from './answers.ts'
+import { readBody } from './body.ts'
+import type { LiveCluster } from './clusters.ts'
+import { corsHeaders, isPreflight, preflightHeaders } from './cors.ts'
+import { forwardedHeaders } from './headers.ts'
+import { hasBody, IncomingFacts, isGrpc } from './incoming.ts'
+import type { Incoming, Outgoing } from './incoming.ts'
+import { queryValue } from './match.ts'
+import type { Found } from './match.ts'
+import { mirrorTo } from './mirror.ts'
+import { ProxiedRequest } from './proxied-request.ts'
+import { changeHeaders, changePath, renderLocation } from './rewrite.ts'
+import type { ListenerState, PlaneContext } from './route-state.ts'
+import type { HeaderMap, UpstreamRequest } from './upstream.ts'
+
+/** Bodies up to this are read whole before they are sent, so that they can be sent again. */
+const replayableBytes = 64 * 1024
+const mirroredBytes = 1024 * 1024
+
+/** Answers one request by the routing in force now. */
+export function serve(context: PlaneContext, listener: ListenerState, incoming: Incoming, response: Outgoing): void {
+  const startedAt = performance.now()
+  const facts = new IncomingFacts(incoming, listener.scheme)
+  const found = listener.find(facts)
+  incoming.on('error', () => {})
+  response.on('error', () => {})
+  if (found === undefined) {
+    context.metrics.count({ route: 'none', isGrpc: isGrpc(facts), status: 404, durationMs: 0 })
+    answer(response, 404, { text: 'no route matches the request', isGrpc: isGrpc(facts) })
+    incoming.resume()
+    return
+  }
+  const { chooseTarget } = listener
+  const delay = found.rule.fault?.delay
+  const exchange: Exchange = { context, listener, incoming, response, facts, found, startedAt, chooseTarget }
+  if (delay === undefined || !happens(context, delay.percent)) perform(exchange)
+  else setTimeout(() => perform(exchange), delay.ms)
+}
+
+interface Exchange {
+  readonly context: PlaneContext
+  readonly listener: ListenerState
+  readonly incoming: Incoming
+  readonly response: Outgoing
+  readonly facts: IncomingFacts
+  readonly found: Found
+  readonly startedAt: number
+  /** Of the rules that were in force at its arrival. */
+  readonly chooseTarget: ListenerState['chooseTarget']
+}
+
+/** What a rule decides without an endpoint, else the way to one. */
+function perform(exchange: Exchange): void {
+  const { context, facts, found } = exchange
+  const { rule, match } = found
+  const cors = corsHeaders(rule.cors, facts)
+  if (cors !== undefined && isPreflight(facts)) {
+    return settle(exchange, 200, '', { ...cors, ...preflightHeaders(rule.cors as CorsPolicy) })
+  }
+  const abort = rule.fault?.abort
+  if (abort !== undefined && happens(context, abort.percent)) {
+    return settle(exchange, abort.status, 'fault filter abort', {}, abort.grpcStatus)
+  }
+  const { action } = rule
+  if (action.kind === 'respond') return settle(exchange, action.status, action.body ?? '', { ...cors })
+  if (action.kind === 'redirect') {
+    const { method, authority, host, path, query, scheme } = facts
+    const seen = { method, authority, host, path, query, scheme, port: exchange.listener.port }
+    const location = renderLocation(action.redirect, seen, match)
+    return settle(exchange, action.redirect.status, '', { ...cors, location })
+  }
+  const index = exchange.chooseTarget(rule)
+  const target = index === undefined ? undefined : action.targets[index]
+  const live = target?.cluster === undefined ? undefined : exchange.listener.cluster(target.cluster)
+  if (target === undefined || live === undefined)
+    return settle(exchange, 500, 'the route has no backend that exists', { ...cors })
+  const { maxRequests } = live.cluster.policy
+  if (maxRequests !== undefined && live.load.active >= maxRequests) {
+    return settle(exchange, 503, `${live.cluster.key} has as many requests as it may`, {
+      ...cors,
+      'x-envoy-overloaded': 'true',
+    })
+  }
+  forward(exchange, target, live, { ...cors })
+}
+
+/** Answers by ourselves, and counts it. */
+function settle(exchange: Exchange, status: number, text: string, headers: HeaderMap = {}, grpcStatus?: number): void {
+  const { context, found, facts, incoming, response, startedAt } = exchange
+  const { rule } = found
+  changeHeaders(headers, rule.responseHeaders)
+  context.metrics.count({ route: rule.route, isGrpc: isGrpc(facts), status, durationMs: performance.now() - startedAt })
+  answer(response, status, { text, headers, isGrpc: isGrpc(facts) && status >= 400, grpcStatus })
+  incoming.resume()
+}
+
+function forward(exchange: Exchange, target: WeightedTarget, live: LiveCluster, responseHeaders: HeaderMap): void {
+  const { incoming, facts, found, listener } = exchange
+  const { rule } = found
+  const headers = forwardedHeaders(incoming, facts, listener)
+  changeHeaders(headers, rule.requestHeaders)
+  changeHeaders(headers, target.requestHeaders)
+  if (rule.rewrite?.host !== undefined) {
+    headers['x-envoy-original-host'] = facts.authority
+    headers['host'] = rule.rewrite.host
+  }
+  const path = pathOf(exchange)
+  if (path === undefined) return settle(exchange, 400, 'the path cannot be rewritten')
+  const { method } = facts
+  const proxied = (request: UpstreamRequest): void => {
+    for (const mirror of rule.mirrors ?? []) copyTo(exchange, mirror, request)
+    const hash = hashOf(live.cluster.policy.balance, facts, responseHeaders)
+    const responseChanges = [rule.responseHeaders, target.responseHeaders]
+    const plan = { rule, live, request, responseChanges, responseHeaders, hash, startedAt: exchange.startedAt }
+    new ProxiedRequest(exchange.context, listener, plan, facts, incoming, exchange.response).start()
+  }
+  if (!hasBody(incoming)) return proxied({ method, path, headers, body: null })
+  const limit = rule.mirrors === undefined ? replayableBytes : mirroredBytes
+  readBody(incoming, limit, (body) => proxied({ method, path, headers, body }))
+}
+
+function pathOf({ facts, found }: Exchange): string | undefined {
+  const change = found.rule.rewrite?.path
+  const path = change === undefined ? facts.path : changePath(facts.path, change, found.match)
+  // What an expression makes of a path may be none.
+  if (change !== undefined && !/^\/[\x21-\x7e]*$/.test(path)) return undefined
+  return facts.query === '' ? path : `${path}${path.includes('?') ? '&' : '?'}${facts.query}`
+}
+
+function copyTo({ context, listener }: Exchange, mirror: Mirror, request: UpstreamRequest): void {
+  const live = mirror.cluster === undefined ? undefined : listener.cluster(mirror.cluster)
+  if (live !== undefined && happens(context, mirror.percent)) mirrorTo(context, live, request)
+}
+
+function happens({ random }: PlaneContext, percent: number): boolean {
+  return percent >= 100 || random() * 100 < percent
+}
+
+/** What a sticky client is told apart by; a client without the cookie is given one. */
+function hashOf(balance: Balance, facts: IncomingFacts, responseHeaders: HeaderMap): string | undefined {
+  if (balance.kind !== 'hash') return undefined
+  if (balance.by === 'source') return facts.source
+  if (balance.by === 'header') return facts.header(balance.name.toLowerCase())
+  if (balance.by === 'query') return queryValue(facts.query, balance.name)
+  const cookies = (facts.header('cookie') ?? '').split(';').map((text) => text.trim())
+  const known = cookies.find((text) => text.startsWith(`${balance.name}=`))?.slice(balance.name.length + 1)
+  if (known !== undefined || balance.ttlSeconds === undefined) return known
+  const made = createHash('sha1').update(randomUUID()).digest('hex').slice(0, 16)
+  const age = balance.ttlSeconds > 0 ? `; Max-Age=${balance.ttlSeconds}` : ''
+  responseHeaders['set-cookie'] = `${balance.name}=${made}; Path=/; HttpOnly${age}`
+  return made
+}

@@ -1,0 +1,100 @@
+import { connect, constants } from 'node:http2'
+import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2'
+import type { TrafficPolicy } from '../model.ts'
+import { bodyTimeoutMs } from './upstream.ts'
+import type { HeaderMap, Sending, Upstream, UpstreamHandler, UpstreamRequest } from './upstream.ts'
+
+/** One HTTP/2 connection without TLS to an endpoint, made anew when it ended; what gRPC servers speak. */
+export function openH2Upstream(ip: string, port: number, policy: TrafficPolicy): Upstream {
+  const origin = `http://${ip.includes(':') ? `[${ip}]` : ip}:${port}`
+  const sessions = new Set<ClientHttp2Session>()
+  let current: ClientHttp2Session | undefined
+
+  function session(): ClientHttp2Session {
+    if (current !== undefined && !current.closed && !current.destroyed) return current
+    const opened = connect(origin, { settings: { initialWindowSize: 1 << 20, enablePush: false } })
+    const timer = setTimeout(() => opened.destroy(new Error('no connection in time')), policy.connectTimeoutMs)
+    opened.once('connect', () => clearTimeout(timer))
+    opened.once('close', () => {
+      clearTimeout(timer)
+      sessions.delete(opened)
+      if (current === opened) current = undefined
+    })
+    // New requests take another connection; those under way are answered on this one.
+    opened.once('goaway', () => {
+      if (current === opened) current = undefined
+      if (!opened.destroyed) opened.close()
+    })
+    opened.on('error', () => {})
+    sessions.add(opened)
+    return (current = opened)
+  }
+
+  return {
+    send: (request, handler) => start(session(), request, handler),
+    async close() {
+      await Promise.all([...sessions].map((one) => new Promise<void>((resolve) => one.close(resolve))))
+    },
+    destroy() {
+      for (const one of sessions) one.destroy()
+    },
+  }
+}
+
+function start(session: ClientHttp2Session, request: UpstreamRequest, handler: UpstreamHandler): Sending {
+  const { method, path, headers, body } = request
+  const { host = '', ...others } = headers
+  const head = { ':method': method, ':path': path, ':authority': String(host), ':scheme': 'http', ...others }
+  let stream: ClientHttp2Stream
+  try {
+    stream = session.request(head, { endStream: body === null })
+  } catch (error) {
+    process.nextTick(() => handler.onError(error instanceof Error ? error : new Error(String(error))))
+    return { resume() {}, abort() {} }
+  }
+  let trailers: HeaderMap | undefined
+  let failure: Error | undefined
+  let hasEnded = false
+  const send = (): void => {
+    handler.onSend()
+    if (body === null || stream.destroyed) return
+    if (Buffer.isBuffer(body)) stream.end(body)
+    else body.pipe(stream)
+  }
+  if (session.connecting) session.once('connect', send)
+  else send()
+  stream.setTimeout(bodyTimeoutMs, () => stream.close(constants.NGHTTP2_CANCEL))
+  stream.on('response', (answer) => handler.onHead(answer[':status'] ?? 502, withoutPseudo(answer)))
+  stream.on('data', (chunk: Buffer) => {
+    if (!handler.onData(chunk)) stream.pause()
+  })
+  stream.on('trailers', (received) => (trailers = withoutPseudo(received)))
+  stream.on('end', () => (hasEnded = true))
+  stream.on('error', (error: Error) => (failure ??= error))
+  stream.on('close', () => {
+    if (body !== null && !Buffer.isBuffer(body)) body.unpipe(stream)
+    const isWhole = hasEnded && (stream.rstCode === constants.NGHTTP2_NO_ERROR || trailers !== undefined)
+    if (failure === undefined && isWhole) handler.onEnd(trailers)
+    else handler.onError(failure ?? refused(stream.rstCode))
+  })
+  return {
+    resume: () => void stream.resume(),
+    abort(error) {
+      failure ??= error
+      stream.close(constants.NGHTTP2_CANCEL)
+    },
+  }
+}
+
+function refused(code: number | undefined): Error {
+  const isUnseen = code === constants.NGHTTP2_REFUSED_STREAM
+  return Object.assign(new Error(`stream ended with code ${code}`), { code: isUnseen ? 'REFUSED_STREAM' : 'H2_RESET' })
+}
+
+function withoutPseudo(headers: IncomingHttpHeaders): HeaderMap {
+  const kept: HeaderMap = {}
+  for (const [name, value] of Object.entries(headers)) {
+    if (!name.startsWith(':') && value !== undefined) kept[name] = value
+  }
+  return kept
+}
