@@ -1,13 +1,14 @@
-import { isIP } from 'node:net'
-
 import type { Lease } from '@fairlead/kube/types/coordination-v1'
 import type { Event, LimitRange, Namespace, Node, ResourceQuota } from '@fairlead/kube/types/core-v1'
 import type { Event as EventsEvent } from '@fairlead/kube/types/events-v1'
 
 import { defineKind } from './define.ts'
-import { invalid, notSupported, required } from './field-errors.ts'
-import { labelKey } from './names.ts'
+import { invalid } from './field-errors.ts'
+import { validateLimits } from './limit-rules.ts'
+import { validateNode } from './node-rules.ts'
 import { age, ageColumn, column, nameColumn, orNone, wideColumn } from './printing.ts'
+import { validateQuota } from './quota-rules.ts'
+import type { FieldError } from '../status.ts'
 import type { KindStrategy, TableColumn } from '../strategy.ts'
 
 export const namespace: KindStrategy = defineKind<Namespace>({
@@ -16,23 +17,11 @@ export const namespace: KindStrategy = defineKind<Namespace>({
   row: ({ metadata, status }, now) => [metadata.name, status?.phase ?? '', age(metadata.creationTimestamp, now)],
 })
 
-const effects = ['NoExecute', 'NoSchedule', 'PreferNoSchedule']
-
 export const node: KindStrategy = defineKind<Node>({
   default(object) {
     object.spec ??= {}
   },
-  validate: ({ spec }) => [
-    ...(spec?.taints ?? []).flatMap(({ key, effect }, index) => [
-      ...labelKey(`spec.taints[${index}].key`, key),
-      ...(effects.includes(effect) ? [] : [notSupported(`spec.taints[${index}].effect`, effect, effects)]),
-    ]),
-    ...(spec?.podCIDRs ?? []).flatMap((cidr, index) =>
-      isIP(cidr.split('/')[0] ?? '') === 0
-        ? [invalid(`spec.podCIDRs[${index}]`, cidr, 'must be a valid CIDR value')]
-        : [],
-    ),
-  ],
+  validate: validateNode,
   fields: ({ spec }) => ({ 'spec.unschedulable': String(spec?.unschedulable ?? false) }),
   columns: [
     nameColumn,
@@ -178,18 +167,29 @@ function eventRow(each: AnyEvent, now: number): unknown[] {
 }
 
 export const lease: KindStrategy = defineKind<Lease>({
+  create: dropCoordination,
+  update: dropCoordination,
   validate({ spec }) {
-    const seconds = spec?.leaseDurationSeconds
-    if (seconds !== undefined && seconds <= 0) {
-      return [invalid('spec.leaseDurationSeconds', seconds, 'must be greater than 0')]
+    const { leaseDurationSeconds: seconds = 1, leaseTransitions = 0 } = spec ?? {}
+    const errors: FieldError[] = []
+    if (seconds <= 0) errors.push(invalid('spec.leaseDurationSeconds', seconds, 'must be greater than 0'))
+    if (leaseTransitions < 0) {
+      errors.push(invalid('spec.leaseTransitions', leaseTransitions, 'must be greater than or equal to 0'))
     }
-    return []
+    return errors
   },
   columns: [nameColumn, column('Holder'), ageColumn],
   row: ({ metadata, spec }, now) => [metadata.name, spec?.holderIdentity ?? '', age(metadata.creationTimestamp, now)],
 })
 
+/** Fields of the coordinated election of leaders, whose feature gate is off in 1.36. */
+function dropCoordination({ spec }: Lease): void {
+  delete spec?.strategy
+  delete spec?.preferredHolder
+}
+
 export const resourceQuota: KindStrategy = defineKind<ResourceQuota>({
+  validate: ({ spec }, old) => validateQuota(spec ?? {}, old === undefined ? undefined : (old.spec ?? {})),
   columns: [nameColumn, column('Request'), column('Limit'), ageColumn],
   row({ metadata, status }, now) {
     const usage = Object.entries(status?.hard ?? {}).map(([name, hard]) => ({
@@ -215,7 +215,7 @@ export const limitRange: KindStrategy = defineKind<LimitRange>({
       item.defaultRequest = { ...item.min, ...item.default, ...item.defaultRequest }
     }
   },
-  validate: ({ spec }) => ((spec?.limits ?? []).length === 0 ? [required('spec.limits')] : []),
+  validate: ({ spec }) => validateLimits(spec?.limits ?? []),
   columns: [nameColumn, column('Created At')],
   row: ({ metadata }) => [metadata.name, metadata.creationTimestamp ?? ''],
 })

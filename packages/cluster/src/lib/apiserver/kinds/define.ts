@@ -26,3 +26,12 @@ export function defineKind<T>(strategy: TypedStrategy<T>): KindStrategy {
   // The proof of the cast: strategies are looked up by the kind of the object they are given.
   return strategy as unknown as KindStrategy
 }
+
+/** What a kind does beyond being stored, where the columns of `kubectl get` stand in a table of their own. */
+export type Rules = Omit<KindStrategy, 'columns' | 'row'>
+
+/** {@link defineKind} for the rules only. */
+export function defineRules<T>(rules: Omit<TypedStrategy<T>, 'columns' | 'row'>): Rules {
+  // The proof of the cast is that of `defineKind`.
+  return rules as unknown as Rules
+}

@@ -27,15 +27,25 @@ export function forbidden(field: string, why: string): FieldError {
 }
 
 export function notSupported(field: string, value: unknown, allowed: readonly string[]): FieldError {
-  const list = allowed
-    .toSorted()
-    .map((each) => JSON.stringify(each))
-    .join(', ')
+  return unsupported(field, value, allowed.toSorted())
+}
+
+/** {@link notSupported} where upstream does not sort what it supports. */
+export function unsupported(field: string, value: unknown, allowed: readonly string[]): FieldError {
+  const list = allowed.map((each) => JSON.stringify(each)).join(', ')
   return {
     field,
     reason: 'FieldValueNotSupported',
     message: `Unsupported value: ${JSON.stringify(value)}: supported values: ${list}`,
   }
+}
+
+export function tooLong(field: string, longest: number): FieldError {
+  return { field, reason: 'FieldValueTooLong', message: `Too long: may not be more than ${longest} bytes` }
+}
+
+export function tooMany(field: string, count: number, most: number): FieldError {
+  return { field, reason: 'FieldValueTooMany', message: `Too many: ${count}: must have at most ${most} items` }
 }
 
 /** Checks a text of a closed set; absent and empty are fine, defaulting has filled what must be there. */

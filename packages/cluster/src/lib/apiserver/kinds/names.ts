@@ -1,4 +1,4 @@
-import { invalid, required } from './field-errors.ts'
+import { invalid, required, tooLong as tooLongName } from './field-errors.ts'
 import type { FieldError } from '../status.ts'
 
 const label = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/
@@ -42,6 +42,21 @@ export function dnsSubdomain(field: string, value: string): FieldError[] {
   return subdomainFaults(value, 'characters').map((why) => invalid(field, value, why))
 }
 
+const wildcard = /^\*\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/
+
+/** `*.example.com`. */
+export function wildcardSubdomain(field: string, value: string): FieldError[] {
+  return [
+    ...tooLong(field, value, 253),
+    ...unless(
+      wildcard.test(value),
+      field,
+      value,
+      `a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used for validation is '${wildcard.source.slice(1, -1)}')`,
+    ),
+  ]
+}
+
 /** Upstream counts in bytes where it speaks of labels, and in characters elsewhere. */
 function subdomainFaults(value: string, unit: 'bytes' | 'characters'): string[] {
   return [
@@ -75,8 +90,10 @@ export function portReference(field: string, value: number | string): FieldError
 
 export function configMapKey(field: string, value: string): FieldError[] {
   if (value.length > 253) return [invalid(field, value, 'must be no more than 253 characters')]
+  if (value === '.' || value === '..') return [invalid(field, value, `must not be '${value}'`)]
+  if (value.startsWith('..')) return [invalid(field, value, "must not start with '..'")]
   return unless(
-    configKey.test(value) && value !== '.' && !value.startsWith('..'),
+    configKey.test(value),
     field,
     value,
     "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
@@ -114,6 +131,40 @@ export function labelKey(field: string, key: string): FieldError[] {
   if (isLabelKey(key)) return []
   const faults = keyFaults(key)
   return faults.length === 0 ? [] : [invalid(field, key, faults.join('; '))]
+}
+
+/** The same rule for names that are no labels; every fault is a finding of its own. */
+export function qualifiedName(field: string, name: string): FieldError[] {
+  return keyFaults(name).map((fault) => invalid(field, name, fault))
+}
+
+/** A domain and a path below it, such as `example.com/controller`. */
+export function domainPath(field: string, value: string): FieldError[] {
+  if (value === '') return [required(field)]
+  const [domain = '', ...rest] = value.split('/')
+  const path = rest.join('/')
+  if (domain === '' || path === '') {
+    return [invalid(field, value, 'must be a domain-prefixed path (such as "acme.io/foo")')]
+  }
+  const faults = dnsSubdomain(field, domain)
+  if (urlPath.test(path)) return faults
+  const why = `Invalid path (regex used for validation is '${urlPath.source.slice(1, -1).replaceAll('\\/', '/')}')`
+  return [...faults, invalid(field, path, why)]
+}
+
+const urlPath = /^[A-Za-z0-9/\-._~%!$&'()*+,;=:]+$/
+
+/** What can stand in the path of a URL. */
+export function pathSegment(field: string, name: string): FieldError[] {
+  if (name === '.' || name === '..') return [invalid(field, name, `may not be '${name}'`)]
+  return ['/', '%'].flatMap((sign) => (name.includes(sign) ? [invalid(field, name, `may not contain '${sign}'`)] : []))
+}
+
+/** At most 63 characters, in any case, of the form of a domain. */
+export function csiDriverName(field: string, name: string): FieldError[] {
+  if (name === '') return [required(field)]
+  const faults = subdomainFaults(name.toLowerCase(), 'characters').map((why) => invalid(field, name, why))
+  return name.length > 63 ? [tooLongName(field, 63), ...faults] : faults
 }
 
 const keyRule =

@@ -117,7 +117,10 @@ function holdsQuantities({ type, ref }: FieldInfo, seen: Set<string>): boolean {
 }
 
 /** A required pointer stays absent, so that validation can ask for it: in Go it would be nil. */
-const pointers = new Set(['io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector'])
+const pointers = new Set([
+  'io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector',
+  'io.k8s.api.networking.v1.ParentReference',
+])
 
 function zeroOf(field: FieldInfo): (() => unknown) | undefined {
   if (field.list) return () => []

@@ -18,11 +18,11 @@ import {
   dnsSubdomain,
   environmentName,
   ianaServiceName,
-  labelKey,
   labels,
   portNumber,
   portReference,
 } from './names.ts'
+import { validateTolerations } from './tolerations.ts'
 import type { FieldError } from '../status.ts'
 
 const protocols = ['TCP', 'UDP', 'SCTP']
@@ -79,8 +79,6 @@ export function validatePodTemplate(
 
 const podRestartPolicies = ['Always', 'OnFailure', 'Never']
 const dnsPolicies = ['ClusterFirst', 'ClusterFirstWithHostNet', 'Default', 'None']
-const operators = ['Equal', 'Exists', 'Lt', 'Gt']
-const effects = ['NoSchedule', 'PreferNoSchedule', 'NoExecute']
 
 function validatePodFields(spec: PodSpec, path: string, errors: FieldError[]): void {
   add(errors, oneOf(`${path}.restartPolicy`, spec.restartPolicy, podRestartPolicies))
@@ -101,12 +99,7 @@ function validatePodFields(spec: PodSpec, path: string, errors: FieldError[]): v
     const why = 'must provide at least one DNS nameserver when `dnsPolicy` is None'
     errors.push(required(`${path}.dnsConfig.nameservers`, why))
   }
-  spec.tolerations?.forEach(({ key = '', operator, effect }, index) => {
-    const place = `${path}.tolerations[${index}]`
-    if (key !== '') add(errors, labelKey(`${place}.key`, key))
-    add(errors, oneOf(`${place}.operator`, operator, operators))
-    add(errors, oneOf(`${place}.effect`, effect, effects))
-  })
+  if (spec.tolerations !== undefined) add(errors, validateTolerations(spec.tolerations, `${path}.tolerations`))
   add(errors, validateSysctls(spec, `${path}.securityContext.sysctls`))
 }
 

@@ -2,16 +2,16 @@ import type { HorizontalPodAutoscaler as V1Autoscaler } from '@fairlead/kube/typ
 import type {
   HorizontalPodAutoscaler,
   HorizontalPodAutoscalerBehavior,
-  HPAScalingPolicy,
-  HPAScalingRules,
   MetricSpec,
   MetricStatus,
 } from '@fairlead/kube/types/autoscaling-v2'
 import type { PodDisruptionBudget } from '@fairlead/kube/types/policy-v1'
 import type { PriorityClass } from '@fairlead/kube/types/scheduling-v1'
 
+import { validateAutoscaler } from './autoscaler-rules.ts'
 import { defineKind } from './define.ts'
-import { immutable, invalid, required, notSupported } from './field-errors.ts'
+import type { Stored } from './define.ts'
+import { forbidden, immutable, invalid, oneOf, required, unsupported } from './field-errors.ts'
 import { age, ageColumn, column, nameColumn } from './printing.ts'
 import { validateSelector } from './selectors.ts'
 import { validateShare } from './workloads.ts'
@@ -40,15 +40,7 @@ export const horizontalPodAutoscaler: KindStrategy = defineKind<HorizontalPodAut
     const target = { type: 'Utilization', averageUtilization: 80 }
     spec.metrics = [{ type: 'Resource', resource: { name: 'cpu', target } }]
   },
-  validate({ spec }) {
-    if (spec === undefined) return [required('spec')]
-    const { scaleUp, scaleDown } = spec.behavior ?? {}
-    return [
-      ...validateBounds(spec),
-      ...validateRules(scaleUp, 'spec.behavior.scaleUp'),
-      ...validateRules(scaleDown, 'spec.behavior.scaleDown'),
-    ]
-  },
+  validate: ({ spec }, old) => (spec === undefined ? [required('spec')] : validateAutoscaler(spec, old?.spec)),
   columns: autoscalerColumns,
   row({ metadata, spec, status }, now) {
     const reference = spec?.scaleTargetRef
@@ -94,56 +86,6 @@ function completeBehavior({
   }
 }
 
-const longestWindowSeconds = 3600
-const longestPeriodSeconds = 1800
-
-function validateRules(rules: HPAScalingRules | undefined, field: string): FieldError[] {
-  if (rules === undefined) return []
-  const { stabilizationWindowSeconds: window = 0, selectPolicy = 'Max', policies = [] } = rules
-  const errors: FieldError[] = []
-  if (window < 0) {
-    errors.push(invalid(`${field}.stabilizationWindowSeconds`, window, 'must be greater than or equal to zero'))
-  } else if (window > longestWindowSeconds) {
-    const why = `must be less than or equal to ${longestWindowSeconds}`
-    errors.push(invalid(`${field}.stabilizationWindowSeconds`, window, why))
-  }
-  if (!['Max', 'Min', 'Disabled'].includes(selectPolicy)) {
-    errors.push(notSupported(`${field}.selectPolicy`, selectPolicy, ['Disabled', 'Max', 'Min']))
-  }
-  if (policies.length === 0) errors.push(required(`${field}.policies`, 'must specify at least one Policy'))
-  return [...errors, ...policies.flatMap((policy, index) => validatePolicy(policy, `${field}.policies[${index}]`))]
-}
-
-function validatePolicy({ type, value, periodSeconds }: HPAScalingPolicy, field: string): FieldError[] {
-  const errors: FieldError[] = []
-  if (type !== 'Pods' && type !== 'Percent') errors.push(notSupported(`${field}.type`, type, ['Percent', 'Pods']))
-  if (value <= 0) errors.push(invalid(`${field}.value`, value, 'must be greater than zero'))
-  if (periodSeconds <= 0) errors.push(invalid(`${field}.periodSeconds`, periodSeconds, 'must be greater than zero'))
-  else if (periodSeconds > longestPeriodSeconds) {
-    const why = `must be less than or equal to ${longestPeriodSeconds}`
-    errors.push(invalid(`${field}.periodSeconds`, periodSeconds, why))
-  }
-  return errors
-}
-
-interface Bounds {
-  minReplicas?: number | undefined
-  maxReplicas: number
-  scaleTargetRef: { kind: string; name: string }
-}
-
-function validateBounds({ minReplicas = 1, maxReplicas, scaleTargetRef }: Bounds): FieldError[] {
-  const errors: FieldError[] = []
-  if (minReplicas < 1) errors.push(invalid('spec.minReplicas', minReplicas, 'must be greater than or equal to 1'))
-  if (maxReplicas < 1) errors.push(invalid('spec.maxReplicas', maxReplicas, 'must be greater than 0'))
-  else if (maxReplicas < minReplicas) {
-    errors.push(invalid('spec.maxReplicas', maxReplicas, 'must be greater than or equal to `minReplicas`'))
-  }
-  if (scaleTargetRef.kind === '') errors.push(required('spec.scaleTargetRef.kind'))
-  if (scaleTargetRef.name === '') errors.push(required('spec.scaleTargetRef.name'))
-  return errors
-}
-
 function formatMetrics(specs: readonly MetricSpec[], statuses: readonly MetricStatus[]): string {
   if (specs.length === 0) return '<none>'
   const shown = specs.slice(0, 2).map((spec, index) => formatMetric(spec, statuses[index]))
@@ -177,8 +119,11 @@ export const podDisruptionBudget: KindStrategy = defineKind<PodDisruptionBudget>
     return [
       ...(both ? [invalid('spec', spec, 'minAvailable and maxUnavailable cannot be both set')] : []),
       ...validateShare('spec.minAvailable', spec.minAvailable),
+      ...atMostAll('spec.minAvailable', spec.minAvailable),
       ...validateShare('spec.maxUnavailable', spec.maxUnavailable),
+      ...atMostAll('spec.maxUnavailable', spec.maxUnavailable),
       ...(spec.selector === undefined ? [] : validateSelector(spec.selector, 'spec.selector')),
+      ...oneOf('spec.unhealthyPodEvictionPolicy', spec.unhealthyPodEvictionPolicy, ['AlwaysAllow', 'IfHealthyBudget']),
     ]
   },
   columns: [
@@ -197,18 +142,57 @@ export const podDisruptionBudget: KindStrategy = defineKind<PodDisruptionBudget>
   ],
 })
 
+function atMostAll(field: string, share: number | string | undefined): FieldError[] {
+  const percent = typeof share === 'string' ? /^([0-9]+)%$/.exec(share)?.[1] : undefined
+  return Number(percent ?? 0) > 100 ? [invalid(field, share, 'must not be greater than 100%')] : []
+}
+
+const preemptionPolicies = ['PreemptLowerPriority', 'Never']
+
+/** The classes that the cluster has from the start; nobody else may name one so. */
+const systemClasses: ReadonlyMap<string, number> = new Map([
+  ['system-node-critical', 2_000_001_000],
+  ['system-cluster-critical', 2_000_000_000],
+])
+
+function validatePriority({ metadata: { name = '' }, value = 0, globalDefault }: Stored<PriorityClass>): FieldError[] {
+  if (!name.startsWith('system-')) {
+    if (value <= 1_000_000_000) return []
+    return [forbidden('value', 'maximum allowed value of a user defined priority is 1000000000')]
+  }
+  const fixed = systemClasses.get(name)
+  const why =
+    fixed === undefined
+      ? `${name} is not a known system priority class`
+      : value !== fixed
+        ? `value of ${name} PriorityClass must be ${fixed}`
+        : globalDefault === true
+          ? `globalDefault of ${name} PriorityClass must be false`
+          : undefined
+  if (why === undefined) return []
+  const reserved = "priority class names with 'system-' prefix are reserved for system use only. error: "
+  return [forbidden('metadata.name', reserved + why)]
+}
+
 export const priorityClass: KindStrategy = defineKind<PriorityClass>({
   default(object) {
     object.preemptionPolicy ??= 'PreemptLowerPriority'
   },
   validate(object, old) {
-    const isSystem = object.metadata.name?.startsWith('system-') === true
-    const errors = []
-    if ((object.value ?? 0) > 1_000_000_000 && !isSystem) {
-      const why = 'maximum allowed value of a user defined priority is 1000000000'
-      errors.push({ field: 'value', reason: 'FieldValueForbidden', message: `Forbidden: ${why}` })
+    const { value, preemptionPolicy } = object
+    if (old !== undefined) {
+      const isSame = preemptionPolicy === old.preemptionPolicy
+      return [
+        ...(value === old.value ? [] : [forbidden('value', 'may not be changed in an update.')]),
+        ...immutable('preemptionPolicy', preemptionPolicy, isSame),
+      ]
     }
-    return old === undefined ? errors : [...errors, ...immutable('value', object.value, object.value === old.value)]
+    return [
+      ...validatePriority(object),
+      ...(preemptionPolicy === undefined || preemptionPolicies.includes(preemptionPolicy)
+        ? []
+        : [unsupported('preemptionPolicy', preemptionPolicy, preemptionPolicies)]),
+    ]
   },
   columns: [
     nameColumn,

@@ -2,6 +2,7 @@ import type { ConfigMap, Secret, ServiceAccount } from '@fairlead/kube/types/cor
 
 import { isEqual } from '../metadata.ts'
 import { defineKind } from './define.ts'
+import type { Stored } from './define.ts'
 import { forbidden, immutable, invalid, required } from './field-errors.ts'
 import { configMapKey } from './names.ts'
 import { age, ageColumn, column, nameColumn } from './printing.ts'
@@ -66,7 +67,7 @@ export const secret: KindStrategy = defineKind<Secret>({
         ...validateBase64(`data[${key}]`, value),
       ]),
       ...validateSize('data', Object.values(data)),
-      ...(keysOfType[type] ?? []).flatMap((key) => (Object.hasOwn(data, key) ? [] : [required(`data[${key}]`)])),
+      ...validateType(object),
     ]
     if (old === undefined) return errors
     errors.push(...immutable('type', type, type === old.type))
@@ -81,6 +82,37 @@ export const secret: KindStrategy = defineKind<Secret>({
     return [metadata.name, type, Object.keys(data).length, age(metadata.creationTimestamp, now)]
   },
 })
+
+const accountAnnotation = 'kubernetes.io/service-account.name'
+
+/** What a secret of a type of Kubernetes must hold. */
+function validateType({ type = '', data = {}, metadata }: Stored<Secret>): FieldError[] {
+  if (type === 'kubernetes.io/service-account-token') {
+    const name = metadata.annotations?.[accountAnnotation] ?? ''
+    return name === '' ? [required(`metadata.annotations[${accountAnnotation}]`)] : []
+  }
+  if (type === 'kubernetes.io/basic-auth') {
+    const keys = ['username', 'password']
+    return keys.some((key) => Object.hasOwn(data, key)) ? [] : keys.map((key) => required(`data[${key}]`))
+  }
+  const needed = keysOfType[type] ?? []
+  const isMissing = (key: string): boolean =>
+    type === 'kubernetes.io/ssh-auth' ? (data[key] ?? '') === '' : !Object.hasOwn(data, key)
+  const missing = needed.filter(isMissing).map((key) => required(`data[${key}]`))
+  const [key = ''] = needed
+  return missing.length > 0 || !type.startsWith('kubernetes.io/dockerc') ? missing : validateJson(data[key] ?? '', key)
+}
+
+function validateJson(value: string, key: string): FieldError[] {
+  try {
+    const parsed: unknown = JSON.parse(Buffer.from(value, 'base64').toString('utf8'))
+    if (typeof parsed === 'object' && !Array.isArray(parsed)) return []
+    return [invalid(`data[${key}]`, '<secret contents redacted>', 'the JSON value is not an object')]
+  } catch {
+    // What the parser says would show a part of the secret.
+    return [invalid(`data[${key}]`, '<secret contents redacted>', 'invalid character looking for beginning of value')]
+  }
+}
 
 export const serviceAccount: KindStrategy = defineKind<ServiceAccount>({
   columns: [nameColumn, ageColumn],

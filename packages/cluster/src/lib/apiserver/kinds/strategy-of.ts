@@ -9,13 +9,19 @@ import { certificateSigningRequest } from './certificates.ts'
 import { event, eventsEvent, lease, limitRange, namespace, node, resourceQuota } from './cluster.ts'
 import { endpoints, endpointSlice } from './endpoints.ts'
 import { customResourceDefinition } from '../custom-resources/definition-strategy.ts'
+import type { Rules } from './define.ts'
+import { ipAddress, serviceCidr } from './addresses.ts'
+import { flowSchema, priorityLevel } from './flow-control.ts'
 import { cronJob, job } from './jobs.ts'
 import { checkQuantities, normalise } from './normalise.ts'
 import { pod } from './pod.ts'
 import { age, ageColumn, nameColumn } from './printing.ts'
 import { horizontalPodAutoscaler, horizontalPodAutoscalerV1, podDisruptionBudget, priorityClass } from './scaling.ts'
 import { service } from './service.ts'
+import { controllerRevision } from './revision-rules.ts'
+import { runtimeClass } from './runtime-class.ts'
 import { configMap, secret, serviceAccount } from './settings.ts'
+import { csiDriver, csiNode, csiStorageCapacity, volumeAttachment, volumeAttributesClass } from './storage.ts'
 import { ingress, ingressClass, networkPolicy } from './traffic.ts'
 import { persistentVolume, persistentVolumeClaim, storageClass } from './volumes.ts'
 import { daemonSet, deployment, replicaSet, replicationController, statefulSet } from './workloads.ts'
@@ -68,6 +74,21 @@ const strategies: ReadonlyMap<string, KindStrategy> = new Map([
   ...configurationKinds.map(([kind, strategy]) => [`admissionregistration.k8s.io/v1 ${kind}`, strategy] as const),
 ])
 
+/** Kinds whose columns are in `tables`. */
+const rules: ReadonlyMap<string, Rules> = new Map([
+  ['apps/v1 ControllerRevision', controllerRevision],
+  ['flowcontrol.apiserver.k8s.io/v1 FlowSchema', flowSchema],
+  ['flowcontrol.apiserver.k8s.io/v1 PriorityLevelConfiguration', priorityLevel],
+  ['networking.k8s.io/v1 IPAddress', ipAddress],
+  ['networking.k8s.io/v1 ServiceCIDR', serviceCidr],
+  ['node.k8s.io/v1 RuntimeClass', runtimeClass],
+  ['storage.k8s.io/v1 CSIDriver', csiDriver],
+  ['storage.k8s.io/v1 CSINode', csiNode],
+  ['storage.k8s.io/v1 CSIStorageCapacity', csiStorageCapacity],
+  ['storage.k8s.io/v1 VolumeAttachment', volumeAttachment],
+  ['storage.k8s.io/v1 VolumeAttributesClass', volumeAttributesClass],
+])
+
 /**
  * What the API server does differently for a kind. Kinds without an entry of their own get what is true for all:
  * objects normalised before anything else looks at them, quantities that are quantities, a status that only the status subresource changes, and Name and
@@ -75,7 +96,7 @@ const strategies: ReadonlyMap<string, KindStrategy> = new Map([
  */
 export function strategyOf(kind: KindInfo): KindStrategy {
   const key = `${kind.apiVersion} ${kind.kind}`
-  const own = strategies.get(key) ?? tables.get(key) ?? plain
+  const own = strategies.get(key) ?? { ...(tables.get(key) ?? plain), ...rules.get(key) }
   const hasStatus = kind.subresources.includes('status')
   const status = fieldsOf(kind.definition).get('status')?.ref
   return {

@@ -1,27 +1,19 @@
 import type { Ingress, IngressClass, NetworkPolicy } from '@fairlead/kube/types/networking-v1'
 
 import { defineKind } from './define.ts'
-import { invalid, notSupported, required } from './field-errors.ts'
-import { validateSelector } from './selectors.ts'
+import { forbidden, immutable, notSupported, required, tooLong } from './field-errors.ts'
+import { dnsLabel, dnsSubdomain, domainPath, pathSegment } from './names.ts'
+import { validateIngress } from './ingress-rules.ts'
+import { validateNetworkPolicy } from './network-policy-rules.ts'
 import { age, ageColumn, column, firstThree, formatSelector, nameColumn, orNone } from './printing.ts'
 import type { FieldError } from '../status.ts'
 import type { KindStrategy } from '../strategy.ts'
-
-const pathTypes = ['Exact', 'ImplementationSpecific', 'Prefix']
 
 export const ingress: KindStrategy = defineKind<Ingress>({
   create(object) {
     object.status = { loadBalancer: {} }
   },
-  validate({ spec }) {
-    const rules = spec?.rules ?? []
-    if (rules.length === 0 && spec?.defaultBackend === undefined) {
-      return [invalid('spec', [], 'either `defaultBackend` or `rules` must be specified')]
-    }
-    return rules.flatMap(({ http }, index) =>
-      (http?.paths ?? []).flatMap((each, at) => validatePath(each, `spec.rules[${index}].http.paths[${at}]`)),
-    )
-  },
+  validate: ({ spec }) => validateIngress(spec ?? {}),
   columns: [nameColumn, column('Class'), column('Hosts'), column('Address'), column('Ports'), ageColumn],
   row({ metadata, spec, status }, now) {
     const hosts = (spec?.rules ?? []).flatMap(({ host = '' }) => (host === '' ? [] : [host]))
@@ -37,23 +29,23 @@ export const ingress: KindStrategy = defineKind<Ingress>({
   },
 })
 
-type Path = NonNullable<NonNullable<NonNullable<Ingress['spec']>['rules']>[number]['http']>['paths'][number]
-
-function validatePath({ path = '', pathType, backend }: Path, place: string): FieldError[] {
-  const errors: FieldError[] = []
-  if (pathType === '') errors.push(required(`${place}.pathType`, 'pathType must be specified'))
-  else if (!pathTypes.includes(pathType)) errors.push(notSupported(`${place}.pathType`, pathType, pathTypes))
-  if (pathType !== 'ImplementationSpecific' && !path.startsWith('/')) {
-    errors.push(invalid(`${place}.path`, path, 'must be an absolute path'))
-  }
-  if (backend.service === undefined && backend.resource === undefined) {
-    errors.push(required(`${place}.backend`, 'resource or service backend is required'))
-  }
-  if (backend.service?.name === '') errors.push(required(`${place}.backend.service.name`))
-  return errors
-}
+const longestController = 250
 
 export const ingressClass: KindStrategy = defineKind<IngressClass>({
+  default({ spec }) {
+    if (spec?.parameters !== undefined) spec.parameters.scope ??= 'Cluster'
+  },
+  validate({ spec }, old) {
+    const controller = spec?.controller ?? ''
+    const before = old?.spec?.controller ?? controller
+    const field = 'spec.controller'
+    return [
+      ...immutable(field, controller, controller === before),
+      ...(controller.length > longestController ? [tooLong(field, longestController)] : []),
+      ...domainPath(field, controller),
+      ...(spec?.parameters === undefined ? [] : validateParameters(spec.parameters)),
+    ]
+  },
   columns: [nameColumn, column('Controller'), column('Parameters'), ageColumn],
   row({ metadata, spec }, now) {
     const parameters = spec?.parameters
@@ -63,6 +55,24 @@ export const ingressClass: KindStrategy = defineKind<IngressClass>({
   },
 })
 
+type Parameters = NonNullable<NonNullable<IngressClass['spec']>['parameters']>
+
+function validateParameters({ apiGroup, kind, name, scope = '', namespace }: Parameters): FieldError[] {
+  const path = 'spec.parameters'
+  const errors = [
+    ...(apiGroup === undefined ? [] : dnsSubdomain(`${path}.apiGroup`, apiGroup)),
+    ...(kind === '' ? [required(`${path}.kind`)] : pathSegment(`${path}.kind`, kind)),
+    ...(name === '' ? [required(`${path}.name`)] : pathSegment(`${path}.name`, name)),
+  ]
+  const field = `${path}.namespace`
+  if (scope === 'Namespace') {
+    if (namespace !== undefined) return [...errors, ...dnsLabel(field, namespace)]
+    return [...errors, required(field, "`parameters.scope` is set to 'Namespace'")]
+  }
+  if (scope !== 'Cluster') return [...errors, notSupported(`${path}.scope`, scope, ['Cluster', 'Namespace'])]
+  return namespace === undefined ? errors : [...errors, forbidden(field, "`parameters.scope` is set to 'Cluster'")]
+}
+
 export const networkPolicy: KindStrategy = defineKind<NetworkPolicy>({
   default({ spec }) {
     if (spec === undefined) return
@@ -71,8 +81,7 @@ export const networkPolicy: KindStrategy = defineKind<NetworkPolicy>({
     }
     spec.policyTypes ??= (spec.egress ?? []).length > 0 ? ['Ingress', 'Egress'] : ['Ingress']
   },
-  validate: ({ spec }) =>
-    spec?.podSelector === undefined ? [] : validateSelector(spec.podSelector, 'spec.podSelector'),
+  validate: ({ spec }) => (spec === undefined ? [] : validateNetworkPolicy(spec)),
   columns: [nameColumn, column('Pod-Selector'), ageColumn],
   row: ({ metadata, spec }, now) => [
     metadata.name,

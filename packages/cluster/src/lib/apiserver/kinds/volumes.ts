@@ -1,16 +1,24 @@
-import type { PersistentVolume, PersistentVolumeClaim } from '@fairlead/kube/types/core-v1'
+import type {
+  PersistentVolume,
+  PersistentVolumeClaim,
+  PersistentVolumeSpec,
+  TopologySelectorTerm,
+} from '@fairlead/kube/types/core-v1'
 import type { StorageClass } from '@fairlead/kube/types/storage-v1'
 
 import { isEqual } from '../metadata.ts'
 import { validateClaimUpdate } from './claim-update.ts'
 import { defineKind } from './define.ts'
-import { forbidden, immutable, notSupported, oneOf, required } from './field-errors.ts'
+import { duplicate, forbidden, immutable, oneOf, required } from './field-errors.ts'
+import { labelKey } from './names.ts'
+import { dropUnknownSource, validateClaim } from './claim-rules.ts'
+import { validatePersistentVolumeSpec } from './persistent-volume-rules.ts'
 import { defaultClaimSpec } from './pod-defaults.ts'
 import { age, ageColumn, column, nameColumn, wideColumn } from './printing.ts'
+import { validateParameters, validateProvisioner } from './storage.ts'
 import type { FieldError } from '../status.ts'
 import type { KindStrategy } from '../strategy.ts'
 
-const accessModes = ['ReadOnlyMany', 'ReadWriteMany', 'ReadWriteOnce', 'ReadWriteOncePod']
 const shortModes: Readonly<Record<string, string>> = {
   ReadWriteOnce: 'RWO',
   ReadOnlyMany: 'ROX',
@@ -22,6 +30,7 @@ const unset = '<unset>'
 export const persistentVolumeClaim: KindStrategy = defineKind<PersistentVolumeClaim>({
   create(object) {
     object.status = { phase: 'Pending' }
+    if (object.spec !== undefined) dropUnknownSource(object.spec)
   },
   default({ spec }) {
     if (spec !== undefined) defaultClaimSpec(spec)
@@ -29,11 +38,7 @@ export const persistentVolumeClaim: KindStrategy = defineKind<PersistentVolumeCl
   validate(object, old) {
     const { spec } = object
     if (spec === undefined) return [required('spec')]
-    const errors = [
-      ...validateAccessModes(spec.accessModes, 'spec'),
-      ...(spec.resources?.requests?.['storage'] === undefined ? [required('spec.resources[storage]')] : []),
-      ...oneOf('spec.volumeMode', spec.volumeMode, ['Block', 'Filesystem']),
-    ]
+    const errors = [...validateClaim(spec)]
     return old?.spec === undefined ? errors : [...errors, ...validateClaimUpdate(object, old)]
   },
   columns: [
@@ -73,17 +78,19 @@ export const persistentVolume: KindStrategy = defineKind<PersistentVolume>({
     spec.volumeMode ??= 'Filesystem'
     if (spec.hostPath !== undefined) spec.hostPath.type ??= ''
   },
-  validate({ spec }) {
+  validate({ spec }, old) {
     if (spec === undefined) return [required('spec')]
-    return [
-      ...validateAccessModes(spec.accessModes, 'spec'),
-      ...(spec.capacity?.['storage'] === undefined ? [required('spec.capacity')] : []),
-      ...oneOf('spec.persistentVolumeReclaimPolicy', spec.persistentVolumeReclaimPolicy, [
-        'Delete',
-        'Recycle',
-        'Retain',
-      ]),
-    ]
+    const errors = validatePersistentVolumeSpec(spec, 'spec', 'object')
+    if (old?.spec === undefined) return errors
+    if (!isEqual(placeOf(spec, old.spec), placeOf(old.spec, old.spec))) {
+      // Upstream adds what differs, in the form Go prints it.
+      errors.push(forbidden('spec.persistentvolumesource', 'spec.persistentvolumesource is immutable after creation'))
+    }
+    errors.push(...immutable('volumeMode', spec.volumeMode, spec.volumeMode === old.spec.volumeMode))
+    if (old.spec.volumeAttributesClassName !== undefined && spec.volumeAttributesClassName === undefined) {
+      errors.push(forbidden('spec.volumeAttributesClassName', 'update from non-nil value to nil is forbidden'))
+    }
+    return errors
   },
   columns: [
     nameColumn,
@@ -116,6 +123,26 @@ export const persistentVolume: KindStrategy = defineKind<PersistentVolume>({
   },
 })
 
+const notPlaces: ReadonlySet<string> = new Set([
+  'accessModes',
+  'capacity',
+  'claimRef',
+  'mountOptions',
+  'nodeAffinity',
+  'persistentVolumeReclaimPolicy',
+  'storageClassName',
+  'volumeAttributesClassName',
+  'volumeMode',
+] satisfies (keyof PersistentVolumeSpec)[])
+
+/** Where a volume is, which never changes; the secret for growing it may be added. */
+function placeOf(spec: PersistentVolumeSpec, old: PersistentVolumeSpec): unknown {
+  const place = Object.fromEntries(Object.entries(spec).filter(([key]) => !notPlaces.has(key)))
+  if (spec.csi === undefined || old.csi?.controllerExpandSecretRef !== undefined) return place
+  const { controllerExpandSecretRef: _added, ...csi } = spec.csi
+  return { ...place, csi }
+}
+
 const defaultClass = 'storageclass.kubernetes.io/is-default-class'
 
 export const storageClass: KindStrategy = defineKind<StorageClass>({
@@ -124,21 +151,20 @@ export const storageClass: KindStrategy = defineKind<StorageClass>({
     object.volumeBindingMode ??= 'Immediate'
   },
   validate(object, old) {
+    const { provisioner, parameters = {}, reclaimPolicy, volumeBindingMode } = object
     const errors = [
-      ...(object.provisioner === '' ? [required('provisioner')] : []),
-      ...oneOf('reclaimPolicy', object.reclaimPolicy, ['Delete', 'Retain']),
-      ...oneOf('volumeBindingMode', object.volumeBindingMode, ['Immediate', 'WaitForFirstConsumer']),
+      ...validateProvisioner('provisioner', provisioner),
+      ...validateParameters(parameters),
+      ...oneOf('reclaimPolicy', reclaimPolicy, ['Delete', 'Retain']),
+      ...oneOf('volumeBindingMode', volumeBindingMode, ['Immediate', 'WaitForFirstConsumer']),
+      ...validateTopologies(object.allowedTopologies ?? []),
     ]
     if (old === undefined) return errors
-    if (!isEqual(object.parameters ?? {}, old.parameters ?? {})) {
-      errors.push(forbidden('parameters', 'updates to parameters are forbidden.'))
-    }
-    if (object.provisioner !== old.provisioner) {
-      errors.push(forbidden('provisioner', 'updates to provisioner are forbidden.'))
-    }
     return [
-      ...errors,
-      ...immutable('volumeBindingMode', object.volumeBindingMode, object.volumeBindingMode === old.volumeBindingMode),
+      ...immutable('parameters', parameters, isEqual(parameters, old.parameters ?? {})),
+      ...immutable('provisioner', provisioner, provisioner === old.provisioner),
+      ...immutable('reclaimPolicy', reclaimPolicy, reclaimPolicy === old.reclaimPolicy),
+      ...immutable('volumeBindingMode', volumeBindingMode, volumeBindingMode === old.volumeBindingMode),
     ]
   },
   columns: [
@@ -163,12 +189,26 @@ export const storageClass: KindStrategy = defineKind<StorageClass>({
   },
 })
 
-function validateAccessModes(modes: readonly string[] | undefined, path: string): FieldError[] {
-  if (modes === undefined || modes.length === 0)
-    return [required(`${path}.accessModes`, 'at least 1 access mode is required')]
-  return modes.flatMap((mode) =>
-    accessModes.includes(mode) ? [] : [notSupported(`${path}.accessModes`, mode, accessModes)],
-  )
+function validateTopologies(terms: readonly TopologySelectorTerm[]): FieldError[] {
+  return terms.flatMap(({ matchLabelExpressions = [] }, index) => {
+    const path = `allowedTopologies[${index}].matchLabelExpressions`
+    const errors = matchLabelExpressions.flatMap(({ key, values }, at) => [
+      ...(values.length === 0 ? [required(`${path}[${at}].values`)] : []),
+      ...values.flatMap((value, place) =>
+        values.indexOf(value) < place ? [duplicate(`${path}[${at}].values[${place}]`, value)] : [],
+      ),
+      ...labelKey(`${path}[${at}].key`, key),
+      ...(matchLabelExpressions.findIndex((other) => other.key === key) < at
+        ? [duplicate(`${path}[${at}].key`, key)]
+        : []),
+    ])
+    const isRepeated = terms.slice(0, index).some((other) => isEqual(keyed(other), keyed({ matchLabelExpressions })))
+    return isRepeated ? [...errors, duplicate(path, '')] : errors
+  })
+}
+
+function keyed({ matchLabelExpressions = [] }: TopologySelectorTerm): Record<string, readonly string[]> {
+  return Object.fromEntries(matchLabelExpressions.map(({ key, values }) => [key, [...new Set(values)].toSorted()]))
 }
 
 function formatModes(modes: readonly string[] | undefined): string {
