@@ -18,7 +18,7 @@ function node({ cpu = '4', labels = {}, spec = {}, ready = 'True' }: Change = {}
   return {
     metadata: { name: 'n', labels },
     spec,
-    status: { allocatable: { cpu }, conditions: [{ type: 'Ready', status: ready, lastHeartbeatTime: String(cpu) }] },
+    status: { allocatable: { cpu }, conditions: [{ type: 'Ready', status: ready, lastHeartbeatTime: cpu }] },
   }
 }
 
