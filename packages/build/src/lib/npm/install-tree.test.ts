@@ -72,7 +72,7 @@ describe('installTree', () => {
     await using project = await createProject({
       '@s/tool': { ...tool, entry: { bin: { tool: 'cli.js', gone: 'absent.js' } } },
     })
-    assert.deepEqual(await install(project), ["1 package(s) of npm's cache"])
+    assert.deepEqual(await install(project), ["unpacking 1 package(s) of npm's cache"])
     const modules = join(project.dir, 'node_modules')
     assert.deepEqual((await readdir(modules)).toSorted(), ['.bin', '.package-lock.json', '@s'])
     assert.deepEqual(await readdir(join(modules, '.bin')), ['tool'])

@@ -38,7 +38,7 @@ export async function installTree(lock: Lockfile, options: InstallTreeOptions): 
   const modules = join(lock.root, 'node_modules')
   const before = await lstat(modules).catch(() => undefined)
   if (before && !before.isDirectory()) throw new LeftToNpm('node_modules is no directory')
-  options.onStart(`${install.plan.packages.length} package(s) of npm's cache`)
+  options.onStart(`unpacking ${install.plan.packages.length} package(s) of npm's cache`)
   const staging = join(modules, STAGING)
   try {
     await rm(staging, { recursive: true, force: true })

@@ -16,12 +16,12 @@ export interface NpmSettings {
 
 /** Settings that neither change which files lie where nor which scripts run. */
 const HARMLESS = new Set(
-  `audit audit-level auth-type ca cafile color email fetch-retries fetch-retry-factor fetch-retry-maxtimeout fetch-retry-mintimeout
+  `_auth _authtoken _password always-auth audit audit-level auth-type ca cafile color email fetch-retries fetch-retry-factor fetch-retry-maxtimeout fetch-retry-mintimeout
   fetch-timeout fund git global-prefix globalconfig heading https-proxy init-author-email init-author-name init-author-url
   init-license init-module init-version init.author.email init.author.name init.author.url init.license init.module init.version
-  local-address local-prefix loglevel logs-dir logs-max maxsockets message node-gyp node-version nodedir noproxy npm-version
+  local-address local-prefix loglevel logs-dir logs-max maxsockets message node-gyp nodedir noproxy npm-version
   offline omit-lockfile-registry-resolved prefer-offline prefix progress proxy registry replace-registry-host save-exact
-  save-prefix send-metrics strict-ssl tag unicode update-notifier user-agent userconfig yes`.split(/\s+/),
+  save-prefix send-metrics strict-ssl tag unicode update-notifier user-agent userconfig username yes`.split(/\s+/),
 )
 
 /**
@@ -49,7 +49,7 @@ export async function loadNpmSettings(root: string, env: NodeJS.ProcessEnv): Pro
 
 function checkKey(key: string): void {
   const isOfRegistry = key.startsWith('//') || /^@[^:]+:registry$/.test(key)
-  const isKnown = HARMLESS.has(key) || key === 'cache' || key === 'ignore-scripts'
+  const isKnown = HARMLESS.has(key.toLowerCase()) || key === 'cache' || key === 'ignore-scripts'
   if (!isOfRegistry && !isKnown) throw new LeftToNpm(`its configuration sets "${key}"`)
 }
 

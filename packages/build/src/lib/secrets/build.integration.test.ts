@@ -20,7 +20,7 @@ describe('buildImage', { timeout: 120_000 }, () => {
   after(() => rm(work, { recursive: true, force: true }))
 
   const cases = [
-    { name: 'the source', files: { 'main.js': `console.log('${token}')\n` }, path: 'main.js' },
+    { name: 'the source', files: { 'src/main.js': `console.log('${token}')\n` }, path: 'src/main.js' },
     {
       name: 'a file that is copied',
       files: { 'main.js': '', 'public/settings.json': `{"token":"${token}"}` },
@@ -32,7 +32,7 @@ describe('buildImage', { timeout: 120_000 }, () => {
       await using fixture = await createFixture({
         ...files,
         ...lockFiles({ '': {} }),
-        'package.json': JSON.stringify({ name: 'web', type: 'module', main: 'main.js' }),
+        'package.json': JSON.stringify({ name: 'web', type: 'module' }),
       })
       const layout = await openLayout(join(work, name))
       const building = buildImage({

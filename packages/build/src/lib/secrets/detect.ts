@@ -1,6 +1,6 @@
 import { createHash, hash } from 'node:crypto'
 
-import { ASSIGNMENT, isPlaceholder, RULES, RULES_VERSION } from './rules.ts'
+import { ASSIGNMENT, hasSecretName, isPlaceholder, RULES, RULES_VERSION } from './rules.ts'
 import type { SecretRule } from './rules.ts'
 
 /** A value that looks like a credential. The value itself is not in here. */
@@ -88,24 +88,28 @@ interface Part {
   startLine: () => number
 }
 
-const REGION = Buffer.from('//#region ')
+/** The two ways of the bundler to name the source file of what follows; a comment of the source is not left on a line of its own. */
+const MARK = /^\/\/(?:#region)? (?=\S)(?<owner>[^\n]*?\.(?:[cm]?[jt]sx?|json))(?:[?#][^\n]*)?$/gm
 
 /** Bundles mark what came from which file; each such part is searched, named and remembered on its own. */
 function* partsOf(path: string, bytes: Buffer): Generator<Part> {
   let start = 0
   let owner = path
-  for (let at = bytes.indexOf(REGION); at !== -1; at = bytes.indexOf(REGION, at + 1)) {
-    if (at > 0 && bytes[at - 1] !== 0x0a) continue
-    yield part(start, at)
-    const end = bytes.indexOf(0x0a, at)
-    owner = bytes.toString('utf8', at + REGION.byteLength, end === -1 ? undefined : end).replace(/[?#].*$/, '')
-    start = at
+  for (const mark of marksOf(path, bytes)) {
+    yield part(start, mark.index)
+    owner = Buffer.from(mark.groups?.['owner'] ?? '', 'latin1').toString()
+    start = mark.index
   }
   yield part(start, bytes.byteLength)
 
   function part(from: number, to: number): Part {
     return { path: owner, bytes: bytes.subarray(from, to), startLine: () => countLines(bytes.subarray(0, from)) + 1 }
   }
+}
+
+/** Bundles lie in no folder below the program's own. As Latin-1, places in the text are those in the bytes. */
+function marksOf(path: string, bytes: Buffer): Iterable<RegExpExecArray> {
+  return /^[^/]+\.[cm]?js$/.test(path) ? bytes.toString('latin1').matchAll(MARK) : []
 }
 
 function searchPart({ path, bytes, startLine }: Part, isBinary: boolean, options: DetectOptions): SecretFinding[] {
@@ -116,7 +120,7 @@ function searchPart({ path, bytes, startLine }: Part, isBinary: boolean, options
   const text = bytes.toString('latin1')
   const subject: Subject = { path, text, firstLine: startLine, readSource: options.readSource }
   const found = isBinary ? searchText(subject, [PRIVATE_KEY]) : searchText(subject, RULES)
-  if (!isBinary && !isQuiet) {
+  if (!isBinary && !isQuiet && hasSecretName(text)) {
     const known = new Set(found.map(({ line }) => line))
     found.push(...searchAll(subject, ASSIGNMENT).filter(({ line }) => !known.has(line)))
   }

@@ -121,18 +121,31 @@ describe('detectSecrets', () => {
     }
   })
 
-  it('names the source file of a part of a bundle, and its line there', () => {
-    const secret = `${prefix('gh', 'p_')}${chance('g', 36)}`
-    const bundle = `//#region node_modules/a/index.js\nvar a = 1;\n//#endregion\n//#region src/config.ts\nconst t = "${secret}";\n//#endregion\n`
-    const source = `// one\n// two\nconst t: string = "${secret}"\n`
-    const [found] = detectSecrets('main.js', Buffer.from(bundle), {
-      readSource: (path) => (path === 'src/config.ts' ? source : undefined),
+  const parts = [
+    { name: 'a region', mark: '//#region ', end: '//#endregion' },
+    { name: 'a comment', mark: '// ', end: '' },
+  ]
+  for (const { name, mark, end } of parts)
+    it(`names the source file of a part of a bundle that is marked by ${name}, and its line there`, () => {
+      const secret = `${prefix('gh', 'p_')}${chance('g', 36)}`
+      const bundle = `${mark}node_modules/a/index.js\nvar a = 1;\n${end}\n${mark}src/config.ts\nconst t = "${secret}";\n${end}\n`
+      const source = `// one\n// two\nconst t: string = "${secret}"\n`
+      const [found] = detectSecrets('main.js', Buffer.from(bundle), {
+        readSource: (path) => (path === 'src/config.ts' ? source : undefined),
+      })
+      assert.deepEqual([found?.path, found?.line], ['src/config.ts', 3])
+      assert.deepEqual(
+        detectSecrets('main.js', Buffer.from(bundle)).map(({ line }) => line),
+        [5],
+      )
     })
-    assert.deepEqual([found?.path, found?.line], ['src/config.ts', 3])
-    assert.deepEqual(
-      detectSecrets('main.js', Buffer.from(bundle)).map(({ line }) => line),
-      [5],
-    )
+
+  it('searches packages in a bundle for exact forms of credentials only', () => {
+    const value = `const apiKey = "${chance('k', 32)}"`
+    const inPackage = `// node_modules/a/data.json\n${value}\n`
+    assert.deepEqual(detectSecrets('chunk-vendor.js', Buffer.from(inPackage)), [])
+    assert.equal(detectSecrets('main.js', Buffer.from(inPackage.replace('node_modules/a', 'src'))).length, 1)
+    assert.equal(detectSecrets('public/main.js', Buffer.from(inPackage)).length, 1)
   })
 
   it('finds a key in a binary file, and nothing else', () => {
