@@ -220,6 +220,19 @@ describe('installTree', () => {
     assert.deepEqual(await readdir(join(project.dir, 'node_modules')), ['old'])
   })
 
+  it('leaves nothing behind when it is stopped', async () => {
+    await using project = await createProject({ good: await packageOf() })
+    const env = { HOME: project.dir, npm_config_cache: join(project.dir, 'cache') }
+    const stop = new AbortController()
+    const installing = installTree(await loadLockfile(project.dir), {
+      env,
+      signal: stop.signal,
+      onStart: () => stop.abort(),
+    })
+    await assert.rejects(installing, { name: 'AbortError' })
+    assert.ok(await isAbsent(join(project.dir, 'node_modules')))
+  })
+
   it('clears away what a build that was killed left', async () => {
     await using project = await createProject({ good: await packageOf() })
     await project.write({ 'node_modules/.fairlead-install/half/x': 'x', 'node_modules/old/package.json': '{}' })

@@ -1,8 +1,14 @@
 import assert from 'node:assert/strict'
+import { hash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { gzipSync } from 'node:zlib'
+
+import { createTar } from '@fairlead/oci/archive'
 
 import { openCache } from '../layers/cache.ts'
+import { contentPath } from '../npm/cache.ts'
 import { installDependencies } from './install.ts'
 import { loadLockfile } from './lockfile.ts'
 import { createFixture, lockFiles } from './project-fixture.ts'
@@ -18,7 +24,7 @@ async function install(fixture: ProjectFixture, body: string): Promise<{ isInsta
   const messages: string[] = []
   const isInstalled = await installDependencies(await loadLockfile(fixture.dir), {
     cache: await openCache(join(fixture.dir, 'cache')),
-    env: { PATH: `${join(fixture.dir, 'bin')}:/usr/bin:/bin` },
+    env: { PATH: `${join(fixture.dir, 'bin')}:/usr/bin:/bin`, HOME: join(fixture.dir, 'home') },
     onStart: (message) => messages.push(message),
   })
   return { isInstalled, messages }
@@ -62,6 +68,25 @@ describe('installDependencies', () => {
       assert.match(messages.join(), reason)
     })
   }
+
+  it("unpacks what npm's cache has, without npm", async () => {
+    const chunks: Uint8Array[] = []
+    const content = Buffer.from('{"name":"a","version":"1.0.0"}')
+    for await (const chunk of createTar([{ path: 'package/package.json', type: 'file', content }])) chunks.push(chunk)
+    const tarball = gzipSync(Buffer.concat(chunks))
+    const [hex, base64] = [hash('sha512', tarball), hash('sha512', tarball, 'base64')]
+    const entry = { version: '1.0.0', integrity: `sha512-${base64}` }
+    const { 'package-lock.json': lock } = lockFiles({ ...LOCKED, 'node_modules/a': entry })
+    await using fixture = await createFixture({
+      'package.json': '{"dependencies":{"a":"1"}}',
+      'package-lock.json': lock ?? '',
+      [contentPath('home/.npm', hex)]: tarball,
+    })
+    const { isInstalled, messages } = await install(fixture, 'exit 1')
+    assert.ok(isInstalled)
+    assert.match(messages.join(), /^unpacking 1 package\(s\) of npm's cache into .*: nothing is installed$/)
+    assert.deepEqual(await readFile(join(fixture.dir, 'node_modules/a/package.json')), content)
+  })
 
   it('does without packages for other platforms', async () => {
     const optional = { 'node_modules/b': { version: '1.0.0', optional: true, os: ['win32'] } }
