@@ -211,6 +211,18 @@ void describe('requestsOf', () => {
     assert.equal(requestsOf(pod('a', spec)).get('cpu'), 4100)
   })
 
+  void it('takes the more of what a container has and what it asks for, unless that is refused', () => {
+    const containerStatuses = [
+      { name: '1', image: '', imageID: '', ready: true, restartCount: 0, allocatedResources: { cpu: '3' } },
+    ]
+    const shrinking = { ...pod('a', { containers: [container('1')] }), status: { containerStatuses } }
+    assert.equal(requestsOf(shrinking).get('cpu'), 3000)
+    const growing = { ...shrinking, ...pod('a', { containers: [{ ...container('8'), name: '1' }] }) }
+    assert.equal(requestsOf(growing).get('cpu'), 8000)
+    const conditions = [{ type: 'PodResizePending', status: 'True', reason: 'Infeasible' }]
+    assert.equal(requestsOf({ ...growing, status: { containerStatuses, conditions } }).get('cpu'), 3000)
+  })
+
   void it('reads a limit as request when there is none', () => {
     const spec = {
       containers: [{ name: 'a', resources: { limits: { cpu: '2', memory: '1k' }, requests: { cpu: '1' } } }],

@@ -28,7 +28,7 @@ export interface PodWriterOptions {
 export function createPodWriter({ client, recorder, name: scheduler, clock, signal }: PodWriterOptions): PodWriter {
   const pods = client.resource('v1/Pod')
 
-  async function patchStatus(pod: Pod, status: Pod['status'] & object): Promise<void> {
+  async function patchStatus(pod: Pod, status: object): Promise<void> {
     const { name = '', namespace, uid } = pod.metadata ?? {}
     const body = { metadata: { uid }, status }
     await unlessGone(pods.patch(name, { type: 'strategic', body }, { namespace, subresource: 'status', signal }))
@@ -57,16 +57,17 @@ export function createPodWriter({ client, recorder, name: scheduler, clock, sign
       recorder.record(pod, { type: 'Warning', reason: 'FailedScheduling', message })
       const current = findCondition(pod.status?.conditions, 'PodScheduled')
       const isKnown = current?.status === 'False' && current.message === message
-      if (isKnown && (pod.status?.nominatedNodeName ?? '') === nominated) return
+      const isElsewhere = (pod.status?.nominatedNodeName ?? '') !== nominated
+      if (isKnown && !isElsewhere) return
       const told: PodCondition = { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message }
       const conditions = current === undefined ? [] : [current]
       await patchStatus(pod, {
         conditions: [...setCondition<PodCondition>(conditions, told, clock.now())],
-        nominatedNodeName: nominated,
+        ...(isElsewhere && { nominatedNodeName: nominated === '' ? null : nominated }),
       })
     },
 
-    clearNomination: (pod) => patchStatus(pod, { nominatedNodeName: '' }),
+    clearNomination: (pod) => patchStatus(pod, { nominatedNodeName: null }),
 
     async evict(victim, preemptor, nodeName) {
       const { name = '', namespace, uid, deletionTimestamp } = victim.metadata ?? {}

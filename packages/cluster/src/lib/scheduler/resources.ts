@@ -39,11 +39,12 @@ const remembered = new WeakMap<Pod, Amounts>()
 
 /**
  * What a pod needs: its containers and sidecars together, or its hungriest init container with the sidecars started
- * before it, whichever is more; plus overhead. Requests of the pod itself come before those of its containers.
+ * before it, whichever is more; plus overhead. Requests of the pod itself come before those of its containers. While
+ * a container is resized in place it needs the more of what it has and what it asks for (KEP-1287).
  */
 export function requestsOf(pod: Pod): Amounts {
   const known = remembered.get(pod)
-  const requests = known ?? addUp(pod)
+  const requests = known ?? addUp(pod, allocationOf(pod))
   if (known === undefined && Object.isFrozen(pod)) {
     remembered.set(pod, requests)
   }
@@ -52,7 +53,7 @@ export function requestsOf(pod: Pod): Amounts {
 
 type RequestsOf = (container: Container) => Amounts
 
-function addUp({ spec }: Pod, requestsOfOne: RequestsOf = requestsOfContainer): Amounts {
+function addUp({ spec }: Pod, requestsOfOne: RequestsOf): Amounts {
   let sidecars = nothing
   let starting = nothing
   for (const container of spec?.initContainers ?? []) {
@@ -74,6 +75,26 @@ function requestsOfContainer({ resources }: Container): Amounts {
   return parseAmounts({ ...resources?.limits, ...resources?.requests })
 }
 
+function allocationOf({ status }: Pod): RequestsOf {
+  const statuses = [...(status?.containerStatuses ?? []), ...(status?.initContainerStatuses ?? [])]
+  const sized = statuses.filter(({ allocatedResources, resources }) => allocatedResources ?? resources?.requests)
+  if (sized.length === 0) return requestsOfContainer
+  const held = new Map(
+    sized.map(({ name, allocatedResources, resources }) => [
+      name,
+      maxAmounts(parseAmounts(allocatedResources), parseAmounts(resources?.requests)),
+    ]),
+  )
+  const isRefused = status?.conditions?.some(
+    ({ type, reason }) => type === 'PodResizePending' && reason === 'Infeasible',
+  )
+  return (container) => {
+    const has = held.get(container.name) ?? nothing
+    // What is asked for and will never be given takes nothing.
+    return isRefused === true && has !== nothing ? has : maxAmounts(requestsOfContainer(container), has)
+  }
+}
+
 export interface ScoredRequests {
   readonly cpu: number
   readonly memory: number
@@ -85,7 +106,8 @@ const rememberedScores = new WeakMap<Pod, ScoredRequests>()
 export function scoredRequestsOf(pod: Pod): ScoredRequests {
   const known = rememberedScores.get(pod)
   if (known !== undefined) return known
-  const amounts = addUp(pod, (container) => new Map([...assumed, ...requestsOfContainer(container)]))
+  const requestsOfOne = allocationOf(pod)
+  const amounts = addUp(pod, (container) => new Map([...assumed, ...requestsOfOne(container)]))
   const scored = { cpu: amounts.get('cpu') ?? 0, memory: amounts.get('memory') ?? 0 }
   if (Object.isFrozen(pod)) rememberedScores.set(pod, scored)
   return scored

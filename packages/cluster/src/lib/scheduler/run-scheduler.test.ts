@@ -46,7 +46,7 @@ function pod(name: string, cpu: string): Pod {
 /** Follows the pod until `isWanted`. */
 async function watchPod(client: KubeClient, name: string, isWanted: (pod: Pod) => boolean): Promise<Pod> {
   const pods = client.resource('v1/Pod')
-  const signal = AbortSignal.timeout(5000)
+  const signal = AbortSignal.timeout(30_000)
   for await (const { object } of pods.watch({
     fieldSelector: `metadata.name=${name}`,
     sendInitialEvents: true,
@@ -104,7 +104,7 @@ void describe('runScheduler', () => {
     await addNode(client, 'n1', '5')
     await addNode(client, 'n2', '5')
     await Promise.all(Array.from({ length: 12 }, (_, index) => pods.create(pod(`p${index}`, '1'))))
-    const deadline = Date.now() + 5000
+    const deadline = Date.now() + 30_000
     const decided = (one: Pod): boolean =>
       one.spec?.nodeName !== undefined || findCondition(one.status?.conditions, 'PodScheduled')?.status === 'False'
     let items: Pod[]
@@ -177,6 +177,32 @@ void describe('runScheduler', () => {
     assert.equal(findCondition(gated.status?.conditions, 'PodScheduled')?.reason, 'SchedulingGated')
     await pods.patch('gated', { type: 'merge', body: { spec: { schedulingGates: null } } })
     await watchPod(client, 'gated', ({ spec: seen }) => seen?.nodeName === 'n1')
+    assert.deepEqual(scheduler.errors, [])
+  })
+
+  void it('does not promise a node any longer when nothing is gained there', async () => {
+    await using scheduler = await openScheduler()
+    const { client } = scheduler
+    const pods = client.resource('v1/Pod')
+    await client.resource('scheduling.k8s.io/v1/PriorityClass').create({ metadata: { name: 'high' }, value: 1000 })
+    await addNode(client, 'n1', '1')
+    await pods.create(pod('first', '1'))
+    await watchPod(client, 'first', ({ spec }) => spec?.nodeName === 'n1')
+    const { spec } = pod('urgent', '1')
+    await pods.create({
+      metadata: { name: 'urgent' },
+      spec: { ...spec, priorityClassName: 'high' } as Pod['spec'] & object,
+    })
+    await watchPod(client, 'urgent', ({ status }) => status?.nominatedNodeName === 'n1')
+    await client.resource('v1/Node').patch('n1', { type: 'merge', body: { spec: { unschedulable: true } } })
+    await pods.delete('first', { gracePeriodSeconds: 0 })
+    const waiting = await watchPod(client, 'urgent', ({ status }) => status?.nominatedNodeName === undefined)
+    assert.equal(
+      findCondition(waiting.status?.conditions, 'PodScheduled')?.message,
+      '0/1 nodes are available: 1 node(s) were unschedulable. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.',
+    )
+    await client.resource('v1/Node').patch('n1', { type: 'merge', body: { spec: { unschedulable: null } } })
+    await watchPod(client, 'urgent', ({ spec: seen }) => seen?.nodeName === 'n1')
     assert.deepEqual(scheduler.errors, [])
   })
 })

@@ -64,6 +64,7 @@ class Scheduler {
   /** Uids of pods being bound by us that the cache does not show on their node yet. */
   readonly #assumed = new Set<string>()
   readonly #writes = new Set<Promise<void>>()
+  #tellWritten: () => void = () => {}
 
   constructor({ client, signal, onError, name = 'default-scheduler', clock = systemClock }: RunSchedulerOptions) {
     this.#signal = signal
@@ -83,8 +84,8 @@ class Scheduler {
       for (let count = 1; !this.#signal.aborted; count++) {
         const next = this.#queue.pop()
         if (next === undefined) await this.#queue.ready(this.#signal)
-        else this.#schedule(next)
-        if (this.#writes.size >= maxWrites) await Promise.race(this.#writes)
+        else this.#try(next)
+        while (this.#writes.size >= maxWrites) await this.#oneWritten()
         if (count % decisionsPerTurn === 0) await yieldToOthers()
       }
     } catch (error) {
@@ -122,11 +123,19 @@ class Scheduler {
     const nodeName = pod.spec?.nodeName ?? ''
     if (event === 'delete' || isEnded(pod)) return this.#forget(pod)
     if (nodeName !== '') return this.#confirm(pod, nodeName)
+    if (pod.metadata?.deletionTimestamp !== undefined) return this.#forget(pod)
     if (!this.#isOurs(pod)) return
     // One being bound is followed by one on its node, or by a failure.
     if (this.#assumed.has(pod.metadata?.uid ?? '')) return
-    this.#snapshot.nominate(pod, pod.status?.nominatedNodeName ?? this.#snapshot.nominationOf(pod))
+    this.#snapshot.nominate(pod, this.#nominationNow(pod, old))
     this.#queue.set(pod, old)
+  }
+
+  /** What was decided here may not have been written yet; what has changed there holds. */
+  #nominationNow(pod: Pod, old: Pod | undefined): string {
+    const told = pod.status?.nominatedNodeName ?? ''
+    const isNews = old === undefined || told !== (old.status?.nominatedNodeName ?? '')
+    return isNews ? told : this.#snapshot.nominationOf(pod)
   }
 
   #forget(pod: Pod): void {
@@ -150,11 +159,21 @@ class Scheduler {
     if (before !== undefined && asksForLess(pod, before)) this.#queue.happened({ kind: 'pod-left', pod: before })
   }
 
-  #isOurs({ metadata, spec }: Pod): boolean {
-    return (spec?.schedulerName ?? 'default-scheduler') === this.#name && metadata?.deletionTimestamp === undefined
+  #isOurs({ spec }: Pod): boolean {
+    return (spec?.schedulerName ?? 'default-scheduler') === this.#name
   }
 
   // ---- one pod
+
+  /** A pod that cannot be judged does not keep others from being. */
+  #try(queued: QueuedPod): void {
+    try {
+      this.#schedule(queued)
+    } catch (error) {
+      this.#onError(error, queued.key)
+      this.#queue.fail(queued.key)
+    }
+  }
 
   #schedule({ key, pod }: QueuedPod): void {
     const { views } = this.#snapshot
@@ -279,8 +298,15 @@ class Scheduler {
       .catch((error: unknown) => {
         if (!this.#signal.aborted) this.#onError(error, key)
       })
-      .finally(() => this.#writes.delete(writing))
+      .finally(() => {
+        this.#writes.delete(writing)
+        this.#tellWritten()
+      })
     this.#writes.add(writing)
+  }
+
+  async #oneWritten(): Promise<void> {
+    await new Promise<void>((resolve) => (this.#tellWritten = resolve))
   }
 }
 

@@ -146,6 +146,16 @@ describe('SchedulingQueue', () => {
     assert.equal(next(), 'a')
   })
 
+  it('does not take the fate of a pod for that of another of its name', () => {
+    const { queue, next } = open()
+    queue.set(pod('a'))
+    next()
+    queue.set({ ...pod('a'), metadata: { name: 'a', namespace: 'default', uid: 'second' } })
+    queue.reject('default/a', fit)
+    queue.fail('default/a')
+    assert.equal(next(), 'a')
+  })
+
   it('tells when there is something to try', async () => {
     const { queue, clock } = open()
     const stop = new AbortController()

@@ -64,6 +64,8 @@ interface Ticket {
 export class SchedulingQueue {
   readonly #clock: Clock
   readonly #entries = new Map<string, Entry>()
+  /** Those an event may concern: thousands that are to be tried anyway are not gone through. */
+  readonly #concerned = new Set<Entry>()
   readonly #active = new Heap<Ticket>(compareUrgency)
   readonly #waiting = { backoff: new Heap<Ticket>(compareDue), error: new Heap<Ticket>(compareDue) }
   readonly #flushes = new Heap<Ticket>(compareDue)
@@ -99,7 +101,9 @@ export class SchedulingQueue {
 
   delete(key: string): void {
     const entry = this.#entries.get(key)
-    if (entry !== undefined) entry.turn += 1
+    if (entry === undefined) return
+    entry.turn += 1
+    this.#concerned.delete(entry)
     this.#entries.delete(key)
   }
 
@@ -127,7 +131,7 @@ export class SchedulingQueue {
 
   /** No node took the pod, for what these filters said. */
   reject(key: string, filters: ReadonlySet<FilterName>): void {
-    const entry = this.#entries.get(key)
+    const entry = this.#taken(key)
     if (entry === undefined) return
     const now = this.#clock.now()
     entry.filters = filters
@@ -141,7 +145,7 @@ export class SchedulingQueue {
 
   /** Trying failed for a reason that has nothing to do with the pod's place. */
   fail(key: string): void {
-    const entry = this.#entries.get(key)
+    const entry = this.#taken(key)
     if (entry === undefined) return
     entry.errors += 1
     entry.dueAt = this.#clock.now() + backoffOf(entry.errors)
@@ -156,10 +160,16 @@ export class SchedulingQueue {
 
   /** Tries again those that an event may have helped. */
   happened(event: ClusterEvent): void {
-    for (const entry of this.#entries.values()) {
+    for (const entry of this.#concerned) {
       if (entry.state === 'unschedulable' && mayHelp(event, entry.pod, entry.filters)) this.#retryEntry(entry)
       else if (entry.state === 'taken') entry.isWoken = true
     }
+  }
+
+  /** What becomes of a pod means nothing to another that has its name by now. */
+  #taken(key: string): Entry | undefined {
+    const entry = this.#entries.get(key)
+    return entry?.state === 'taken' ? entry : undefined
   }
 
   #createEntry(key: string, pod: Pod): Entry {
@@ -199,6 +209,8 @@ export class SchedulingQueue {
   #move(entry: Entry, state: State): void {
     entry.state = state
     entry.turn += 1
+    if (state === 'unschedulable' || state === 'taken') this.#concerned.add(entry)
+    else this.#concerned.delete(entry)
   }
 
   #promoteDue(): void {
