@@ -2,6 +2,7 @@ import { access, readFile, readdir, writeFile } from 'node:fs/promises'
 import { networkInterfaces } from 'node:os'
 import { cidrContains, parseCidr, parseIpv4 } from './cidr.ts'
 import { runTool } from './command.ts'
+import { restoreForwarding, turnForwardingOn } from './forwarding.ts'
 import { bridgeName, gatewayOf, policyTableName, tableName } from './plan.ts'
 import type { NetworkPlan } from './plan.ts'
 import { renderBaseRules } from './rules.ts'
@@ -41,7 +42,7 @@ export async function prepareHost(plan: NetworkPlan): Promise<void> {
   )
   await runTool('ip', ['-batch', '-'], { ...act, input: `${lines.join('\n')}\n` })
   await Promise.all([
-    setSysctl('net/ipv4/ip_forward', '1'),
+    turnForwardingOn(),
     // Pods route everything over the gateway, also to each other; a redirect would take them off that path.
     setSysctl(`net/ipv4/conf/${bridge}/send_redirects`, '0'),
     // Host ports on loopback lead to pods; the base rules keep pods from sending there.
@@ -65,6 +66,7 @@ export async function removeHost(plan: NetworkPlan): Promise<void> {
       .join(''),
   })
   if ((await bridgeAddresses(bridge)) !== undefined) await runTool('ip', ['link', 'delete', bridge], act)
+  await restoreForwarding()
 }
 
 /**

@@ -12,6 +12,16 @@ export interface WantedListener {
   readonly service: string
   /** Key of the served port. */
   readonly key: string
+  /** Clients that are let in (`spec.loadBalancerSourceRanges`). Default: all. */
+  readonly sourceRanges?: readonly string[] | undefined
+}
+
+/** The machine that load balancers are part of. */
+export interface BalancerHost {
+  /** Where LoadBalancer Services listen that ask for no address. */
+  readonly listenAddress: string
+  /** The host's addresses: Services may ask for one by `spec.loadBalancerIP`, or for all by `0.0.0.0`. */
+  readonly addresses: readonly string[]
 }
 
 /** How a port of a LoadBalancer Service fares. */
@@ -29,12 +39,12 @@ const loopback = parseCidr('127.0.0.0/8') ?? { base: 0, bits: 32 }
 /** The listeners these Services ask for, by `host:port`. Where two ask for one, the older Service has it. */
 export function wantedListeners(
   entries: ReadonlyMap<string, ServiceEntry>,
-  listenAddress: string,
+  host: BalancerHost,
 ): Map<string, WantedListener> {
   const wanted = new Map<string, WantedListener>()
   const byAge = [...entries].toSorted(([a, x], [b, y]) => ageOf(x).localeCompare(ageOf(y)) || a.localeCompare(b))
   for (const [service, entry] of byAge) {
-    for (const listener of listenersOf(service, entry, listenAddress)) {
+    for (const listener of listenersOf(service, entry, host)) {
       const address = `${listener.host}:${listener.port}`
       if (!wanted.has(address)) wanted.set(address, listener)
     }
@@ -42,15 +52,42 @@ export function wantedListeners(
   return wanted
 }
 
-function listenersOf(service: string, entry: ServiceEntry, listenAddress: string): WantedListener[] {
+function listenersOf(service: string, entry: ServiceEntry, on: BalancerHost): WantedListener[] {
   const tcp = entry.ports.filter(({ protocol }) => protocol === 'tcp')
   const nodePorts = tcp.flatMap(({ key, nodePort }) =>
     nodePort === undefined ? [] : [{ kind: 'NodePort' as const, host: '127.0.0.1', port: nodePort, service, key }],
   )
   if (!isLoadBalancer(entry.service)) return nodePorts
-  const own = entry.service.spec?.loadBalancerIP ?? ''
-  const host = cidrContains(loopback, own) ? own : listenAddress
-  return [...tcp.map(({ key, port }) => ({ kind: 'LoadBalancer' as const, host, port, service, key })), ...nodePorts]
+  const host = balancerAddress(entry.service, on)
+  const sourceRanges = entry.service.spec?.loadBalancerSourceRanges
+  const balanced = tcp.map(({ key, port }) => ({
+    kind: 'LoadBalancer' as const,
+    host,
+    port,
+    service,
+    key,
+    sourceRanges,
+  }))
+  return [...balanced, ...nodePorts]
+}
+
+/** Where a LoadBalancer Service listens: on loopback unless it asks for an address that this machine has. */
+export function balancerAddress({ spec }: Service, { listenAddress, addresses }: BalancerHost): string {
+  const own = spec?.loadBalancerIP ?? ''
+  return own === '0.0.0.0' || cidrContains(loopback, own) || addresses.includes(own) ? own : listenAddress
+}
+
+/** The address to show for one that is listened on: for all of them, the first that others can reach. */
+export function shownAddress(host: string, { addresses }: BalancerHost): string {
+  if (host !== '0.0.0.0') return host
+  return addresses.find((address) => !cidrContains(loopback, address)) ?? '127.0.0.1'
+}
+
+/** Whether a client may use a Service. */
+export function isAllowedClient(ranges: readonly string[] | undefined, client: string): boolean {
+  if (ranges === undefined || ranges.length === 0) return true
+  const address = client.replace(/^::ffff:/, '')
+  return ranges.some((text) => cidrContains(parseCidr(text.trim()) ?? { base: 0, bits: 32 }, address))
 }
 
 /** A LoadBalancer Service that no other implementation is asked to serve. */

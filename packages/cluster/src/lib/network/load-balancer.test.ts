@@ -11,7 +11,7 @@ import type { Event, Service } from '@fairlead/kube/types/core-v1'
 import type { EndpointSlice } from '@fairlead/kube/types/discovery-v1'
 import { openLoadBalancer } from './load-balancer.ts'
 import type { LoadBalancer } from './load-balancer.ts'
-import { decideStatus, wantedListeners } from './load-balancer-plan.ts'
+import { balancerAddress, decideStatus, isAllowedClient, shownAddress, wantedListeners } from './load-balancer-plan.ts'
 import { createServiceTable } from './service-table.ts'
 import { createMemorySource, eventually, makeService, makeSlice } from './testing.ts'
 
@@ -149,6 +149,8 @@ void describe('openLoadBalancer', () => {
   })
 })
 
+const host = { listenAddress: '127.0.0.1', addresses: ['127.0.0.1', '192.0.2.5'] }
+
 void describe('wantedListeners', () => {
   const at = (service: Service, creationTimestamp: string): Service => ({
     ...service,
@@ -162,7 +164,7 @@ void describe('wantedListeners', () => {
       at(makeService('b', spec), '2026-01-01T00:00:00Z'),
     ]
     const { entries } = createServiceTable(createMemorySource(services), createMemorySource<EndpointSlice>())
-    assert.equal(wantedListeners(entries, '127.0.0.1').get('127.0.0.1:80')?.service, 'shop/b')
+    assert.equal(wantedListeners(entries, host).get('127.0.0.1:80')?.service, 'shop/b')
   })
 
   void it('listens where a Service asks on loopback, and nowhere else', () => {
@@ -174,8 +176,39 @@ void describe('wantedListeners', () => {
     })
     const services = [makeService('a', spec('127.0.0.9') ?? {}), makeService('b', spec('192.0.2.1') ?? {})]
     const { entries } = createServiceTable(createMemorySource(services), createMemorySource<EndpointSlice>())
-    assert.deepEqual([...wantedListeners(entries, '127.0.0.1').keys()], ['127.0.0.9:80', '127.0.0.1:80'])
+    assert.deepEqual([...wantedListeners(entries, host).keys()], ['127.0.0.9:80', '127.0.0.1:80'])
   })
+})
+
+void describe('balancerAddress', () => {
+  const cases = [
+    { asked: undefined, expected: '127.0.0.1', shown: '127.0.0.1' },
+    { asked: '127.0.0.9', expected: '127.0.0.9', shown: '127.0.0.9' },
+    { asked: '192.0.2.5', expected: '192.0.2.5', shown: '192.0.2.5' },
+    { asked: '0.0.0.0', expected: '0.0.0.0', shown: '192.0.2.5' },
+    { asked: '198.51.100.1', expected: '127.0.0.1', shown: '127.0.0.1' },
+  ]
+  for (const { asked, expected, shown } of cases) {
+    void it(`is ${expected}, shown as ${shown}, when ${asked ?? 'nothing'} is asked for`, () => {
+      const service = makeService('web', { type: 'LoadBalancer', loadBalancerIP: asked })
+      const address = balancerAddress(service, host)
+      assert.deepEqual([address, shownAddress(address, host)], [expected, shown])
+    })
+  }
+})
+
+void describe('isAllowedClient', () => {
+  const cases = [
+    { ranges: undefined, client: '192.0.2.1', expected: true },
+    { ranges: [], client: '192.0.2.1', expected: true },
+    { ranges: ['127.0.0.0/8', ' 192.0.2.0/25'], client: '::ffff:192.0.2.1', expected: true },
+    { ranges: ['192.0.2.0/25'], client: '192.0.2.200', expected: false },
+    { ranges: ['2001:db8::/32'], client: '192.0.2.1', expected: false },
+  ]
+  for (const { ranges, client, expected } of cases) {
+    void it(`says ${expected} of ${client} for ${JSON.stringify(ranges)}`, () =>
+      assert.equal(isAllowedClient(ranges, client), expected))
+  }
 })
 
 void describe('decideStatus', () => {

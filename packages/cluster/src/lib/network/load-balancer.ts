@@ -1,8 +1,16 @@
+import { networkInterfaces } from 'node:os'
 import { createEventRecorder } from '@fairlead/kube/controller'
 import type { KubeClient } from '@fairlead/kube'
 import type { Service } from '@fairlead/kube/types/core-v1'
-import { decideStatus, isSameStatus, wantedListeners } from './load-balancer-plan.ts'
-import type { PortOutcome, WantedListener } from './load-balancer-plan.ts'
+import {
+  balancerAddress,
+  decideStatus,
+  isAllowedClient,
+  isSameStatus,
+  shownAddress,
+  wantedListeners,
+} from './load-balancer-plan.ts'
+import type { BalancerHost, PortOutcome, WantedListener } from './load-balancer-plan.ts'
 import type { Backend } from './service-ports.ts'
 import type { ServiceTable } from './service-table.ts'
 import { openTcpProxy } from './tcp-proxy.ts'
@@ -19,8 +27,12 @@ export interface LoadBalancer {
 export interface LoadBalancerOptions {
   readonly client: KubeClient
   readonly table: ServiceTable
-  /** Where LoadBalancer Services listen unless they name a loopback address themselves. Default 127.0.0.1. */
+  /** Where LoadBalancer Services listen unless they name an address of the host themselves. Default 127.0.0.1. */
   readonly listenAddress?: string | undefined
+  /** The bridge of the cluster, whose address is no address of the host to others. */
+  readonly ownDevice?: string | undefined
+  /** Whether rules pass UDP on, at the address of each port. Default false. */
+  readonly passesUdp?: boolean | undefined
   readonly onError?: ((error: unknown) => void) | undefined
 }
 
@@ -50,12 +62,17 @@ export function openLoadBalancer(options: LoadBalancerOptions): LoadBalancer {
   let writing: Promise<void> | undefined
   let closed = false
 
+  /** Asked anew each time: machines change their networks. */
+  function host(): BalancerHost {
+    return { listenAddress, addresses: hostAddresses(options.ownDevice) }
+  }
+
   table.onChange(update)
   update([...table.entries.keys()])
 
   function update(changed: readonly string[]): void {
     if (closed) return
-    const wanted = wantedListeners(table.entries, listenAddress)
+    const wanted = wantedListeners(table.entries, host())
     for (const [address, listener] of listeners) {
       if (!wanted.has(address)) drop(address, listener)
     }
@@ -83,7 +100,8 @@ export function openLoadBalancer(options: LoadBalancerOptions): LoadBalancer {
   async function open(listener: Listener): Promise<void> {
     const { host, port } = listener.wanted
     try {
-      const proxy = await openTcpProxy({ host, port, backends: () => backendsOf(listener.wanted) })
+      const isAllowed = (client: string): boolean => isAllowedClient(listener.wanted.sourceRanges, client)
+      const proxy = await openTcpProxy({ host, port, isAllowed, backends: () => backendsOf(listener.wanted) })
       if (listener.isGone) return await proxy.close()
       listener.proxy = proxy
       listener.problem = undefined
@@ -97,7 +115,8 @@ export function openLoadBalancer(options: LoadBalancerOptions): LoadBalancer {
   }
 
   function backendsOf({ service, key }: WantedListener): readonly Backend[] {
-    return table.entries.get(service)?.ports.find((port) => port.key === key)?.backends ?? []
+    const served = table.entries.get(service)?.ports.find((port) => port.key === key)
+    return served?.externalBackends ?? served?.backends ?? []
   }
 
   function report(listener: Listener, error: unknown): void {
@@ -132,7 +151,7 @@ export function openLoadBalancer(options: LoadBalancerOptions): LoadBalancer {
   }
 
   async function writeStatus(key: string, service: Service): Promise<void> {
-    const status = decideStatus(service, outcomesOf(key, service), addressOf(key))
+    const status = decideStatus(service, outcomesOf(key, service), addressOf(key, service))
     if (status === undefined || isSameStatus(service.status, status)) return
     const { name = '', namespace = '' } = service.metadata ?? {}
     const body = { status: { loadBalancer: status.loadBalancer, conditions: status.conditions } }
@@ -146,7 +165,8 @@ export function openLoadBalancer(options: LoadBalancerOptions): LoadBalancer {
       const own = [...listeners.values()].find(
         ({ wanted }) => wanted.service === key && wanted.kind === 'LoadBalancer' && wanted.port === port,
       )
-      const problem = own === undefined ? refusalOf(key, port, protocol) : own.problem
+      const isPassed = protocol === 'UDP' && options.passesUdp === true
+      const problem = isPassed ? undefined : own === undefined ? refusalOf(key, port, protocol) : own.problem
       if (own !== undefined && own.proxy === undefined && problem === undefined) return undefined
       outcomes.push({ port, protocol, problem })
     }
@@ -154,15 +174,16 @@ export function openLoadBalancer(options: LoadBalancerOptions): LoadBalancer {
   }
 
   function refusalOf(key: string, port: number, protocol: string): string {
-    if (protocol !== 'TCP') return `Cannot serve ${protocol} port ${port}: only TCP is passed on from the host`
+    if (protocol !== 'TCP')
+      return `Cannot serve ${protocol} port ${port}: only ${options.passesUdp === true ? 'TCP and UDP are' : 'TCP is'} passed on from the host`
     const holder = [...listeners.values()].find(({ wanted }) => wanted.port === port && wanted.service !== key)
     const other = holder === undefined ? 'another Service' : `Service ${holder.wanted.service}`
     return `Cannot listen on port ${port}: ${other} has it; change spec.ports[].port of one of them`
   }
 
-  function addressOf(key: string): string {
+  function addressOf(key: string, service: Service): string {
     const own = [...listeners.values()].find(({ wanted }) => wanted.service === key && wanted.kind === 'LoadBalancer')
-    return own?.wanted.host ?? listenAddress
+    return shownAddress(own?.wanted.host ?? balancerAddress(service, host()), host())
   }
 
   return {
@@ -179,6 +200,15 @@ export function openLoadBalancer(options: LoadBalancerOptions): LoadBalancer {
       await events.flush()
     },
   }
+}
+
+/** The IPv4 addresses of the machine, but for those of the device. */
+function hostAddresses(ownDevice = ''): string[] {
+  return Object.entries(networkInterfaces())
+    .filter(([name]) => name !== ownDevice)
+    .flatMap(([, addresses = []]) => addresses)
+    .filter(({ family }) => family === 'IPv4')
+    .map(({ address }) => address)
 }
 
 /** Objects of a list carry no kind of their own; an Event needs one to refer to. */

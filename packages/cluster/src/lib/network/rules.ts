@@ -77,11 +77,15 @@ function insideKeys({ addresses, protocol, port }: ServedPort): string[] {
 }
 
 function outsideKeys(plan: NetworkPlan, { externalAddresses = [], protocol, port, ...served }: ServedPort): string[] {
-  const { nodePort, isEverywhere = false } = served
+  const { nodePort, balancedAddress, isEverywhere = false } = served
   // The address of the node, for pods and the host. On loopback TCP has listeners of its own, which a reader of open ports sees.
   const nodeAddresses = protocol === 'tcp' ? [gatewayOf(plan)] : [gatewayOf(plan), '127.0.0.1']
   return [
     ...externalAddresses.map((address) => `external ${address} . ${protocol} . ${port}`),
+    // Loopback is in the map that packets from outside never meet.
+    ...(balancedAddress === undefined
+      ? []
+      : [`${balancedAddress.startsWith('127.') ? 'services' : 'external'} ${balancedAddress} . ${protocol} . ${port}`]),
     ...(isEverywhere ? [`everywhere ${protocol} . ${port}`] : []),
     ...(nodePort === undefined
       ? []

@@ -108,6 +108,20 @@ for (const mode of ['namespaces', 'processes'] as const) {
       assert.equal(answer, 'a')
     })
 
+    void it('serves UDP through a load balancer where rules pass it on, and says clearly what it does not serve', async () => {
+      const ports = [
+        { name: 'echo', port: 18_183, protocol: 'UDP' },
+        { name: 'other', port: 18_184, protocol: 'SCTP' },
+      ]
+      await serve('mixed', { type: 'LoadBalancer', ports }, a)
+      const { message = '' } = await eventually(async () => {
+        const { status } = await kube.resource('v1/Service').get('mixed', { namespace: 'default' })
+        return status?.conditions?.find(({ type }) => type === 'LoadBalancerPortsError')
+      })
+      assert.match(message, /Cannot serve SCTP port 18184/)
+      assert.equal(message.includes('UDP port'), mode === 'processes')
+    })
+
     void it('tells pods where names are resolved', async () => {
       const text = network.resolvConf('default')
       assert.match(text, /^search default\.svc\.cluster\.local svc\.cluster\.local cluster\.local$/m)

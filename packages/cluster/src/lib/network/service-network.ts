@@ -8,7 +8,8 @@ import { publishDns } from './dns-service.ts'
 import { openDnsServer } from './dns-server.ts'
 import { servedHostPorts } from './host-ports.ts'
 import { openLoadBalancer } from './load-balancer.ts'
-import { dnsAddressOf } from './plan.ts'
+import { openHealthChecks } from './health-checks.ts'
+import { bridgeName, dnsAddressOf } from './plan.ts'
 import type { PodNetwork } from './pod-network.ts'
 import { openPolicyEnforcer } from './policy/enforcer.ts'
 import type { PolicyEnforcer } from './policy/enforcer.ts'
@@ -97,7 +98,17 @@ export async function openServiceNetwork(options: ServiceNetworkOptions): Promis
       ? await openPolicyEnforcer({ client, plan, dns: { ...dns, address: dnsAddressOf(plan) }, onError })
       : undefined
   opened.defer(() => policies?.close())
-  const balancer = openLoadBalancer({ client, table, listenAddress: options.listenAddress, onError })
+  const balancer = openLoadBalancer({
+    client,
+    table,
+    listenAddress: options.listenAddress,
+    ownDevice: bridgeName(plan),
+    passesUdp: plan.mode === 'namespaces',
+    onError,
+  })
+  const hosts = plan.mode === 'namespaces' ? ['127.0.0.1', network.gateway] : ['127.0.0.1']
+  const checks = openHealthChecks({ table, hosts, onError })
+  opened.defer(() => checks.close())
   if (plan.mode === 'namespaces') void publishDns({ client, address: dnsAddressOf(plan), dns, ...watching })
 
   const held = opened.move()
@@ -140,8 +151,9 @@ function joinPods(network: PodNetwork, rules: ServiceProxy, policies: PolicyEnfo
   }
 }
 
-function hostPortsOfAttached({ plan, attached }: PodNetwork): Map<string, ServedPort[]> {
-  const withPorts = attached().filter(({ hostPorts = [] }) => hostPorts.length > 0)
+function hostPortsOfAttached(network: PodNetwork): Map<string, ServedPort[]> {
+  const { plan } = network
+  const withPorts = network.attached().filter(({ hostPorts = [] }) => hostPorts.length > 0)
   return new Map(withPorts.map(({ uid, ip, hostPorts = [] }) => [uid, servedHostPorts(plan, uid, ip, hostPorts)]))
 }
 

@@ -25,6 +25,31 @@ void describe('servedPorts', () => {
     assert.deepEqual(addresses({ ...makeSlice('web', http, ['fd00::1']), addressType: 'IPv6' }), [])
   })
 
+  void it('has endpoints of this machine only where a policy says so', () => {
+    const here = { addresses: ['10.64.0.9'], nodeName: 'here', conditions: { ready: true } }
+    const leaving = {
+      ...here,
+      addresses: ['10.64.0.8'],
+      conditions: { ready: false, serving: true, terminating: true },
+    }
+    const served = (spec: object, endpoints: Parameters<typeof makeSlice>[2]): (string | undefined)[][] => {
+      const policy = makeService('web', { ...service.spec, ...spec })
+      const [port] = servedPorts(policy, [makeSlice('web', http, endpoints)])
+      return [port?.backends, port?.externalBackends].map((backends = []) => backends.map(({ ip }) => ip))
+    }
+    const all = [here, '192.0.2.1']
+    assert.deepEqual(served({}, all), [['10.64.0.9', '192.0.2.1'], []])
+    assert.deepEqual(served({ internalTrafficPolicy: 'Local' }, all), [['10.64.0.9'], ['10.64.0.9', '192.0.2.1']])
+    assert.deepEqual(served({ externalTrafficPolicy: 'Local' }, all), [['10.64.0.9', '192.0.2.1'], ['10.64.0.9']])
+    // The last one here that terminates serves on, though others elsewhere are ready.
+    assert.deepEqual(served({ internalTrafficPolicy: 'Local' }, [leaving, '192.0.2.1'])[0], ['10.64.0.8'])
+  })
+
+  void it('uses endpoints that terminate where unready addresses are published', () => {
+    const published = { addresses: ['10.64.0.9'], conditions: { ready: true, serving: false, terminating: true } }
+    assert.deepEqual(addresses(makeSlice('web', http, [published])), ['10.64.0.9:80'])
+  })
+
   const ready = { addresses: ['10.64.0.1'], conditions: { ready: true, serving: true, terminating: false } }
   const leaving = { addresses: ['10.64.0.2'], conditions: { ready: false, serving: true, terminating: true } }
   const broken = { addresses: ['10.64.0.3'], conditions: { ready: false, serving: false, terminating: true } }

@@ -1,4 +1,4 @@
-import type { Service } from '@fairlead/kube/types/core-v1'
+import type { Service, ServiceSpec } from '@fairlead/kube/types/core-v1'
 import type { Endpoint, EndpointSlice } from '@fairlead/kube/types/discovery-v1'
 import { parseIpv4 } from './cidr.ts'
 
@@ -22,6 +22,8 @@ export interface ServedPort {
   readonly nodePort?: number | undefined
   /** Addresses that packets from outside this machine may ask for, too. */
   readonly externalAddresses?: readonly string[] | undefined
+  /** Where a load balancer is to listen for it: only for what rules pass on themselves, which is UDP. */
+  readonly balancedAddress?: string | undefined
   /** Whether every address of the host leads to it, from wherever. */
   readonly isEverywhere?: boolean | undefined
   /** Sorted by address, without repetition. */
@@ -63,9 +65,17 @@ export function servedPorts(service: Service, slices: readonly EndpointSlice[]):
       backends: backendsOf(slices, name, protocol, isLocal),
       affinitySeconds,
       ...(externalAddresses.length === 0 ? {} : { externalAddresses }),
+      ...(protocol === 'udp' ? balancedBy(spec) : {}),
       ...(isLocal === isLocalOutside ? {} : { externalBackends: backendsOf(slices, name, protocol, isLocalOutside) }),
     }
   })
+}
+
+function balancedBy(spec: ServiceSpec): Pick<ServedPort, 'balancedAddress' | 'isEverywhere'> {
+  if (spec.type !== 'LoadBalancer' || spec.loadBalancerClass !== undefined) return {}
+  const asked = spec.loadBalancerIP ?? ''
+  if (asked === '0.0.0.0') return { balancedAddress: '127.0.0.1', isEverywhere: true }
+  return { balancedAddress: parseIpv4(asked) === undefined ? '127.0.0.1' : asked }
 }
 
 /**

@@ -19,6 +19,8 @@ export interface TcpProxyOptions {
   readonly port: number
   /** The endpoints for a new connection, asked each time; a connection once made keeps its endpoint until it ends. */
   readonly backends: () => readonly Backend[]
+  /** Asked with the address of each client; the connections of others are reset. Default: everybody may. */
+  readonly isAllowed?: ((client: string) => boolean) | undefined
   /** How long one endpoint may take to accept. Default 2,000. */
   readonly connectTimeoutMs?: number | undefined
 }
@@ -48,6 +50,7 @@ export async function openTcpProxy(options: TcpProxyOptions): Promise<TcpProxy> 
   const port = typeof address === 'object' && address !== null ? address.port : options.port
 
   async function pass(client: Socket): Promise<void> {
+    if (options.isAllowed?.(client.remoteAddress ?? '') === false) return void client.resetAndDestroy()
     const backends = options.backends()
     const first = turn++
     for (let i = 0; i < backends.length; i++) {
