@@ -11,7 +11,15 @@ import { createOwnerGraph, decideCollection } from './owner-graph.ts'
 import type { OwnerState } from './owner-graph.ts'
 import { decideClaim } from './ownership.ts'
 import { describeReplicaSet, rankForDeletion } from './replica-set-plan.ts'
-import { canonicalTemplate, decideCleanup, hashTemplate, newestAnnotations, nextRevision } from './revision.ts'
+import {
+  canonicalTemplate,
+  decideCleanup,
+  hashTemplate,
+  newestAnnotations,
+  nextRevision,
+  revisionAnnotation,
+} from './revision.ts'
+import { decideRollback, rollBack } from './rollback.ts'
 import { renderEndpoints, renderEndpointSlices } from './service-endpoints.ts'
 
 void describe('matchesSelector', () => {
@@ -168,6 +176,50 @@ void describe('revision', () => {
     }
     assert.equal(canonicalTemplate(template('a')), canonicalTemplate(other))
     assert.notEqual(canonicalTemplate(template('a')), canonicalTemplate(template('b')))
+  })
+
+  const asking = (to: string): Deployment => ({
+    metadata: {
+      name: 'web',
+      annotations: {
+        'deprecated.deployment.rollback.to': to,
+        'kubernetes.io/change-cause': 'b',
+        [revisionAnnotation]: '3',
+      },
+    },
+    spec: { selector: {}, template: template('b') },
+  })
+  const replicaSet = (image: string, revision: number): ReplicaSet => ({
+    metadata: {
+      name: image,
+      annotations: { [revisionAnnotation]: `${revision}`, 'kubernetes.io/change-cause': image },
+    },
+    spec: { selector: {}, template: template(image, { 'pod-template-hash': image }) },
+  })
+  const made = [replicaSet('b', 3), replicaSet('a', 2), replicaSet('c', 1)]
+  for (const { name, to, replicaSets = made, expected } of [
+    { name: 'goes back to the one before', to: '0', expected: 'a' },
+    { name: 'goes back to the one named', to: '1', expected: 'c' },
+    { name: 'asks for nothing that can be read', to: 'x', expected: undefined },
+    {
+      name: 'finds none before the first',
+      to: '0',
+      replicaSets: [replicaSet('b', 1)],
+      expected: 'DeploymentRollbackRevisionNotFound',
+    },
+    { name: 'finds none of that number', to: '9', expected: 'DeploymentRollbackRevisionNotFound' },
+    { name: 'is there already', to: '3', expected: 'DeploymentRollbackTemplateUnchanged' },
+  ]) {
+    void it(`of old: ${name}`, () => {
+      const step = decideRollback(asking(to), replicaSets)
+      assert.equal(step?.act === 'roll-back' ? step.to.metadata?.name : step?.reason, expected)
+    })
+  }
+
+  void it('of old: brings back the template, and what was said of it', () => {
+    const { metadata, spec } = rollBack(asking('2'), replicaSet('a', 2))
+    assert.deepEqual(metadata?.annotations, { [revisionAnnotation]: '3', 'kubernetes.io/change-cause': 'a' })
+    assert.deepEqual(spec?.template, template('a'))
   })
 
   void it('names a template by ten safe letters, and otherwise after a collision', () => {

@@ -26,6 +26,8 @@ import {
   revisionOf,
   scaleAnnotations,
 } from './revision.ts'
+import { decideRollback, forgetRollback, rollBack } from './rollback.ts'
+import type { Rollback } from './rollback.ts'
 import {
   decideNewest,
   decideRecreate,
@@ -233,6 +235,8 @@ export function runDeploymentController(context: ControllerContext): Promise<voi
       return { newest: generations.newest, progress: {} }
     }
     const all = [...generations.old, ...(generations.newest === undefined ? [] : [generations.newest])]
+    const rollback = deployment.spec?.paused === true ? undefined : decideRollback(deployment, all)
+    if (rollback !== undefined) return goBack(deployment, generations, rollback)
     const isResized = all.some((one) => replicasOf(one) > 0 && needsSize(deployment, one))
     if (deployment.spec?.paused === true || isResized) {
       return adaptSize(deployment, generations)
@@ -242,6 +246,20 @@ export function runDeploymentController(context: ControllerContext): Promise<voi
       await cleanUp(deployment, generations.old)
     }
     return made
+  }
+
+  /** The change of the deployment brings it back here. */
+  async function goBack(deployment: Deployment, { newest }: Generations, rollback: Rollback): Promise<Created> {
+    const isDone = rollback.act === 'roll-back'
+    await ignoreNotFound(deployments.update(isDone ? rollBack(deployment, rollback.to) : forgetRollback(deployment)))
+    const { reason, message } = isDone
+      ? {
+          reason: 'DeploymentRollback',
+          message: `Rolled back deployment "${deployment.metadata?.name}" to revision ${rollback.revision}`,
+        }
+      : rollback
+    recorder.record(deployment, { type: isDone ? 'Normal' : 'Warning', reason, message })
+    return { newest, progress: {} }
   }
 
   function keysOfReplicaSet(replicaSet: ReplicaSet, _event: string, old?: ReplicaSet): string[] {

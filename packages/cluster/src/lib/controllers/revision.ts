@@ -7,12 +7,15 @@ export const revisionAnnotation = 'deployment.kubernetes.io/revision'
 const historyAnnotation = 'deployment.kubernetes.io/revision-history'
 const desiredAnnotation = 'deployment.kubernetes.io/desired-replicas'
 const maxAnnotation = 'deployment.kubernetes.io/max-replicas'
-const hashLabel = 'pod-template-hash'
+export const hashLabel = 'pod-template-hash'
+
+/** Asks for an earlier revision; 0 for the one before the newest. */
+export const rollbackAnnotation = 'deprecated.deployment.rollback.to'
 
 /** Annotations of a Deployment that say something of the Deployment alone. */
-const notCopied: ReadonlySet<string> = new Set([
+export const notCopied: ReadonlySet<string> = new Set([
   'kubectl.kubernetes.io/last-applied-configuration',
-  'deprecated.deployment.rollback.to',
+  rollbackAnnotation,
   revisionAnnotation,
   historyAnnotation,
   desiredAnnotation,

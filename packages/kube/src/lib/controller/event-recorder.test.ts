@@ -22,8 +22,12 @@ function doubled() {
   return { client, sent, state }
 }
 
-async function* emptyObject(): AsyncGenerator<Uint8Array, void, undefined> {
-  yield Buffer.from('{}')
+function emptyObject(): AsyncGenerator<Uint8Array, void, undefined> {
+  return textOf('{}')
+}
+
+async function* textOf(text: string): AsyncGenerator<Uint8Array, void, undefined> {
+  yield Buffer.from(text)
 }
 
 const pod = {
@@ -86,6 +90,31 @@ describe('createEventRecorder', () => {
     assert.equal(sent.at(-1)?.method, 'PATCH')
     assert.equal(sent.at(-1)?.body['message'], '(combined from similar events): message 13')
     assert.equal(sent.at(-1)?.body['count'], 4)
+  })
+
+  it('reports what fails, but not that the namespace is going', async () => {
+    for (const [reason, details, reported] of [
+      ['Forbidden', { causes: [{ reason: 'NamespaceTerminating' }] }, 0],
+      ['NotFound', { kind: 'namespaces' }, 0],
+      ['Forbidden', {}, 1],
+    ] as const) {
+      const status = {
+        kind: 'Status',
+        status: 'Failure',
+        reason,
+        details,
+        message: 'no',
+        code: reason === 'NotFound' ? 404 : 403,
+      }
+      const send = async () => ({ status: status.code, headers: {}, body: textOf(JSON.stringify(status)) })
+      const errors: unknown[] = []
+      const recorder = createEventRecorder(createKubeClient({ transport: { send } }), 'c', {
+        onError: (error) => errors.push(error),
+      })
+      recorder.record(pod, { type: 'Normal', reason: 'Created', message: 'made' })
+      await recorder.flush()
+      assert.equal(errors.length, reported)
+    }
   })
 
   it('stops an object that makes events without end', async () => {

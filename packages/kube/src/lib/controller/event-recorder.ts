@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 
 import type { KubeClient } from '../client/client.ts'
-import { isNotFound } from '../client/kube-error.ts'
+import { isNotFound, KubeError } from '../client/kube-error.ts'
 import type { KubeResource } from '../client/resource.ts'
 import type { Event, ObjectReference } from '../types/generated/core-v1.ts'
 import { renderTime, systemClock } from './clock.ts'
@@ -18,7 +18,7 @@ export interface EventDetails {
 
 /** Writes what happened to objects as core/v1 Events, where `kubectl describe` shows them. */
 export interface EventRecorder {
-  /** Queues the event and returns at once; a write that fails is reported to `onError` and given up. */
+  /** Queues the event and returns at once; a write that fails is given up, and reported to `onError` unless the namespace is going. */
   record(object: KubeResource, details: EventDetails): void
   /** Resolves when everything recorded so far is written. */
   flush(): Promise<void>
@@ -156,13 +156,22 @@ export function createEventRecorder(
       // One after the other, so a repeat finds its first.
       tail = tail
         .then(() => write(reference, details, now))
-        .catch((error: unknown) => onError?.(error))
+        .catch((error: unknown) => {
+          if (!isNamespaceGoing(error)) onError?.(error)
+        })
         .finally(() => {
           waiting -= 1
         })
     },
     flush: () => tail,
   }
+}
+
+/** Whether a write failed because its namespace is being deleted, or is: nobody will read of what was in it. */
+function isNamespaceGoing(error: unknown): boolean {
+  if (!(error instanceof KubeError)) return false
+  const { kind, causes = [] } = error.status.details ?? {}
+  return causes.some(({ reason }) => reason === 'NamespaceTerminating') || (isNotFound(error) && kind === 'namespaces')
 }
 
 function newSpending(now: number): Spending {
