@@ -50,25 +50,23 @@ function renderList(name: string, plural: string, kind: string, dialect: Dialect
   }
 }
 
-const beyondVersion2 = new Set([
-  'allOf',
-  'anyOf',
-  'oneOf',
-  'not',
-  'nullable',
-  'default',
-  'x-kubernetes-validations',
-])
+const beyondVersion2 = new Set(['allOf', 'anyOf', 'oneOf', 'not', 'nullable', 'default', 'x-kubernetes-validations'])
 
 /**
  * What version 2 can say of a schema. Clients that check by it must not refuse what the server takes: where null is allowed
  * or unknown fields stay, nothing is said of the inside.
  */
 function toVersion2(schema: JSONSchemaProps): Schema {
-  const { nullable, type, 'x-kubernetes-preserve-unknown-fields': isOpen, 'x-kubernetes-int-or-string': isEither } = schema
+  const {
+    nullable,
+    type,
+    'x-kubernetes-preserve-unknown-fields': isOpen,
+    'x-kubernetes-int-or-string': isEither,
+  } = schema
   const hidden = new Set(beyondVersion2)
   const hidesInside = nullable === true || isOpen === true
-  if (nullable === true || isEither === true || (hidesInside && type !== undefined && nested.has(type))) hidden.add('type')
+  if (nullable === true || isEither === true || (hidesInside && type !== undefined && nested.has(type)))
+    hidden.add('type')
   if (hidesInside) for (const key of ['properties', 'items']) hidden.add(key)
   const entries = Object.entries(schema).filter(([key]) => !hidden.has(key))
   const rendered = Object.fromEntries(entries.map(([key, value]) => [key, inside(key, value)]))

@@ -3,14 +3,24 @@ import type { Container, PodSecurityContext, PodSpec, SecurityContext, Volume } 
 
 export type Level = 'privileged' | 'baseline' | 'restricted'
 
-/** What a check finds in a pod: undefined when nothing. */
-type Check = (spec: PodSpec, metadata: ObjectMeta) => string | undefined
+/** What a check finds in a pod, by the standards of the minor version `minor`: undefined when nothing. */
+type Check = (spec: PodSpec, metadata: ObjectMeta, minor: number) => string | undefined
 
-/** Everything in which a pod is not what `level` asks for (Pod Security Standards, as of Kubernetes 1.36). */
-export function violations(level: Level, spec: PodSpec, metadata: ObjectMeta): string[] {
+/** Everything in which a pod is not what `level` asked for in Kubernetes 1.`minor` (Pod Security Standards). */
+export function violations(level: Level, spec: PodSpec, metadata: ObjectMeta, minor: number = Infinity): string[] {
   if (level === 'privileged') return []
   const checks = level === 'baseline' ? [...baseline, ...onlyBaseline] : [...baseline, ...restricted]
-  return checks.flatMap((check) => check(spec, metadata) ?? [])
+  return checks.flatMap((check) => check(spec, metadata, minor) ?? [])
+}
+
+/** Restrictions for Linux do not bind pods for Windows, since 1.25. */
+function isForWindows({ os }: PodSpec, minor: number): boolean {
+  return minor >= 25 && os?.name === 'windows'
+}
+
+/** Who is root in a user namespace of the pod is nobody outside of it; taken into account since 1.35. */
+function hasOwnUsers({ hostUsers }: PodSpec, minor: number): boolean {
+  return minor >= 35 && hostUsers === false
 }
 
 function containersOf(spec: PodSpec): Container[] {
@@ -55,17 +65,28 @@ function addedCapabilities(spec: PodSpec, allowed: ReadonlySet<string>): { names
   return { names, added: [...added].toSorted() }
 }
 
-const safeSysctls = new Set(
-  `kernel.shm_rmid_forced net.ipv4.ip_local_port_range net.ipv4.ip_unprivileged_port_start net.ipv4.tcp_syncookies
-net.ipv4.ping_group_range net.ipv4.ip_local_reserved_ports net.ipv4.tcp_keepalive_time net.ipv4.tcp_fin_timeout
-net.ipv4.tcp_keepalive_intvl net.ipv4.tcp_keepalive_probes net.ipv4.tcp_rmem net.ipv4.tcp_wmem`.split(/\s+/),
-)
+/** Sysctls that concern nobody but the pod, by the minor version since which they count as such. */
+const safeSysctls: ReadonlyMap<string, number> = new Map([
+  ['kernel.shm_rmid_forced', 0],
+  ['net.ipv4.ip_local_port_range', 0],
+  ['net.ipv4.ip_unprivileged_port_start', 0],
+  ['net.ipv4.ping_group_range', 0],
+  ['net.ipv4.tcp_syncookies', 0],
+  ['net.ipv4.ip_local_reserved_ports', 27],
+  ['net.ipv4.tcp_fin_timeout', 29],
+  ['net.ipv4.tcp_keepalive_intvl', 29],
+  ['net.ipv4.tcp_keepalive_probes', 29],
+  ['net.ipv4.tcp_keepalive_time', 29],
+  ['net.ipv4.tcp_rmem', 32],
+  ['net.ipv4.tcp_wmem', 32],
+])
 
-const usualTypes = new Set(['', 'container_t', 'container_init_t', 'container_kvm_t', 'container_engine_t'])
+const usualTypes = new Set(['', 'container_t', 'container_init_t', 'container_kvm_t'])
 
-function isUnusualLabel(options: PodSecurityContext['seLinuxOptions']): boolean {
+function isUnusualLabel(options: PodSecurityContext['seLinuxOptions'], minor: number): boolean {
   if (options === undefined) return false
-  return !usualTypes.has(options.type ?? '') || (options.user ?? '') !== '' || (options.role ?? '') !== ''
+  const isUsual = usualTypes.has(options.type ?? '') || (minor >= 31 && options.type === 'container_engine_t')
+  return !isUsual || (options.user ?? '') !== '' || (options.role ?? '') !== ''
 }
 
 /** Probes and hooks that ask another host than the pod. */
@@ -117,7 +138,8 @@ const baseline: readonly Check[] = [
     const list = [...ports].toSorted((a, b) => a - b).join(', ')
     return `hostPort (${named('container', names)} ${verb} hostPort${ports.size === 1 ? '' : 's'} ${list})`
   },
-  (spec) => {
+  (spec, _metadata, minor) => {
+    if (minor < 34) return undefined
     const names = containersOf(spec)
       .filter(asksElsewhere)
       .map(({ name }) => name)
@@ -137,36 +159,38 @@ const baseline: readonly Check[] = [
       bad(spec, ({ privileged }) => privileged === true),
       'must not set securityContext.privileged=true',
     ),
-  (spec) => {
-    const names = bad(spec, ({ procMount = 'Default' }) => procMount !== 'Default' && spec.hostUsers !== false)
-    return found('procMount', false, names, 'must not set securityContext.procMount to "Unmasked"')
-  },
-  (spec) =>
+  (spec, _metadata, minor) => (minor < 35 ? unmasked(spec) : undefined),
+  (spec, _metadata, minor) =>
     found(
       'seLinuxOptions',
-      isUnusualLabel(spec.securityContext?.seLinuxOptions),
-      bad(spec, ({ seLinuxOptions }) => isUnusualLabel(seLinuxOptions)),
+      isUnusualLabel(spec.securityContext?.seLinuxOptions, minor),
+      bad(spec, ({ seLinuxOptions }) => isUnusualLabel(seLinuxOptions, minor)),
       'set forbidden securityContext.seLinuxOptions',
     ),
-  ({ securityContext }) => {
-    const names = (securityContext?.sysctls ?? []).map(({ name }) => name).filter((name) => !safeSysctls.has(name))
+  ({ securityContext }, _metadata, minor) => {
+    const given = (securityContext?.sysctls ?? []).map(({ name }) => name)
+    const names = given.filter((name) => !(minor >= (safeSysctls.get(name) ?? Number.NaN)))
     return names.length === 0 ? undefined : `forbidden sysctls (${names.join(', ')})`
   },
 ]
 
+function unmasked(spec: PodSpec): string | undefined {
+  const names = bad(spec, ({ procMount = 'Default' }) => procMount !== 'Default')
+  return found('procMount', false, names, 'must not set securityContext.procMount to "Unmasked"')
+}
+
+function unusualCapabilities(spec: PodSpec): string | undefined {
+  const { names, added } = addedCapabilities(spec, usualCapabilities)
+  const what = `must not include ${quoted(added)} in securityContext.capabilities.add`
+  return found('non-default capabilities', false, names, what)
+}
+
 /** What restricted asks for more strictly. */
 const onlyBaseline: readonly Check[] = [
-  (spec) => {
-    const { names, added } = addedCapabilities(spec, usualCapabilities)
-    return found(
-      'non-default capabilities',
-      false,
-      names,
-      `must not include ${quoted(added)} in securityContext.capabilities.add`,
-    )
-  },
-  (spec) =>
-    found(
+  (spec, _metadata, minor) => (minor < 35 || hasOwnUsers(spec, minor) ? undefined : unmasked(spec)),
+  unusualCapabilities,
+  (spec, _metadata, minor) =>
+    minor < 19 ? undefined : found(
       'seccompProfile',
       spec.securityContext?.seccompProfile?.type === 'Unconfined',
       bad(spec, ({ seccompProfile }) => seccompProfile?.type === 'Unconfined'),
@@ -183,7 +207,8 @@ function volumeType(volume: Volume): string {
 }
 
 const restricted: readonly Check[] = [
-  (spec) => {
+  (spec, _metadata, minor) => {
+    if (minor < 8 || isForWindows(spec, minor)) return undefined
     const names = bad(spec, ({ allowPrivilegeEscalation }) => allowPrivilegeEscalation !== false)
     return found(
       'allowPrivilegeEscalation != false',
@@ -192,7 +217,9 @@ const restricted: readonly Check[] = [
       'must set securityContext.allowPrivilegeEscalation=false',
     )
   },
-  (spec) => {
+  (spec, _metadata, minor) => {
+    if (minor < 22) return unusualCapabilities(spec)
+    if (isForWindows(spec, minor)) return undefined
     const undropped = bad(spec, ({ capabilities }) => capabilities?.drop?.includes('ALL') !== true)
     const { names, added } = addedCapabilities(spec, new Set(['NET_BIND_SERVICE']))
     const parts = [
@@ -205,6 +232,7 @@ const restricted: readonly Check[] = [
     ]
     return parts.length === 0 ? undefined : `unrestricted capabilities (${parts.join('; ')})`
   },
+  (spec, _metadata, minor) => (minor < 35 ? undefined : unmasked(spec)),
   ({ volumes = [] }) => {
     const wrong = volumes.filter((volume) => !plainVolumes.has(volumeType(volume)))
     if (wrong.length === 0) return undefined
@@ -216,7 +244,8 @@ const restricted: readonly Check[] = [
       wrong.map(({ name }) => name),
     )} ${verb} ${what} ${quoted(types)})`
   },
-  (spec) => {
+  (spec, _metadata, minor) => {
+    if (hasOwnUsers(spec, minor)) return undefined
     const isPodGood = spec.securityContext?.runAsNonRoot === true
     const explicit = bad(spec, ({ runAsNonRoot }) => runAsNonRoot === false)
     if (explicit.length > 0 || spec.securityContext?.runAsNonRoot === false) {
@@ -230,14 +259,13 @@ const restricted: readonly Check[] = [
     if (silent.length === 0) return undefined
     return `runAsNonRoot != true (pod or ${named('container', silent)} must set securityContext.runAsNonRoot=true)`
   },
-  (spec) =>
-    found(
-      'runAsUser=0',
-      spec.securityContext?.runAsUser === 0,
-      bad(spec, ({ runAsUser }) => runAsUser === 0),
-      'must not set runAsUser=0',
-    ),
-  (spec) => {
+  (spec, _metadata, minor) => {
+    if (minor < 23 || hasOwnUsers(spec, minor)) return undefined
+    const names = bad(spec, ({ runAsUser }) => runAsUser === 0)
+    return found('runAsUser=0', spec.securityContext?.runAsUser === 0, names, 'must not set runAsUser=0')
+  },
+  (spec, _metadata, minor) => {
+    if (minor < 19 || isForWindows(spec, minor)) return undefined
     const isGood = (type: string | undefined): boolean => type === 'RuntimeDefault' || type === 'Localhost'
     const pod = spec.securityContext?.seccompProfile?.type
     const explicit = bad(spec, ({ seccompProfile }) => seccompProfile !== undefined && !isGood(seccompProfile.type))

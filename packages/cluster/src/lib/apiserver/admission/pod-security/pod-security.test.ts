@@ -5,6 +5,7 @@ import type { PodSpec } from '@fairlead/kube/types/core-v1'
 
 import { deploymentNamed, podNamed, startTestServer } from '../../test-server.ts'
 import { violations } from './checks.ts'
+import type { Level } from './checks.ts'
 
 const good = {
   allowPrivilegeEscalation: false,
@@ -90,7 +91,52 @@ describe('violations', () => {
   }
 })
 
+describe('violations of earlier versions', () => {
+  const probe = { livenessProbe: { httpGet: { port: 80, host: 'elsewhere' } } }
+  const rows: readonly { name: string; since: number; level?: Level; spec: PodSpec }[] = [
+    { name: 'hosts of probes', since: 34, spec: { containers: [{ name: 'c', ...probe }] } },
+    { name: 'root by number', since: 23, level: 'restricted', spec: specOf({}, { runAsUser: 0 }) },
+    { name: 'escalation', since: 8, level: 'restricted', spec: specOf({}, { allowPrivilegeEscalation: true }) },
+    { name: 'capabilities kept', since: 22, level: 'restricted', spec: specOf({}, { capabilities: {} }) },
+    { name: 'no seccomp profile', since: 19, level: 'restricted', spec: specOf({}, { seccompProfile: undefined }) },
+  ]
+  for (const { name, since, level = 'baseline', spec } of rows) {
+    it(`minds ${name} since 1.${since}`, () => {
+      assert.deepEqual(violations(level, spec, {}, since - 1), [])
+      assert.equal(violations(level, spec, {}, since).length, 1)
+    })
+  }
+
+  it('lets in sysctls since the version that calls them safe', () => {
+    const spec = { containers: [], securityContext: { sysctls: [{ name: 'net.ipv4.tcp_rmem', value: '1' }] } }
+    assert.deepEqual(violations('baseline', spec, {}, 31), ['forbidden sysctls (net.ipv4.tcp_rmem)'])
+    assert.deepEqual(violations('baseline', spec, {}, 32), [])
+  })
+
+  it('lets pods with users of their own be root since 1.35', () => {
+    const spec = { ...specOf({}, { runAsNonRoot: false, runAsUser: 0 }), hostUsers: false }
+    assert.equal(violations('restricted', spec, {}, 34).length, 2)
+    assert.deepEqual(violations('restricted', spec, {}), [])
+  })
+})
+
 describe('PodSecurity', () => {
+  it('judges by the version a namespace names, and warns of templates where it only enforces', async () => {
+    await using api = await startTestServer()
+    const labels = {
+      'pod-security.kubernetes.io/enforce': 'restricted',
+      'pod-security.kubernetes.io/enforce-version': 'v1.7',
+    }
+    assert.equal((await api.call('POST', '/api/v1/namespaces', { metadata: { name: 'n', labels } })).status, 201)
+    const made = await api.call('POST', '/apis/apps/v1/namespaces/n/deployments', deploymentNamed('d'))
+    assert.match(String(made.headers['warning']), /would violate PodSecurity \\"restricted:v1.7\\": runAsNonRoot != true/)
+    const refused = await api.call('POST', '/api/v1/namespaces/n/pods', podNamed('p'))
+    assert.match(refused.body.message, /violates PodSecurity "restricted:v1.7": runAsNonRoot != true \([^)]*\)$/)
+    labels['pod-security.kubernetes.io/enforce-version'] = 'newest'
+    const odd = await api.call('POST', '/api/v1/namespaces', { metadata: { name: 'o', labels } })
+    assert.match(odd.body.message, /Invalid value: "newest": must be "latest" or "v1.x"$/)
+  })
+
   it('refuses, warns, and looks at templates', async () => {
     await using api = await startTestServer()
     const labels = { 'pod-security.kubernetes.io/enforce': 'baseline', 'pod-security.kubernetes.io/warn': 'restricted' }
