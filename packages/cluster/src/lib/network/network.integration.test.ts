@@ -224,6 +224,38 @@ void describe('pod network of namespaces', { skip }, () => {
     assert.equal(await fromHost('http://127.0.0.1:18300/'), 'ECONNREFUSED\n')
   })
 
+  void it('leads from outside the machine only where that was asked for', async () => {
+    // A neighbour of the machine, on a link of its own.
+    const outside = `fl${network.plan.id}-out`
+    const ip = (...args: string[]): unknown => execFileSync('ip', args)
+    ip('netns', 'add', outside)
+    try {
+      ip('link', 'add', `fl${network.plan.id}vout`, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', outside)
+      ip('address', 'add', '192.0.2.129/30', 'dev', `fl${network.plan.id}vout`)
+      ip('link', 'set', `fl${network.plan.id}vout`, 'up')
+      ip('-n', outside, 'address', 'add', '192.0.2.130/30', 'dev', 'eth0')
+      ip('-n', outside, 'link', 'set', 'eth0', 'up')
+      ip('-n', outside, 'route', 'add', 'default', 'via', '192.0.2.129')
+      const hostPorts = ['192.0.2.129', '0.0.0.0', ''].map((hostIp, i) => {
+        return { hostIp, hostPort: 18_310 + i, containerPort: 80, protocol: 'tcp' } as const
+      })
+      await proxy.setHostPorts('uid-b', servedHostPorts(network.plan, 'uid-b', b?.ip ?? '', hostPorts))
+      const fromOutside = (url: string): Promise<string> =>
+        startNode(client(url), { netnsPath: `/run/netns/${outside}` }).ended
+      for (const port of [18_310, 18_311]) {
+        const answer = await eventually(() => fromOutside(`http://192.0.2.129:${port}/`), 30_000)
+        assert.equal(answer, 'b 192.0.2.130\n')
+      }
+      assert.equal(await fromOutside('http://192.0.2.129:18312/'), 'ECONNREFUSED\n')
+      const service = await serve('inside', 41, [b?.ip ?? ''])
+      for (const url of [`http://${b?.ip}/`, service]) assert.doesNotMatch(await fromOutside(url), /^b/)
+    } finally {
+      await proxy.setHostPorts('uid-b', [])
+      ip('link', 'delete', `fl${network.plan.id}vout`)
+      ip('netns', 'delete', outside)
+    }
+  })
+
   void it('keeps pods from the loopback of the host', async () => {
     const rules = execFileSync('nft', ['list', 'chain', 'ip', `fairlead-${network.plan.id}`, 'guard'], {
       env: toolEnvironment(),

@@ -114,7 +114,7 @@ for (const mode of ['namespaces', 'processes'] as const) {
         { name: 'other', port: 18_184, protocol: 'SCTP' },
       ]
       await serve('mixed', { type: 'LoadBalancer', ports }, a)
-      const { message = '' } = await eventually(async () => {
+      const { message } = await eventually(async () => {
         const { status } = await kube.resource('v1/Service').get('mixed', { namespace: 'default' })
         return status?.conditions?.find(({ type }) => type === 'LoadBalancerPortsError')
       })
