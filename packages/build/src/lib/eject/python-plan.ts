@@ -31,11 +31,10 @@ const PYTHON_VERSION = '3.13'
 
 /** Reads the folder of a Python application. Throws `FAIRLEAD_BUILD_PYTHON`. */
 export async function planPythonFile(dir: string, options: PlanOptions = {}): Promise<PythonPlan> {
-  const { file, names } = await loadRequirements(dir)
+  const { file, names, written = '' } = await loadRequirements(dir)
   const isList = file === 'requirements.txt'
-  const more = isList ? await included(dir, names) : []
-  const texts = await Promise.all(more.map((path) => readText(join(dir, path))))
-  const start = await findStart(dir, [names, ...texts].join('\n'))
+  const more = isList ? await included(dir, written) : []
+  const start = await findStart(dir, names)
   const project = await readText(join(dir, 'pyproject.toml'))
   const asked = /^\s*(\d+\.\d+)/.exec((await readText(join(dir, '.python-version'))) ?? '')?.[1]
   return {

@@ -29,7 +29,7 @@ export async function findStart(dir: string, requirements: string): Promise<Pyth
     const target = `${file.slice(0, -3)}:${object}`
     const isAsgi = ASGI.test(maker) || file === 'asgi.py'
     if (isAsgi && has('uvicorn')) return uvicorn(target)
-    if (isAsgi && has('hypercorn')) return served('hypercorn', ['--bind', '0.0.0.0:8080', target])
+    if (isAsgi && has('hypercorn')) return hypercorn(target)
     // Takes the port from PORT by itself.
     if (!isAsgi && has('gunicorn')) return served('gunicorn', ['--worker-tmp-dir', '/dev/shm', target])
     if (!isAsgi && has('waitress')) return waitress(target)
@@ -50,6 +50,12 @@ function served(module: string, args: readonly string[]): PythonStart {
 function uvicorn(target: string): PythonStart {
   const code = `import os,uvicorn;uvicorn.run(${JSON.stringify(target)},host='0.0.0.0',port=int(os.environ['PORT']))`
   return { args: ['-c', code], text: `uvicorn ${target}` }
+}
+
+function hypercorn(target: string): PythonStart {
+  const args = `['--bind','0.0.0.0:'+os.environ['PORT'],${JSON.stringify(target)}]`
+  const code = `import os,sys;from hypercorn.__main__ import main;sys.exit(main(${args}))`
+  return { args: ['-c', code], text: `hypercorn ${target}` }
 }
 
 function waitress(target: string): PythonStart {

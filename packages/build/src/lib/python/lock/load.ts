@@ -2,6 +2,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { pythonUnusable } from '../../errors.ts'
+import { readWithIncluded } from './included.ts'
 import { parsePoetryLock } from './poetry.ts'
 import type { PyProject } from './poetry.ts'
 import { renderRequirements } from './requirements.ts'
@@ -14,6 +15,8 @@ export interface PythonRequirements {
   file: string
   /** Names of all that may be needed, a line each. */
   names: string
+  /** Text of requirements.txt as it is written, without what it includes. */
+  written?: string
   /** In the form of requirements.txt, for one interpreter and machine. Throws `FAIRLEAD_BUILD_PYTHON`. */
   render: (target: TargetEnvironment) => string
 }
@@ -24,8 +27,12 @@ const MAX_BYTES = 32 << 20
 export async function loadRequirements(dir: string): Promise<PythonRequirements> {
   const names = new Set(await readdir(dir))
   if (names.has('requirements.txt')) {
-    const text = await readFile(join(dir, 'requirements.txt'), 'utf8')
-    return { file: 'requirements.txt', names: text, render: () => text }
+    const path = join(dir, 'requirements.txt')
+    const text = await readWithIncluded(path).catch((error: unknown) => {
+      const hint = 'Check the lines that begin with -r'
+      throw pythonUnusable(dir, 'a file that requirements.txt includes cannot be read', hint, error)
+    })
+    return { file: 'requirements.txt', names: text, written: await readFile(path, 'utf8'), render: () => text }
   }
   if (names.has('uv.lock')) return fromLock(dir, 'uv.lock', (lock, project) => parseUvLock(lock, nameOf(project)))
   if (names.has('poetry.lock')) return fromLock(dir, 'poetry.lock', parsePoetryLock)
