@@ -138,6 +138,14 @@ export async function runVolumeBinder(context: ControllerContext, { volumesDir }
     const step = decideVolume(volume, freshClaims.get(`${namespace ?? ''}/${claimName}`))
     if (step.act === 'phase') await writeVolumePhase(volume, step.phase)
     if (step.act === 'reclaim') await reclaim(volume)
+    if (step.act === 'fail') await giveUp(volume, step)
+  }
+
+  async function giveUp(volume: PersistentVolume, why: { reason: string; message: string }): Promise<void> {
+    recorder.record(volume, { type: 'Warning', ...why })
+    const status = { ...volume.status, phase: 'Failed', message: why.message }
+    const written = await ignoreNotFound(volumes.updateStatus({ ...volume, status }))
+    if (written !== undefined) freshVolumes.put(written)
   }
 
   async function reclaim(volume: PersistentVolume): Promise<void> {

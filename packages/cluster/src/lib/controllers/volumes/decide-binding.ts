@@ -1,6 +1,7 @@
 import type { Node, PersistentVolume, PersistentVolumeClaim } from '@fairlead/kube/types/core-v1'
 import type { StorageClass } from '@fairlead/kube/types/storage-v1'
 
+import { provisionedBy } from './local-volumes.ts'
 import { classOf, findVolume, isClaimedBy, isUnclassified, mismatchOf } from './match-volume.ts'
 
 const bindCompleted = 'pv.kubernetes.io/bind-completed'
@@ -129,6 +130,8 @@ export type VolumeStep =
   | { readonly act: 'phase'; readonly phase: 'Available' | 'Bound' | 'Released' }
   /** Its claim is gone: what it holds goes too. */
   | { readonly act: 'reclaim' }
+  /** Its claim is gone, and nobody can do what is to be done then. */
+  | { readonly act: 'fail'; readonly reason: string; readonly message: string }
   | { readonly act: 'wait' }
 
 /** What becomes of a volume, by the claim its `claimRef` names. */
@@ -138,7 +141,22 @@ export function decideVolume(volume: PersistentVolume, claim: PersistentVolumeCl
   if (claim === undefined || claim.metadata?.uid !== uid) {
     if (volume.status?.phase !== 'Released' && volume.status?.phase !== 'Failed')
       return { act: 'phase', phase: 'Released' }
-    return volume.spec?.persistentVolumeReclaimPolicy === 'Delete' ? { act: 'reclaim' } : { act: 'wait' }
+    return decideReclaim(volume)
   }
   return claim.spec?.volumeName === volume.metadata?.name ? { act: 'phase', phase: 'Bound' } : { act: 'wait' }
+}
+
+function decideReclaim({ metadata, spec, status }: PersistentVolume): VolumeStep {
+  const policy = spec?.persistentVolumeReclaimPolicy
+  if (policy !== 'Delete' && policy !== 'Recycle') return { act: 'wait' }
+  // Whoever made it takes it away; what a person made only persons can.
+  if (policy === 'Delete' && metadata?.annotations?.[provisionedBy] !== undefined) return { act: 'reclaim' }
+  if (status?.phase === 'Failed') return { act: 'wait' }
+  return policy === 'Recycle'
+    ? { act: 'fail', reason: 'VolumeFailedRecycle', message: 'No recycler plugin found for the volume!' }
+    : {
+        act: 'fail',
+        reason: 'VolumeFailedDelete',
+        message: `error getting deleter volume plugin for volume "${metadata?.name}": no deletable volume plugin matched`,
+      }
 }

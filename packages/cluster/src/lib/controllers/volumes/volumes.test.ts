@@ -170,13 +170,21 @@ void describe('decideVolume', () => {
     })
   }
 
-  void it('goes with its claim, when it was made for it', () => {
-    const released = {
-      ...volumeOf('a', { claimRef, persistentVolumeReclaimPolicy: 'Delete' }),
-      status: { phase: 'Released' },
-    }
-    assert.equal(decideVolume(released, undefined).act, 'reclaim')
-  })
+  for (const { name, policy, by, phase = 'Released', act } of [
+    { name: 'goes with its claim, when it was made for it', policy: 'Delete', by: 'x', act: 'reclaim' },
+    { name: 'is tried again', policy: 'Delete', by: 'x', phase: 'Failed', act: 'reclaim' },
+    { name: 'cannot go when a person made it', policy: 'Delete', act: 'fail' },
+    { name: 'cannot be made empty', policy: 'Recycle', by: 'x', act: 'fail' },
+    { name: 'says so once', policy: 'Recycle', phase: 'Failed', act: 'wait' },
+    { name: 'stays', policy: 'Retain', by: 'x', act: 'wait' },
+  ]) {
+    void it(name, () => {
+      const { metadata, ...rest } = volumeOf('a', { claimRef, persistentVolumeReclaimPolicy: policy })
+      const annotations = { ...(by !== undefined && { 'pv.kubernetes.io/provisioned-by': by }) }
+      const released = { ...rest, metadata: { ...metadata, annotations }, status: { phase } }
+      assert.equal(decideVolume(released, undefined).act, act)
+    })
+  }
 })
 
 interface VolumeBench extends Workbench {
@@ -251,6 +259,22 @@ void describe('runVolumeBinder', () => {
     await eventually('the volume is bound', async () => (await volumes.get('by-hand')).status?.phase === 'Bound')
     await client.resource('v1/PersistentVolumeClaim').delete('data')
     await eventually('it is released', async () => (await volumes.get('by-hand')).status?.phase === 'Released')
+    assert.deepEqual(bench.errors, [])
+  })
+
+  void it('says of a volume made by hand that nobody can delete what it holds', async () => {
+    await using bench = await openVolumes()
+    const { client } = bench
+    const volumes = client.resource('v1/PersistentVolume')
+    await volumes.create(volumeOf('by-hand', { persistentVolumeReclaimPolicy: 'Delete' }))
+    await client.resource('v1/PersistentVolumeClaim').create(wanted('data', { storageClassName: '' }))
+    await boundClaim(client, 'data')
+    await client.resource('v1/PersistentVolumeClaim').delete('data')
+    const failed = await eventually('it has failed', async () => {
+      const volume = await volumes.get('by-hand')
+      return volume.status?.phase === 'Failed' && volume
+    })
+    assert.match(failed.status?.message ?? '', /no deletable volume plugin matched/)
     assert.deepEqual(bench.errors, [])
   })
 
