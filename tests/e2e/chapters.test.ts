@@ -82,6 +82,45 @@ describe('manifests of the chapters', { skip }, () => {
     await eventually('an answer', async () => (await call('127.0.0.1')) === 'v1')
   })
 
+  it('splits what one service calls of another by the weights of a canary', async () => {
+    for (const version of ['v1', 'v2']) await apply('canary', workload(version))
+    await apply(
+      'canary',
+      JSON.stringify({ apiVersion: 'v1', kind: 'Service', metadata: { name: 'go-app' }, spec: service }),
+    )
+    await apply('canary', manifest('canary'))
+    for (const version of ['v1', 'v2'])
+      await kubectl(`-n canary rollout status deployment/go-app-${version} --timeout=90s`)
+    await kubectl('-n canary wait --for=condition=Ready pod --all --timeout=60s')
+    const count = 10_000
+    const caller = 'deployment/go-app-v1'
+    const seen = await eventually(
+      'both versions',
+      async () => {
+        const counted = JSON.parse(
+          await kubectl
+            .raw(['-n', 'canary', 'exec', caller, '--', 'node', '-e', callMany(count)])
+            .then(({ stdout }) => stdout),
+        )
+        return counted.v2 > 0 ? counted : undefined
+      },
+      patienceMs,
+    )
+    assert.equal(seen.v1 + seen.v2, count)
+    const deviation = Math.sqrt(count * 0.9 * 0.1)
+    assert.ok(Math.abs(seen.v2 - count * 0.1) <= 3 * deviation, `${seen.v2} of ${count}`)
+  })
+
+  /** What the chapter takes as given: one Deployment for each version that the rule tells apart. */
+  function workload(version: string): string {
+    const labels = { app: 'go-app', version }
+    const readinessProbe = { httpGet: { path: '/health', port: 8080 }, periodSeconds: 1 }
+    const containers = [{ name: 'go-app', image: images[version], readinessProbe }]
+    const spec = { selector: { matchLabels: labels }, template: { metadata: { labels }, spec: { containers } } }
+    const metadata = { name: `go-app-${version}` }
+    return JSON.stringify({ apiVersion: 'apps/v1', kind: 'Deployment', metadata, spec })
+  }
+
   function manifest(name: string): string {
     const text = readFileSync(join(repository, 'tests', 'e2e', 'testdata', 'chapters', `${name}.yaml`), 'utf8')
     return text.replaceAll(/(image: ).*?:v?(\d)[\d.]*/g, (_, key: string, major: string) => key + images[`v${major}`])
@@ -96,6 +135,22 @@ describe('manifests of the chapters', { skip }, () => {
     return await kubectl(`-n ${namespace} get service ${service} -o jsonpath={.spec.clusterIP}`)
   }
 })
+
+const service = { selector: { app: 'go-app' }, ports: [{ name: 'http', port: 80, targetPort: 8080 }] }
+
+/** A program that calls the service so many times, and prints how often each version answered. */
+function callMany(count: number): string {
+  return `
+const seen = {}
+let left = ${count}
+const one = async () => {
+  while (left-- > 0) {
+    const version = await (await fetch('http://go-app/')).text()
+    seen[version] = (seen[version] ?? 0) + 1
+  }
+}
+Promise.all(Array.from({ length: 16 }, one)).then(() => console.log(JSON.stringify(seen)))`
+}
 
 async function call(host: string): Promise<string> {
   return await (await fetch(`http://${host}/`, { signal: AbortSignal.timeout(5_000) })).text()

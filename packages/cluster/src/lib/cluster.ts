@@ -199,7 +199,8 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     dir,
     onError: fault('services'),
   })
-  opened.defer(() => services.close())
+  const closeServices = closeOnce<void>(() => services.close())
+  opened.defer(() => closeServices())
   const gateway = openGateway({
     client: createKubeClient({ transport: server.transport({ user: 'fairlead-gateway', groups: ['system:masters'] }) }),
     meshHost: network.gateway,
@@ -232,7 +233,11 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
 
   const held = opened.move()
   const close = closeOnce(async (stopPods: boolean) => {
+    // While there are rules to change, and before the endpoints it leads to go.
+    await (await gateway).close()
     await nodes.stop({ stopPods })
+    // Whoever still writes rules would make the network anew.
+    await closeServices()
     if (stopPods) await network.close({ remove: true })
     await held.disposeAsync()
   })
