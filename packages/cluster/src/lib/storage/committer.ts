@@ -2,11 +2,12 @@ import { performance } from 'node:perf_hooks'
 
 import { codeOf, storageFull, storageWrite } from '../errors.ts'
 import type { Log } from './log.ts'
-import { markBatch } from './record.ts'
+import { markBatch, sizeOf, writeRecord } from './record.ts'
+import type { LogRecord } from './record.ts'
 
 /** A write on its way to the disk. */
 export interface PendingWrite {
-  readonly frame: Buffer
+  readonly record: LogRecord
   /** Called once the write is durable, in order of submission: makes it visible. */
   commit(): void
   /** Called instead of `commit` when the write did not reach the disk. */
@@ -14,6 +15,8 @@ export interface PendingWrite {
 }
 
 const batchBytes = 4 << 20
+/** The buffer of a batch is used again; one that large is not kept. */
+const keptBytes = 1 << 20
 /** A batch up to this size is written on the main thread: a hop to the thread pool costs more than the write. */
 const idleBatch = 2
 /** A disk slower than this (smoothed) never holds up the main thread. */
@@ -33,6 +36,7 @@ export class Committer {
   #syncMs = 0
   #failure: { error: Error; until: number } | undefined
   #idle: (() => void)[] = []
+  #buffer = Buffer.alloc(0)
   /** Called when a segment was completed; everything committed so far is in it or in segments before it. */
   onRotate: (completed: { sequence: number; bytes: number }) => void = () => undefined
 
@@ -66,9 +70,8 @@ export class Committer {
     if (this.#running) return
     const batch = this.#take()
     if (batch.length === 0) return this.#settle()
-    const [first] = batch
-    if (this.#log.isSynced && first !== undefined) markBatch(first.frame)
-    const bytes = joined(batch)
+    const bytes = this.#encode(batch)
+    if (this.#log.isSynced) markBatch(bytes)
     if (batch.length <= idleBatch && this.#syncMs < slowSyncMs && this.#log.fits(bytes.length)) {
       this.#commitNow(batch, bytes)
       return this.#queue.length > 0 ? this.#schedule() : this.#settle()
@@ -134,22 +137,34 @@ export class Committer {
   #take(): PendingWrite[] {
     let bytes = 0
     let count = 0
-    for (const write of this.#queue) {
-      bytes += write.frame.length
+    for (const { record } of this.#queue) {
+      bytes += sizeOf(record)
       if (count > 0 && bytes > batchBytes) break
       count += 1
     }
     return this.#queue.splice(0, count)
   }
 
+  /** The records of a batch, in a buffer that is free again when the log has taken them: there is one batch at a time. */
+  #encode(batch: readonly PendingWrite[]): Buffer {
+    let size = 0
+    for (const { record } of batch) size += sizeOf(record)
+    const buffer = this.#bufferOf(size)
+    let end = 0
+    for (const { record } of batch) end = writeRecord(record, buffer, end)
+    return buffer.subarray(0, end)
+  }
+
+  #bufferOf(size: number): Buffer {
+    if (size <= this.#buffer.length) return this.#buffer
+    const buffer = Buffer.allocUnsafeSlow(Math.max(size, Math.min(2 * this.#buffer.length, keptBytes)))
+    if (buffer.length <= keptBytes) this.#buffer = buffer
+    return buffer
+  }
+
   #settle(): void {
     for (const resolve of this.#idle.splice(0)) resolve()
   }
-}
-
-function joined(batch: readonly PendingWrite[]): Buffer {
-  const [first] = batch
-  return batch.length === 1 && first !== undefined ? first.frame : Buffer.concat(batch.map((write) => write.frame))
 }
 
 function failAll(batch: readonly PendingWrite[], error: Error): void {

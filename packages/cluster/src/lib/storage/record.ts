@@ -20,22 +20,34 @@ const batchBit = 0x8000_0000
 
 /** The framed bytes of one record. */
 export function encodeRecord(record: LogRecord): Buffer {
-  const keyBytes = Buffer.byteLength(record.key)
-  const length = fixedBytes + keyBytes + record.bytes.length
-  const frame = Buffer.allocUnsafe(frameBytes + length)
-  frame.writeUInt32BE(length, 0)
-  frame.writeUInt8(record.operation === 'put' ? 1 : 2, frameBytes)
-  frame.writeUIntBE(record.revision, frameBytes + 1, 6)
-  frame.writeUInt16BE(keyBytes, frameBytes + 7)
-  frame.write(record.key, frameBytes + fixedBytes, 'utf8')
-  record.bytes.copy(frame, frameBytes + fixedBytes + keyBytes)
-  frame.writeUInt32BE(crc32(frame.subarray(frameBytes)), 4)
+  const frame = Buffer.allocUnsafe(sizeOf(record))
+  writeRecord(record, frame, 0)
   return frame
 }
 
-/** Marks the frame of a record as the first of a batch that is written only after all before it is on disk. */
-export function markBatch(frame: Buffer): void {
-  frame.writeUInt32BE((frame.readUInt32BE(0) | batchBit) >>> 0, 0)
+/** Bytes of the frame of a record. */
+export function sizeOf({ key, bytes }: LogRecord): number {
+  return frameBytes + fixedBytes + Buffer.byteLength(key) + bytes.length
+}
+
+/** Writes the frame of a record at `at`; returns where it ends. */
+export function writeRecord({ operation, revision, key, bytes }: LogRecord, into: Buffer, at: number): number {
+  const start = at + frameBytes
+  const keyStart = start + fixedBytes
+  const keyBytes = into.write(key, keyStart, 'utf8')
+  const end = keyStart + keyBytes + bytes.length
+  into.writeUInt8(operation === 'put' ? 1 : 2, start)
+  into.writeUIntBE(revision, start + 1, 6)
+  into.writeUInt16BE(keyBytes, start + 7)
+  bytes.copy(into, keyStart + keyBytes)
+  into.writeUInt32BE(end - start, at)
+  into.writeUInt32BE(crc32(into.subarray(start, end)), at + 4)
+  return end
+}
+
+/** Marks the first record of `batch` as one that is written only after all before it is on disk. */
+export function markBatch(batch: Buffer): void {
+  batch.writeUInt32BE((batch.readUInt32BE(0) | batchBit) >>> 0, 0)
 }
 
 /** Bytes of the frame at `at`, if one begins there. */

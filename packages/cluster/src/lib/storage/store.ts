@@ -11,7 +11,6 @@ import type { HistoryLimits, StoreEvent } from './history.ts'
 import { lockDirectory } from './lock.ts'
 import { Log } from './log.ts'
 import type { LogPosition } from './log.ts'
-import { encodeRecord } from './record.ts'
 import type { Operation } from './record.ts'
 import { recover } from './recovery.ts'
 import { finishRestore } from './restore.ts'
@@ -298,13 +297,13 @@ class RevisionedStore implements Store {
       this.#apply(operation, entry)
       return entry
     }
-    const frame = encodeRecord({ revision, operation, key, bytes })
+    const record = { revision, operation, key, bytes }
     return new Promise<Entry>((resolve, fail) => {
       const commit = (): void => {
         this.#apply(operation, entry)
         resolve(entry)
       }
-      committer.submit({ frame, commit, fail })
+      committer.submit({ record, commit, fail })
     })
   }
 
