@@ -17,8 +17,10 @@ export function renderChange(table: string, before: Parts, after: Parts): string
   const changed = [...after].filter(([name, part]) => !isSame(before.get(name), part))
   return [
     // All declarations first: rules may then refer to any part.
-    ...changed.map(([name, { kind, declaration = '' }]) => `add ${kind} ${table} ${name} ${declaration}`.trimEnd()),
-    ...changed.flatMap(([name, part]) => renderContent(table, name, part)),
+    ...changed
+      .filter(([name]) => !before.has(name))
+      .map(([name, { kind, declaration = '' }]) => `add ${kind} ${table} ${name} ${declaration}`.trimEnd()),
+    ...changed.flatMap(([name, part]) => renderContent(table, name, before.get(name), part)),
   ]
 }
 
@@ -33,10 +35,17 @@ export function renderRemoval(table: string, before: Parts, after: Parts): strin
   ]
 }
 
-function renderContent(table: string, name: string, { kind, content }: Part): string[] {
-  const flush = `flush ${kind} ${table} ${name}`
-  if (kind === 'chain') return [flush, ...content.map((rule) => `add rule ${table} ${name} ${rule}`)]
-  return content.length === 0 ? [flush] : [flush, `add element ${table} ${name} { ${content.join(', ')} }`]
+function renderContent(table: string, name: string, before: Part | undefined, { kind, content }: Part): string[] {
+  if (kind === 'chain') {
+    return [`flush chain ${table} ${name}`, ...content.map((rule) => `add rule ${table} ${name} ${rule}`)]
+  }
+  const [had, wanted] = [new Set(before?.content), new Set(content)]
+  const gone = [...had].filter((element) => !wanted.has(element)).map((element) => element.split(' : ', 1)[0] ?? '')
+  const come = [...wanted].filter((element) => !had.has(element))
+  return [
+    ...(gone.length === 0 ? [] : [`delete element ${table} ${name} { ${gone.join(', ')} }`]),
+    ...(come.length === 0 ? [] : [`add element ${table} ${name} { ${come.join(', ')} }`]),
+  ]
 }
 
 function isSame(a: Part | undefined, b: Part): boolean {

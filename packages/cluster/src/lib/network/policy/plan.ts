@@ -89,7 +89,7 @@ function planPolicy(
   const namespace = policy.metadata?.namespace ?? ''
   const content = rulesOf(policy, direction).flatMap((rule, index) => {
     const name = `${chain}-${index}`
-    const peers = planPeers(name, direction, rule, namespace, facts, parts)
+    const peers = planPeers(direction, rule, namespace, facts, parts)
     const ports = planPorts(name, rule, direction === 'ingress' ? pods : facts.pods, parts)
     const allowed = peers.flatMap((peer) => ports.map((port) => [peer, port, 'accept'].filter(Boolean).join(' ')))
     return direction === 'egress' && facts.dns !== undefined
@@ -101,7 +101,6 @@ function planPolicy(
 
 /** One match per way of being a peer; a single empty one stands for everybody. */
 function planPeers(
-  name: string,
   direction: Direction,
   { peers }: Rule,
   namespace: string,
@@ -113,9 +112,13 @@ function planPeers(
   const blocks = peers.flatMap(({ ipBlock }) => (ipBlock === undefined ? [] : matchBlock(address, ipBlock)))
   const selecting = peers.filter(({ ipBlock }) => ipBlock === undefined)
   if (selecting.length === 0) return blocks
-  const pods = facts.pods.filter((pod) => selecting.some((peer) => isPeer(pod, peer, namespace, facts)))
-  // A set of its own: pods come and go without the rules being written anew.
-  parts.set(name, { kind: 'set', declaration: '{ type ipv4_addr; }', content: addressesOf(pods) })
+  // A set, so that pods come and go without rules being written anew; rules that mean the same peers share it.
+  const isOwn = selecting.some(({ namespaceSelector }) => namespaceSelector === undefined)
+  const name = `peers-${shortHash(JSON.stringify([isOwn ? namespace : '', selecting]))}`
+  if (!parts.has(name)) {
+    const pods = facts.pods.filter((pod) => selecting.some((peer) => isPeer(pod, peer, namespace, facts)))
+    parts.set(name, { kind: 'set', declaration: '{ type ipv4_addr; }', content: addressesOf(pods) })
+  }
   return [`${address} @${name}`, ...blocks]
 }
 
