@@ -54,6 +54,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   let isStale = true
   let working: Promise<void> | undefined
   let timer: NodeJS.Timeout | undefined
+  let closed: Promise<void> | undefined
 
   function start(): void {
     isStale = true
@@ -130,19 +131,21 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     await settled()
   }
 
+  async function close(closing?: { readonly graceMs?: number | undefined }): Promise<void> {
+    clearTimeout(timer)
+    stop.abort()
+    await working
+    // Pods may go on without us: their calls go to endpoints again.
+    await redirectTo(new Map()).catch((error: unknown) => onError?.(error))
+    await endpoint.close()
+    await plane.close(closing)
+    await events.flush()
+  }
+
   return {
     metricsUrl: endpoint.url,
     settled,
-    async close(closing) {
-      clearTimeout(timer)
-      stop.abort()
-      await working
-      // Pods may go on without us: their calls go to endpoints again.
-      await redirectTo(new Map()).catch((error: unknown) => onError?.(error))
-      await endpoint.close()
-      await plane.close(closing)
-      await events.flush()
-    },
+    close: (closing) => (closed ??= close(closing)),
   }
 }
 

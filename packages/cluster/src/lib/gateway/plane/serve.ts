@@ -26,6 +26,8 @@ export function serve(context: PlaneContext, listener: ListenerState, incoming: 
   const found = listener.find(facts)
   incoming.on('error', () => {})
   response.on('error', () => {})
+  // Clients of a listener that goes have to find another.
+  if (listener.isClosing && 'shouldKeepAlive' in response) response.shouldKeepAlive = false
   if (found === undefined) {
     context.metrics.count({ route: 'none', isGrpc: isGrpc(facts), status: 404, durationMs: 0 })
     answer(response, 404, { text: 'no route matches the request', isGrpc: isGrpc(facts) })
