@@ -20,6 +20,7 @@ const { values } = parseArgs({
     name: { type: 'string', default: 'all' },
     report: { type: 'string', multiple: true },
     procs: { type: 'string', default: '1' },
+    nodes: { type: 'string', default: '2' },
     keep: { type: 'boolean', default: false },
   },
 })
@@ -39,7 +40,7 @@ async function fairlead(...args: string[]): Promise<string> {
 
 /** A cluster with its home in `work`, with the images of the suite in its store. */
 async function startCluster(): Promise<Status> {
-  await fairlead('cluster', 'start', '--json')
+  await fairlead('cluster', 'start', '--json', '--nodes', values.nodes)
   const status = JSON.parse(await fairlead('cluster', 'status', '--json')) as Status
   const { address } = status.registry
   const programs = await buildPrograms(work)
@@ -74,7 +75,8 @@ async function runSuite({ kubeconfig }: Status): Promise<string> {
   const own = [
     `-kubeconfig=${kubeconfig}`,
     `-report-dir=${out}`,
-    ...'-provider=skeleton -disable-log-dump -num-nodes=1 -allowed-not-ready-nodes=0'.split(' '),
+    `-num-nodes=${values.nodes}`,
+    ...'-provider=skeleton -disable-log-dump -allowed-not-ready-nodes=0'.split(' '),
   ]
   const program = join(work, 'e2e.test')
   // Side by side by ginkgo's own command, which takes the same options by shorter names.
