@@ -3,6 +3,7 @@ import type { Pod } from '@fairlead/kube/types/core-v1'
 
 import type { ApiRequest, ApiResponse, Sink } from './exchange.ts'
 import type { Kubelet, KubeletRequest, KubeletResponse } from './kubelet.ts'
+import { checkLogOptions } from './pod-log-options.ts'
 import { badRequest, unavailable } from './status.ts'
 import { negotiateUpgrade } from './streaming/negotiate.ts'
 import { asksWebSocket, switchToWebSocket } from './websocket-answer.ts'
@@ -25,6 +26,7 @@ export async function servePodLog(
   findKubelet: (nodeName: string) => Promise<Kubelet>,
 ): Promise<ApiResponse> {
   const { name = '', namespace = '' } = pod.metadata
+  checkLogOptions(request.query, name)
   const container = chooseContainer(pod, request.query.get('container') ?? '')
   const nodeName = pod.spec?.nodeName ?? ''
   // Not scheduled yet: there is nothing to read, and that is no error upstream either.

@@ -297,6 +297,8 @@ function judgeChange(
   current: KubeObject,
 ): FieldError[] {
   if (part === 'resize') return validateResize(object, current)
+  // What a write to the pod itself may not change is all that such a write changes.
+  if (part === 'ephemeralcontainers') return strategy.validate?.(object, object) ?? []
   if (part === 'status' && strategy.validateStatus !== undefined) return strategy.validateStatus(object, current)
   return strategy.validate?.(object, current) ?? []
 }

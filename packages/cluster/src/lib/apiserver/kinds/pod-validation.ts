@@ -13,15 +13,7 @@ import type {
 } from '@fairlead/kube/types/core-v1'
 
 import { duplicate, forbidden, invalid, nonNegative, notFound, oneOf, required } from './field-errors.ts'
-import {
-  dnsLabel,
-  dnsSubdomain,
-  environmentName,
-  ianaServiceName,
-  labels,
-  portNumber,
-  portReference,
-} from './names.ts'
+import { dnsLabel, dnsSubdomain, environmentName, ianaServiceName, labels, portNumber, portReference } from './names.ts'
 import { validateTolerations } from './tolerations.ts'
 import type { FieldError } from '../status.ts'
 

@@ -26,7 +26,9 @@ export const pod: KindStrategy = defineKind<Pod>({
   },
   validate(object, old) {
     const errors = validatePodSpec(object.spec, 'spec')
-    return old === undefined ? errors : [...errors, ...validateUpdate(object, old)]
+    if (old !== undefined) return [...errors, ...validateUpdate(object, old)]
+    const isDebugged = (object.spec?.ephemeralContainers ?? []).length > 0
+    return isDebugged ? [...errors, forbidden('spec.ephemeralContainers', 'cannot be set on create')] : errors
   },
   fields(object) {
     const { spec, status } = object
@@ -116,9 +118,9 @@ function validateUpdate(object: Pod, old: Pod): FieldError[] {
   return errors
 }
 
-/** The spec without what may change: images, deadline, tolerations, debuggers, a node given for the first time. */
+/** The spec without what may change: images, deadline, tolerations, a node given for the first time. */
 function fixedPart(spec: PodSpec, before: PodSpec): unknown {
-  const { activeDeadlineSeconds: _deadline, tolerations: _tolerations, ephemeralContainers: _debuggers, ...rest } = spec
+  const { activeDeadlineSeconds: _deadline, tolerations: _tolerations, ...rest } = spec
   const fixed: Record<string, unknown> = { ...rest }
   if ((before.nodeName ?? '') === '') delete fixed['nodeName']
   if ((before.schedulingGates ?? []).length >= (spec.schedulingGates ?? []).length) delete fixed['schedulingGates']
