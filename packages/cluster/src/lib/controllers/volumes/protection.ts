@@ -12,6 +12,14 @@ const volumeFinalizer = 'kubernetes.io/pv-protection'
 /** Keeps claims that are being deleted until no pod uses them any more. */
 export function runClaimProtection({ client, informers, clock, signal, onError }: ControllerContext): Promise<void> {
   const claims = client.resource('v1/PersistentVolumeClaim')
+  const pods = client.resource('v1/Pod')
+
+  /** The server is asked before what a pod may need goes for good: the cache may be behind. */
+  async function isInUse(claim: PersistentVolumeClaim): Promise<boolean> {
+    const { namespace } = claim.metadata ?? {}
+    return isUsed(claim, informers.pods.list(namespace)) || isUsed(claim, (await pods.list({ namespace })).items)
+  }
+
   return runController({
     name: 'claim-protection',
     sources: [
@@ -21,8 +29,7 @@ export function runClaimProtection({ client, informers, clock, signal, onError }
     reconcile: async (key) => {
       const { namespace, name } = parseKey(key)
       const claim = informers.claims.get(namespace, name)
-      if (claim !== undefined)
-        await keepFinalizer(claims, claim, claimFinalizer, () => isUsed(claim, informers.pods.list(namespace)))
+      if (claim !== undefined) await keepFinalizer(claims, claim, claimFinalizer, () => isInUse(claim))
     },
     signal,
     onError,
@@ -39,7 +46,7 @@ export function runVolumeProtection({ client, informers, clock, signal, onError 
     reconcile: async (key) => {
       const volume = informers.volumes.get(undefined, parseKey(key).name)
       if (volume !== undefined)
-        await keepFinalizer(volumes, volume, volumeFinalizer, () => volume.status?.phase === 'Bound')
+        await keepFinalizer(volumes, volume, volumeFinalizer, async () => volume.status?.phase === 'Bound')
     },
     signal,
     onError,
@@ -51,12 +58,12 @@ async function keepFinalizer<T extends KubeResource>(
   objects: ResourceClient<T>,
   object: T,
   finalizer: string,
-  isInUse: () => boolean,
+  isInUse: () => Promise<boolean>,
 ): Promise<void> {
   const { deletionTimestamp, finalizers = [] } = object.metadata ?? {}
   const has = finalizers.includes(finalizer)
   const isDeleting = deletionTimestamp !== undefined
-  if (isDeleting ? !has || isInUse() : has) return
+  if (isDeleting ? !has || (await isInUse()) : has) return
   const wanted = isDeleting ? finalizers.filter((one) => one !== finalizer) : [...finalizers, finalizer]
   await ignoreNotFound(objects.update({ ...object, metadata: { ...object.metadata, finalizers: wanted } }))
 }
