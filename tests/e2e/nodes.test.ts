@@ -51,7 +51,7 @@ describe('several nodes', { skip, timeout: 300_000 }, () => {
   })
 
   it('runs a pod of a DaemonSet on each, whose logs and programs are to be had', async () => {
-    await kubectl('apply -f -', JSON.stringify(workload('DaemonSet', 'agent', {})))
+    await kubectl('apply -f -', JSON.stringify(workload('DaemonSet', image, 'agent', {})))
     await kubectl('rollout status daemonset/agent --timeout=120s')
     const placed = await podsOf('agent')
     assert.deepEqual(placed.map(nodeOf).toSorted(), names.toSorted())
@@ -88,13 +88,24 @@ describe('several nodes', { skip, timeout: 300_000 }, () => {
       spreading('topology.kubernetes.io/zone', 'DoNotSchedule'),
       spreading('kubernetes.io/hostname', 'ScheduleAnyway'),
     ]
-    const spec = workload('Deployment', 'spread', { topologySpreadConstraints }, { replicas: 4 })
+    const spec = workload('Deployment', image, 'spread', { topologySpreadConstraints }, { replicas: 4 })
     await kubectl('apply -f -', JSON.stringify(spec))
     await kubectl('rollout status deployment/spread --timeout=120s')
     const placed = (await podsOf('spread')).map(nodeOf)
     const [first = '', second = '', third = ''] = names
     const on = (name: string): number => placed.filter((each) => each === name).length
     assert.deepEqual([on(second), on(first) + on(third), Math.min(on(first), on(third))], [2, 2, 1])
+  })
+
+  it('takes the pods of each node over when its process was killed', async () => {
+    const before = await running()
+    const { pid } = JSON.parse((await home.fairleadOk(['cluster', 'status', '--json'])).stdout) as { pid: number }
+    process.kill(pid, 'SIGKILL')
+    await eventually('the process has ended', () => Promise.resolve(!isAlive(pid)))
+    await home.fairleadOk(['cluster', 'start'])
+    await eventually('all containers go on', async () => JSON.stringify(await running()) === JSON.stringify(before))
+    const [pod] = await podsOf('agent')
+    assert.match(await kubectl(`exec ${pod?.metadata?.name} -- node -p 6*7`), /^42$/m)
   })
 
   it('keeps pods where they are when the cluster is started again', async () => {
@@ -109,7 +120,7 @@ describe('several nodes', { skip, timeout: 300_000 }, () => {
 
   it('moves what is drained from a node to others', async () => {
     await kubectl('delete deployment spread')
-    await kubectl('apply -f -', JSON.stringify(workload('Deployment', 'mover', {}, { replicas: 3 })))
+    await kubectl('apply -f -', JSON.stringify(workload('Deployment', image, 'mover', {}, { replicas: 3 })))
     await kubectl('rollout status deployment/mover --timeout=120s')
     const drained = names[1] ?? ''
     assert.ok((await podsOf('mover')).map(nodeOf).includes(drained))
@@ -146,6 +157,14 @@ describe('several nodes', { skip, timeout: 300_000 }, () => {
     return items.filter(({ metadata }) => metadata?.deletionTimestamp === undefined)
   }
 
+  /** Which container runs where, at which address. */
+  async function running(): Promise<string[]> {
+    const placed = [...(await podsOf('agent')), ...(await podsOf('spread'))]
+    return placed
+      .map(({ spec, status }) => `${spec?.nodeName} ${status?.podIP} ${status?.containerStatuses?.[0]?.containerID}`)
+      .toSorted()
+  }
+
   /** Which pod is where. */
   async function places(): Promise<string[]> {
     const placed = [...(await podsOf('agent')), ...(await podsOf('spread'))]
@@ -155,15 +174,41 @@ describe('several nodes', { skip, timeout: 300_000 }, () => {
   function nodeOf({ spec }: Pod): string {
     return spec?.nodeName ?? ''
   }
-
-  function workload(kind: string, app: string, podSpec: object, spec: object = {}): object {
-    const env = [{ name: 'NODE_NAME', valueFrom: { fieldRef: { fieldPath: 'spec.nodeName' } } }]
-    const resources = { requests: { cpu: '10m', memory: '16Mi' } }
-    const template = {
-      metadata: { labels: { app } },
-      spec: { terminationGracePeriodSeconds: 5, containers: [{ name: 'main', image, env, resources }], ...podSpec },
-    }
-    const whole = { selector: { matchLabels: { app } }, template, ...spec }
-    return { apiVersion: 'apps/v1', kind, metadata: { name: app }, spec: whole }
-  }
 })
+
+describe('several nodes of plain processes', { skip: missing(['kubectl']), timeout: 300_000 }, () => {
+  it('run pods of their own', async () => {
+    await using home = new Home()
+    const image = await buildProgram(home, { name: 'teller', source: program })
+    await home.fairleadOk(['cluster', 'start', '--runtime', 'process', '--nodes', '2'])
+    const kubectl = createKubectl(await home.kubeconfig(), home.dir)
+    await kubectl('apply -f -', JSON.stringify(workload('DaemonSet', image, 'agent', {})))
+    await kubectl('rollout status daemonset/agent --timeout=120s')
+    const names = (await kubectl('get nodes -o name')).replaceAll('node/', '').trim().split('\n')
+    assert.equal(names.length, 2)
+    await eventually('each tells its node', async () => {
+      const told = await kubectl('logs -l app=agent')
+      return names.every((name) => told.includes(`on ${name}\n`))
+    })
+  })
+})
+
+function workload(kind: string, image: string, app: string, podSpec: object, spec: object = {}): object {
+  const env = [{ name: 'NODE_NAME', valueFrom: { fieldRef: { fieldPath: 'spec.nodeName' } } }]
+  const resources = { requests: { cpu: '10m', memory: '16Mi' } }
+  const template = {
+    metadata: { labels: { app } },
+    spec: { terminationGracePeriodSeconds: 5, containers: [{ name: 'main', image, env, resources }], ...podSpec },
+  }
+  const whole = { selector: { matchLabels: { app } }, template, ...spec }
+  return { apiVersion: 'apps/v1', kind, metadata: { name: app }, spec: whole }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
