@@ -28,6 +28,7 @@ export type {
   ExecOptions,
   ExecResult,
   SessionOptions,
+  SharedNamespaces,
 } from './lib/runtime/driver.ts'
 export { explainContainer } from './lib/runtime/explain/explain.ts'
 export type { ExplainedContainer, ExplainedStep, ExplainOptions } from './lib/runtime/explain/explain.ts'

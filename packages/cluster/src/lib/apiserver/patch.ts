@@ -1,6 +1,6 @@
 import { findDuplicateKeys, parseRepeatingYaml } from '@fairlead/kube/codec'
 import { applyJsonPatch, applyMergePatch, applyStrategicMergePatch } from '@fairlead/kube/patch'
-import { findDefinition } from '@fairlead/kube/types'
+import { fieldsOf, findDefinition } from '@fairlead/kube/types'
 import type { KindInfo, KubeObject } from '@fairlead/kube/types'
 
 import type { ApiRequest } from './exchange.ts'
@@ -86,12 +86,28 @@ function applyPatch(
   body: unknown,
   expected: Pick<KindInfo, 'apiVersion' | 'kind'>,
 ): unknown {
-  if (type === 'application/json-patch+json') return applyJsonPatch(object, body)
+  if (type === 'application/json-patch+json') return applyOperations(object, body, expected)
   // Nobody patches a part of it; what is not copied need not be compared.
   const { managedFields, ...metadata } = object.metadata
   const patched = applyMerging(type, { ...object, metadata }, body, expected)
   if (managedFields !== undefined && isRecord(patched) && isRecord(patched['metadata'])) {
     patched['metadata']['managedFields'] ??= managedFields
+  }
+  return patched
+}
+
+/** To upstream a status is always there, empty at least: operations may add to it. */
+function applyOperations(
+  object: KubeObject,
+  body: unknown,
+  { apiVersion, kind }: Pick<KindInfo, 'apiVersion' | 'kind'>,
+): unknown {
+  const definition = findDefinition(apiVersion, kind)
+  const isBare = object['status'] === undefined && definition !== undefined && fieldsOf(definition).has('status')
+  if (!isBare) return applyJsonPatch(object, body)
+  const patched = applyJsonPatch({ ...object, status: {} }, body)
+  if (isRecord(patched) && isRecord(patched['status']) && Object.keys(patched['status']).length === 0) {
+    delete patched['status']
   }
   return patched
 }

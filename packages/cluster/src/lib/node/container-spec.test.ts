@@ -6,8 +6,9 @@ import { describe, it } from 'node:test'
 import type { Container, Pod } from '@fairlead/kube/types/core-v1'
 import type { ResolvedImage } from '@fairlead/oci/layout'
 
-import { capabilitiesOf, createContainerSpec } from './container-spec.ts'
+import { createContainerSpec } from './container-spec.ts'
 import { hostnameOf, renderHostNetworkHosts, renderHosts, renderResolvConf } from './name-files.ts'
+import { capabilitiesOf } from './security.ts'
 
 const held = ['CHOWN', 'KILL', 'NET_ADMIN', 'NET_BIND_SERVICE', 'SYS_ADMIN']
 /** What matters here of an image: whom it runs as. */
@@ -31,6 +32,7 @@ function create(
     terminationLog: '/pod/termination',
     logPath: '/log',
     cgroupPath: '/c',
+    seccompDir: '/nonexistent',
   })
 }
 

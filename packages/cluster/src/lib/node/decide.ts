@@ -32,6 +32,9 @@ export type ContainerPhase =
       readonly startedAt: number
       /** When it is killed at the latest. */
       readonly deadline: number
+      /** As it was when it was told to stop: until it ends it is as ready as it was, as with kubelets. */
+      readonly started?: boolean | undefined
+      readonly ready?: boolean | undefined
     }
   | { readonly phase: 'exited'; readonly ending: Ending }
 

@@ -1,11 +1,40 @@
 import { readFile } from 'node:fs/promises'
 import type { Pod } from '@fairlead/kube/types/core-v1'
 
+import { configInvalid } from '../errors.ts'
+
+/** The names of a pod: its own, and what its kernel calls itself. */
+export interface PodNames {
+  readonly hostname: string
+  /** The full name where the pod asks for that (KEP-1797), or a name of its own (KEP-4762). */
+  readonly kernelName: string
+}
+
+/** 64 characters: what the kernel takes. */
+const LONGEST_KERNEL_NAME = 64
+
+/** Throws `FAIRLEAD_CLUSTER_POD_CONFIG` for a full name that is too long. */
+export function namesOf(pod: Pod, nodeName: string, domain: string): PodNames {
+  const hostname = hostnameOf(pod, nodeName)
+  const { subdomain, setHostnameAsFQDN, hostnameOverride } = pod.spec ?? {}
+  if (hostnameOverride !== undefined && !pod.spec?.hostNetwork) {
+    return { hostname: hostnameOverride, kernelName: hostnameOverride }
+  }
+  if (!setHostnameAsFQDN || !subdomain || pod.spec?.hostNetwork) return { hostname, kernelName: hostname }
+  const kernelName = `${hostname}.${subdomain}.${pod.metadata?.namespace}.svc.${domain}`
+  if (kernelName.length <= LONGEST_KERNEL_NAME) return { hostname, kernelName }
+  const asked = `(${LONGEST_KERNEL_NAME} characters is the max, ${kernelName.length} characters requested)`
+  throw configInvalid(
+    `pod "${pod.metadata?.name}"`,
+    `Failed to construct FQDN from pod hostname and cluster domain, FQDN ${kernelName} is too long ${asked}`,
+  )
+}
+
 /** The name a pod sees as its own. */
 export function hostnameOf(pod: Pod, nodeName: string): string {
   if (pod.spec?.hostNetwork) return nodeName
   // 63 characters: what a host name may have.
-  return (pod.spec?.hostname ?? pod.metadata?.name ?? '').slice(0, 63).replace(/[-.]+$/, '')
+  return (pod.spec?.hostname || (pod.metadata?.name ?? '')).slice(0, 63).replace(/[-.]+$/, '')
 }
 
 /** `/etc/hosts` of a pod. */

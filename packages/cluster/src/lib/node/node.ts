@@ -34,6 +34,7 @@ import type { NodeContext } from './pod-worker.ts'
 import { RENEW_MS, registerNode, renewLease, reportStopped } from './registration.ts'
 import { readServiceEnvironment } from './service-environment.ts'
 import { createSources, createTokenCache } from './sources.ts'
+import { rejectSysctls } from './sysctls.ts'
 import type { TokenCache } from './token-cache.ts'
 import { readCgroupUsage } from './usage/read-usage.ts'
 import { UsageMeter, machine } from './usage/usage-meter.ts'
@@ -206,6 +207,7 @@ class Agent implements NodeAgent {
       clusterDomain: options.clusterDomain ?? 'cluster.local',
       hostResolvConf: await readHostResolvConf(),
       cgroupParent: `/fairlead-${createHash('sha256').update(dir).digest('hex').slice(0, 8)}`,
+      seccompDir: join(dir, 'seccomp'),
       grants: new Grants(),
       serviceEnvironment: (pod) => readServiceEnvironment(client, pod),
     }
@@ -332,7 +334,7 @@ class Agent implements NodeAgent {
     const { client, nodeName } = this.#options
     const isChoosy = pod.spec?.nodeSelector !== undefined || pod.spec?.affinity?.nodeAffinity !== undefined
     const node = isChoosy ? await client.resource('v1/Node').get(nodeName) : this.#node
-    return node && rejectPod(pod, others, node)
+    return rejectSysctls(pod) ?? (node && rejectPod(pod, others, node))
   }
 
   /** The pod is over before it began. When its new status comes back it is one of those that have ended. */
@@ -350,6 +352,7 @@ class Agent implements NodeAgent {
     const owned = new Set([...this.#workers.values()].flatMap(({ containerIds }) => containerIds))
     for (const id of await runtime.list()) if (!owned.has(id)) await runtime.delete(id)
     for (const pod of this.#kept.values()) {
+      await runtime.closeNamespaces(join(records.dirOf(pod.uid), 'namespaces'))
       await unmountVolumes(undefined, join(records.dirOf(pod.uid), 'volumes'))
       const { cgroupParent } = this.#context
       for (const parent of ['', '/burstable', '/besteffort'])

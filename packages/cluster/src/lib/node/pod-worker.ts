@@ -4,20 +4,21 @@ import { randomBytes } from 'node:crypto'
 import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { DockerAuth } from '@fairlead/oci/registry'
-import type { ContainerRuntime } from '@fairlead/oci/runtime'
+import type { ContainerRuntime, SharedNamespaces } from '@fairlead/oci/runtime'
 import { isConflict, isNotFound } from '@fairlead/kube'
 import type { ResourceClient } from '@fairlead/kube'
 import type { Clock, EventRecorder } from '@fairlead/kube/controller'
 import type {
   Container,
   EphemeralContainer,
+  ImageVolumeSource,
   Pod,
   PodCondition,
   Probe,
   ResourceRequirements,
 } from '@fairlead/kube/types/core-v1'
 
-import { codeOf, hookFailed } from '../errors.ts'
+import { hookFailed } from '../errors.ts'
 import { hostPortsOf } from '../network/host-ports.ts'
 import type { PodAttachment, PodNetwork } from '../network/pod-network.ts'
 import { runAction } from './actions.ts'
@@ -32,7 +33,7 @@ import { prepareImage } from './images.ts'
 import type { ImageSources } from './images.ts'
 import { readPullSecrets } from './pull-secrets.ts'
 import type { PullSecretSources } from './pull-secrets.ts'
-import { hostnameOf, renderHostNetworkHosts, renderHosts, renderResolvConf } from './name-files.ts'
+import { namesOf, renderHostNetworkHosts, renderHosts, renderResolvConf } from './name-files.ts'
 import { containersOf, fingerprintOf, hasOtherFields, knownStatus, uidOf } from './pod.ts'
 import type { PodContainer } from './pod.ts'
 import type { PodPlaceOnNetwork } from './pod-ports.ts'
@@ -63,6 +64,8 @@ export interface NodeContext extends ImageSources {
   readonly clusterDns: string
   readonly clusterDomain: string
   readonly hostResolvConf: string
+  /** Where seccomp profiles of this node lie. */
+  readonly seccompDir: string
   /** Cgroup all pods of this node are below. */
   readonly cgroupParent: string
   /** What the pods of this node may use. */
@@ -122,6 +125,7 @@ export class PodWorker {
   #sandboxFailures = 0
   #attachment: PodAttachment | undefined
   #volumes: MountedVolumes = new Map()
+  #namespaces: SharedNamespaces | undefined
   #startTime: number
   #finished: 'Succeeded' | 'Failed' | undefined
   #reason: string | undefined
@@ -544,22 +548,36 @@ export class PodWorker {
 
   async #prepare(): Promise<void> {
     const { namespace = '', name = '' } = this.#pod.metadata ?? {}
+    let reason = 'FailedCreatePodSandBox'
     try {
       const hostNetwork = this.#pod.spec?.hostNetwork === true
       const attached = hostNetwork
         ? { ip: this.#context.hostIp }
-        : await this.#context.network.attach({ uid: uidOf(this.#pod), namespace, name, hostPorts: hostPortsOf(this.#pod) })
+        : await this.#context.network.attach({
+            uid: uidOf(this.#pod),
+            namespace,
+            name,
+            hostPorts: hostPortsOf(this.#pod),
+          })
       this.#attachment = attached
       const dir = this.#dir()
       await mkdir(dir, { recursive: true, mode: 0o711 })
       await this.#resources.prepare()
-      this.#volumes = await mountVolumes(this.#granted, this.#volumesDir(), this.#place(), this.#context.sources)
+      this.#namespaces = await this.#openNamespaces()
+      reason = 'FailedMount'
+      this.#volumes = await mountVolumes(
+        this.#granted,
+        this.#volumesDir(),
+        this.#place(),
+        this.#context.sources,
+        (source, path) => this.#mountImage(source, path),
+      )
+      reason = 'FailedCreatePodSandBox'
       await this.#writeNameFiles(attached.ip)
       this.#sandbox = 'ready'
       this.#sandboxFailures = 0
     } catch (error) {
-      const isConfig = codeOf(error) === 'FAIRLEAD_CLUSTER_POD_CONFIG'
-      this.#event('Warning', isConfig ? 'FailedMount' : 'FailedCreatePodSandBox', messageOf(error))
+      this.#event('Warning', reason, messageOf(error))
       this.#sandboxFailures += 1
       this.#sandbox = {
         retryAt: this.#context.clock.now() + failureBackoffMs(this.#sandboxFailures, FAILURE_FIRST_MS, 10_000),
@@ -567,15 +585,32 @@ export class PodWorker {
     }
   }
 
+  /** Where there is but one container, the namespaces it gets anyway are those of the pod. */
+  async #openNamespaces(): Promise<SharedNamespaces | undefined> {
+    const { shareProcessNamespace = false, hostPID, hostIPC } = this.#pod.spec ?? {}
+    const pids = shareProcessNamespace && !hostPID
+    if (hostIPC && !pids) return undefined
+    if (!pids && containersOf(this.#pod).length < 2) return undefined
+    return await this.#context.runtime.openNamespaces(this.#namespacesDir(), { pids })
+  }
+
+  async #mountImage({ reference = '', pullPolicy }: ImageVolumeSource, path: string): Promise<string> {
+    const asked = { name: '', image: reference, imagePullPolicy: pullPolicy }
+    const { signal } = this.#aborting
+    const found = await prepareImage(asked, this.#context, { signal, auths: () => this.#pullSecrets() })
+    if ('reason' in found) throw found.error
+    return await this.#context.runtime.mountImage(found.image, path)
+  }
+
   async #writeNameFiles(ip: string): Promise<void> {
     const { nodeName, clusterDns, clusterDomain, hostResolvConf } = this.#context
-    const hostname = hostnameOf(this.#pod, nodeName)
+    const { hostname, kernelName } = namesOf(this.#pod, nodeName, clusterDomain)
     const texts = {
       hosts:
         this.#pod.spec?.hostNetwork === true
           ? renderHostNetworkHosts(this.#pod, await readFile('/etc/hosts', 'utf8').catch(() => ''))
           : renderHosts(this.#pod, ip, hostname, clusterDomain),
-      hostname: `${hostname}\n`,
+      hostname: `${kernelName}\n`,
       'resolv.conf': renderResolvConf(this.#pod, clusterDns, clusterDomain, hostResolvConf),
     }
     await Promise.all(Object.entries(texts).map(([file, text]) => writeFile(join(this.#dir(), file), text)))
@@ -586,6 +621,7 @@ export class PodWorker {
       // Containers that have ended may still be on their way out.
       await Promise.all(this.#deleting)
       await this.#context.network.detach(uidOf(this.#pod))
+      await this.#context.runtime.closeNamespaces(this.#namespacesDir())
       await unmountVolumes(this.#granted, this.#volumesDir())
       await this.#context.runtime.removeCgroup(this.#cgroup())
       this.#attachment = undefined
@@ -704,9 +740,9 @@ export class PodWorker {
     image: Parameters<typeof createContainerSpec>[0]['image'],
   ): ReturnType<typeof createContainerSpec> {
     const { container } = slot.def
-    const { sources, nodeName } = this.#context
-    const hostname = hostnameOf(this.#pod, nodeName)
-    const initial = { ...(await this.#context.serviceEnvironment(this.#pod)), HOSTNAME: hostname }
+    const { sources, nodeName, clusterDomain, seccompDir } = this.#context
+    const { kernelName } = namesOf(this.#pod, nodeName, clusterDomain)
+    const initial = { ...(await this.#context.serviceEnvironment(this.#pod)), HOSTNAME: kernelName }
     const own = await createEnvironment(this.#granted, container, this.#place(), sources, initial)
     const logPath = this.#logPath(slot, attempt)
     const terminationLog = join(this.#dir(), `termination-${container.name}`)
@@ -723,7 +759,7 @@ export class PodWorker {
       pod: this.#granted,
       container,
       image,
-      hostname,
+      hostname: kernelName,
       logPath,
       terminationLog,
       env: mergeEnvironment(own, this.#attachment?.env),
@@ -733,6 +769,8 @@ export class PodWorker {
       networkNamespace: this.#attachment?.netnsPath,
       cgroupPath: `${this.#cgroup()}/${id}`,
       pidNamespace: await this.#pidNamespaceOf(container),
+      namespaces: this.#namespaces,
+      seccompDir,
     })
   }
 
@@ -840,7 +878,8 @@ export class PodWorker {
     const graceMs = (this.#pod.spec?.terminationGracePeriodSeconds ?? DEFAULT_GRACE_SECONDS) * 1000
     const deadline = wanted ?? clock.now() + graceMs
     slot.isReplaced = slot.phase.phase === 'running' && slot.phase.outdated !== undefined
-    slot.phase = { phase: 'stopping', id, startedAt, deadline }
+    const { started, ready } = slot.phase.phase === 'running' ? slot.phase : {}
+    slot.phase = { phase: 'stopping', id, startedAt, deadline, started, ready }
     slot.probing?.abort()
     const { container } = slot.def
     const isPlain = this.#deletion !== undefined || this.#leaving !== undefined
@@ -1012,6 +1051,10 @@ export class PodWorker {
 
   #volumesDir(): string {
     return join(this.#dir(), 'volumes')
+  }
+
+  #namespacesDir(): string {
+    return join(this.#dir(), 'namespaces')
   }
 
   #cgroup(): string {

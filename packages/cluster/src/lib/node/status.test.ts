@@ -110,7 +110,7 @@ describe('renderStatus', () => {
     const init = view({ phase: 'starting' }, { name: 'init', role: 'init' })
     const status = render([init, view({ phase: 'waiting' })])
     assert.equal(status.containerStatuses?.[0]?.state?.waiting?.reason, 'PodInitializing')
-    assert.equal(status.initContainerStatuses?.[0]?.state?.waiting?.reason, 'ContainerCreating')
+    assert.equal(status.initContainerStatuses?.[0]?.state?.waiting?.reason, 'PodInitializing')
     assert.equal(condition(status, 'Initialized'), 'False ContainersNotInitialized')
     assert.equal(condition(status, 'Ready'), 'False ContainersNotReady')
   })

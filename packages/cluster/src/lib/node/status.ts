@@ -121,8 +121,8 @@ function renderContainer(one: ContainerView, view: PodView, facts: PodFacts): Co
     ready:
       one.role === 'init'
         ? state.phase === 'exited' && state.ending.exitCode === 0
-        : state.phase === 'running' && state.ready,
-    started: hasProcess && (state.phase === 'stopping' || state.started),
+        : (state.phase === 'running' || state.phase === 'stopping') && state.ready === true,
+    started: hasProcess && (state.started ?? true),
     state: shown,
     lastState: last ? renderEnding(last, facts.runtime) : {},
     ...renderResources(one, known?.applied, facts.allocation),
@@ -159,8 +159,9 @@ function renderState(one: ContainerView, view: PodView, facts: PodFacts): Contai
     const message = `back-off ${renderDuration(waitMs)} restarting failed ${subject}`
     return { waiting: { reason: 'CrashLoopBackOff', message } }
   }
-  const waitsForInit = one.role === 'main' && !isInitialized(view)
-  return { waiting: { reason: waitsForInit ? 'PodInitializing' : 'ContainerCreating' } }
+  // Upstream says this of all containers of a pod that has some to be run first.
+  const hasInit = view.containers.some(({ role }) => role === 'init' || role === 'sidecar')
+  return { waiting: { reason: hasInit ? 'PodInitializing' : 'ContainerCreating' } }
 }
 
 function renderEnding(ending: Ending, runtime: string): ContainerState {

@@ -1,8 +1,16 @@
 import { spawn } from 'node:child_process'
-import { chmod, chown, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, chown, lchown, lstat, mkdir, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseQuantity } from '@fairlead/kube/types'
-import type { KeyToPath, PersistentVolume, PersistentVolumeClaim, Pod, Volume } from '@fairlead/kube/types/core-v1'
+import type {
+  ImageVolumeSource,
+  KeyToPath,
+  PersistentVolume,
+  PersistentVolumeClaim,
+  Pod,
+  PodSecurityContext,
+  Volume,
+} from '@fairlead/kube/types/core-v1'
 
 import { configInvalid } from '../errors.ts'
 import { writeAtomically } from './atomic-directory.ts'
@@ -21,6 +29,9 @@ export interface VolumeSources extends Sources {
 /** Where a pod's volumes lie: `path` by name of the volume. */
 export type MountedVolumes = ReadonlyMap<string, string>
 
+/** Makes the files of an image readable below `dir`; returns where. */
+export type MountImage = (source: ImageVolumeSource, dir: string) => Promise<string>
+
 interface VolumeContext {
   readonly pod: Pod
   readonly namespace: string
@@ -28,6 +39,7 @@ interface VolumeContext {
   readonly sources: VolumeSources
   /** Directory of the pod's volumes. */
   readonly dir: string
+  readonly mountImage?: MountImage | undefined
 }
 
 /** Kinds whose content follows their objects. */
@@ -39,9 +51,10 @@ export async function mountVolumes(
   dir: string,
   place: PodPlace,
   sources: VolumeSources,
+  mountImage?: MountImage,
 ): Promise<MountedVolumes> {
   const namespace = pod.metadata?.namespace ?? 'default'
-  const context = { pod, namespace, place, sources, dir }
+  const context = { pod, namespace, place, sources, dir, mountImage }
   await mkdir(dir, { recursive: true })
   const entries = (pod.spec?.volumes ?? []).map(async (volume): Promise<[string, string]> => [
     volume.name,
@@ -76,6 +89,7 @@ async function mountVolume(volume: Volume, context: VolumeContext): Promise<stri
   if (hostPath) return hostDirectory(hostPath.path, hostPath.type ?? '')
   if (persistentVolumeClaim) return claimedDirectory(persistentVolumeClaim.claimName, context)
   if (ephemeral) return claimedDirectory(`${context.pod.metadata?.name ?? ''}-${volume.name}`, context)
+  if (volume.image && context.mountImage) return context.mountImage(volume.image, path)
   const gid = context.pod.spec?.securityContext?.fsGroup
   if (emptyDir) {
     await mountEmptyDir(path, emptyDir.medium, emptyDir.sizeLimit, gid)
@@ -186,7 +200,7 @@ async function hostDirectory(path: string, type: string): Promise<string> {
   return path
 }
 
-async function claimedDirectory(name: string, { namespace, sources }: VolumeContext): Promise<string> {
+async function claimedDirectory(name: string, { namespace, sources, pod }: VolumeContext): Promise<string> {
   const claim = await sources.claim(namespace, name)
   if (!claim) throw configInvalid(`claim "${name}"`, `persistentvolumeclaim "${name}" not found`)
   const volumeName = claim.spec?.volumeName
@@ -195,7 +209,30 @@ async function claimedDirectory(name: string, { namespace, sources }: VolumeCont
   const path = volume.spec?.hostPath?.path ?? volume.spec?.local?.path
   if (!path)
     throw configInvalid(`volume "${volumeName}"`, 'only volumes of the kinds hostPath and local are supported here')
-  return hostDirectory(path, 'DirectoryOrCreate')
+  const found = await hostDirectory(path, 'DirectoryOrCreate')
+  // What is on the host stays as it is; a volume of this node is the pod's to use (Kubernetes, "fsGroup").
+  if (volume.spec?.local !== undefined) await giveToGroup(found, pod.spec?.securityContext ?? {})
+  return found
+}
+
+/** Makes a volume its group's, deep down unless its root is that already and the policy is content with that. */
+async function giveToGroup(dir: string, { fsGroup, fsGroupChangePolicy }: PodSecurityContext): Promise<void> {
+  if (fsGroup === undefined || process.getuid?.() !== 0) return
+  const root = await stat(dir)
+  const isGiven = root.gid === fsGroup && (root.mode & 0o2070) === 0o2070
+  if (isGiven && fsGroupChangePolicy === 'OnRootMismatch') return
+  // The root comes last: a change that was cut short is taken up again.
+  const entries = await readdir(dir, { recursive: true, withFileTypes: true })
+  for (const entry of entries) await giveOne(join(entry.parentPath, entry.name), fsGroup)
+  await giveOne(dir, fsGroup)
+}
+
+async function giveOne(path: string, gid: number): Promise<void> {
+  const found = await lstat(path).catch(() => undefined)
+  if (found === undefined) return
+  await lchown(path, found.uid, gid)
+  if (found.isDirectory()) await chmod(path, (found.mode & 0o7777) | 0o2770)
+  else if (found.isFile()) await chmod(path, (found.mode & 0o7777) | 0o660)
 }
 
 function mountTool(tool: string, args: readonly string[]): Promise<void> {

@@ -1,5 +1,6 @@
 import { mkdir, readFile, readdir, rmdir, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { ContainerResources } from './config.ts'
 
@@ -21,6 +22,24 @@ export async function countOomKills(cgroupPath: string, layout: CgroupLayout): P
     layout === 'v2' ? join(ROOT, cgroupPath, 'memory.events') : join(ROOT, 'memory', cgroupPath, 'memory.oom_control')
   const text = await readFile(file, 'utf8').catch(() => '')
   return Number(/^oom_kill (\d+)$/m.exec(text)?.[1] ?? 0)
+}
+
+/** Kills all processes of a group: again and again, as they may start others meanwhile. */
+export async function killCgroup(cgroupPath: string, layout: CgroupLayout): Promise<void> {
+  const dir = layout === 'v2' ? join(ROOT, cgroupPath) : join(ROOT, 'memory', cgroupPath)
+  for (let tries = 0; tries < 20; tries += 1) {
+    const text = await readFile(join(dir, 'cgroup.procs'), 'utf8').catch(() => '')
+    const pids = text.split('\n').filter((line) => line !== '')
+    if (pids.length === 0) return
+    for (const pid of pids) {
+      try {
+        process.kill(Number(pid), 'SIGKILL')
+      } catch {
+        // It has ended by itself.
+      }
+    }
+    await sleep(10)
+  }
 }
 
 /** Removes an empty group, with the groups below it, from every hierarchy; one that is in use stays. */

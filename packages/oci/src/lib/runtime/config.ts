@@ -10,6 +10,10 @@ export interface ContainerMount {
   readonly source: string
   readonly type?: 'bind' | 'tmpfs' | undefined
   readonly readOnly?: boolean | undefined
+  /** What is mounted below it is read-only too; the kernel must be 5.12 or newer. */
+  readonly recursiveReadOnly?: boolean | undefined
+  /** Whether mounts made later below it are seen in the container (`rslave`), and by others too (`rshared`). Default `rprivate`. */
+  readonly propagation?: 'rprivate' | 'rslave' | 'rshared' | undefined
   /** Further mount options, such as `size=64m` for tmpfs. */
   readonly options?: readonly string[] | undefined
 }
@@ -36,8 +40,10 @@ export interface ContainerSecurity {
   readonly readOnlyRoot?: boolean | undefined
   /** All devices, nothing masked, no filter; capabilities are given by `capabilities` as ever. Default false. */
   readonly privileged?: boolean | undefined
-  /** Default `default`, see {@link createSeccompProfile}. */
-  readonly seccomp?: 'default' | 'unconfined' | undefined
+  /** Default `default`, see {@link createSeccompProfile}; or a profile of one's own. */
+  readonly seccomp?: 'default' | 'unconfined' | SeccompProfile | undefined
+  /** Nothing of `/proc` is hidden or read-only. Default false. */
+  readonly unmaskedProc?: boolean | undefined
 }
 
 /** Everything about a container that its image does not say. */
@@ -69,8 +75,10 @@ export interface RuntimeConfigOptions {
   readonly annotations?: Readonly<Record<string, string>> | undefined
   /** Default false. */
   readonly tty?: boolean | undefined
-  /** A process namespace to join. Default: a new one. */
+  /** A process namespace to join, `host`, or a new one when left out. */
   readonly pidNamespace?: string | undefined
+  /** A namespace of shared memory to join, `host`, or a new one when left out. */
+  readonly ipcNamespace?: string | undefined
 }
 
 /** The `config.json` of a bundle (runtime-spec 1.0.2, config.md), as far as it is used here. */
@@ -101,6 +109,7 @@ interface RuntimeLinux {
   namespaces: { type: string; path?: string | undefined }[]
   resources: Record<string, unknown>
   seccomp?: SeccompProfile | undefined
+  rootfsPropagation?: string | undefined
   sysctl?: Readonly<Record<string, string>> | undefined
   maskedPaths: readonly string[]
   readonlyPaths: readonly string[]
@@ -115,7 +124,9 @@ const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 export function createRuntimeConfig(image: ImageConfig, options: RuntimeConfigOptions): RuntimeConfig {
   const security = options.security ?? {}
   const capabilities = security.capabilities ?? []
-  const isConfined = security.seccomp !== 'unconfined' && security.privileged !== true
+  const isUnmasked = security.privileged === true || security.unmaskedProc === true
+  const filter = security.privileged ? undefined : seccompOf(security, capabilities)
+  const propagation = propagationOf(options.mounts ?? [])
   return {
     ociVersion: '1.0.2',
     ...(options.hostname ? { hostname: options.hostname } : {}),
@@ -126,13 +137,28 @@ export function createRuntimeConfig(image: ImageConfig, options: RuntimeConfigOp
       ...(options.cgroupPath ? { cgroupsPath: options.cgroupPath } : {}),
       namespaces: namespaces(options),
       resources: resources(options),
-      ...(isConfined ? { seccomp: createSeccompProfile(capabilities) } : {}),
+      ...(filter === undefined ? {} : { seccomp: filter }),
+      ...(propagation === undefined ? {} : { rootfsPropagation: propagation }),
       ...(options.sysctls ? { sysctl: options.sysctls } : {}),
-      maskedPaths: security.privileged ? [] : MASKED_PATHS,
-      readonlyPaths: security.privileged ? [] : READ_ONLY_PATHS,
+      maskedPaths: isUnmasked ? [] : MASKED_PATHS,
+      readonlyPaths: isUnmasked ? [] : READ_ONLY_PATHS,
     },
     ...(options.annotations ? { annotations: options.annotations } : {}),
   }
+}
+
+function seccompOf(
+  { seccomp = 'default' }: ContainerSecurity,
+  capabilities: readonly string[],
+): SeccompProfile | undefined {
+  if (seccomp === 'unconfined') return undefined
+  return seccomp === 'default' ? createSeccompProfile(capabilities) : seccomp
+}
+
+/** Mounts reach a container, or leave it, only where its root does not keep them apart. */
+function propagationOf(mounts: readonly ContainerMount[]): string | undefined {
+  if (mounts.some(({ propagation }) => propagation === 'rshared')) return 'rshared'
+  return mounts.some(({ propagation }) => propagation === 'rslave') ? 'rslave' : undefined
 }
 
 /** The program and its arguments: a command replaces entrypoint and arguments, arguments alone replace the image's. */
@@ -184,11 +210,15 @@ function rlimits({ rlimits: wanted = {}, hardLimits = {} }: RuntimeConfigOptions
   })
 }
 
-function namespaces({ networkNamespace, pidNamespace }: RuntimeConfigOptions): RuntimeLinux['namespaces'] {
-  const pid = pidNamespace === undefined ? { type: 'pid' } : { type: 'pid', path: pidNamespace }
-  const own = [pid, ...['ipc', 'uts', 'mount', 'cgroup'].map((type) => ({ type }))]
-  if (networkNamespace === 'host') return own
-  return [...own, networkNamespace ? { type: 'network', path: networkNamespace } : { type: 'network' }]
+function namespaces(options: RuntimeConfigOptions): RuntimeLinux['namespaces'] {
+  const { networkNamespace, pidNamespace, ipcNamespace } = options
+  const asked = { pid: pidNamespace, ipc: ipcNamespace, network: networkNamespace }
+  const own = ['uts', 'mount', 'cgroup'].map((type) => ({ type }))
+  const joined = Object.entries(asked).flatMap(([type, path]) => {
+    if (path === 'host') return []
+    return [path === undefined || path === '' ? { type } : { type, path }]
+  })
+  return [...joined, ...own]
 }
 
 function systemMounts({ security, networkNamespace }: RuntimeConfigOptions): RuntimeConfig['mounts'] {
@@ -226,11 +256,14 @@ function toMount({
   source,
   type = 'bind',
   readOnly,
+  recursiveReadOnly,
+  propagation = 'rprivate',
   options,
 }: ContainerMount): RuntimeConfig['mounts'][0] {
   const access = readOnly ? 'ro' : 'rw'
   if (type === 'tmpfs') return { destination, type, source, options: ['nosuid', 'nodev', access, ...(options ?? [])] }
-  return { destination, type: 'bind', source, options: ['rbind', 'rprivate', access, ...(options ?? [])] }
+  const deep = recursiveReadOnly ? ['rro'] : []
+  return { destination, type: 'bind', source, options: ['rbind', propagation, access, ...deep, ...(options ?? [])] }
 }
 
 function resources({ resources: limits = {}, security }: RuntimeConfigOptions): Record<string, unknown> {

@@ -17,6 +17,8 @@ export interface ContainerSpec {
   readonly user?: string | undefined
   /** Groups besides those the user has. */
   readonly additionalGids?: readonly number[] | undefined
+  /** The groups its image gives the user do not count. Default false. */
+  readonly ignoresImageGroups?: boolean | undefined
   readonly hostname?: string | undefined
   readonly mounts?: readonly ContainerMount[] | undefined
   readonly resources?: ContainerResources | undefined
@@ -32,8 +34,18 @@ export interface ContainerSpec {
   readonly stdinOnce?: boolean | undefined
   /** It sits at a terminal. Default false. */
   readonly tty?: boolean | undefined
-  /** Process namespace to join. Default: a new one. Ignored where processes are not kept apart. */
+  /** Process namespace to join, or `host`. Default: a new one. Ignored where processes are not kept apart. */
   readonly pidNamespace?: string | undefined
+  /** Namespace of shared memory to join, or `host`. Default: a new one. Ignored as above. */
+  readonly ipcNamespace?: string | undefined
+}
+
+/** Namespaces for several containers, as paths for their {@link ContainerSpec}. */
+export interface SharedNamespaces {
+  readonly ipcNamespace: string
+  readonly pidNamespace?: string | undefined
+  /** To be mounted at `/dev/shm`. */
+  readonly shmDir: string
 }
 
 /** What is known of a container. Times in milliseconds since 1970. */
@@ -88,6 +100,8 @@ export interface ContainerRuntime {
   readonly version: string
   /** Unpacks the layers of an image ahead of {@link create}. */
   prepare(image: ResolvedImage): Promise<void>
+  /** Makes the files of an image readable below `dir`, or elsewhere; returns where. What is there already stays. */
+  mountImage(image: ResolvedImage, dir: string): Promise<string>
   /** Makes the container; its program waits for {@link start}. */
   create(spec: ContainerSpec): Promise<void>
   start(id: string): Promise<void>
@@ -112,6 +126,13 @@ export interface ContainerRuntime {
   list(): Promise<readonly string[]>
   /** Calls `listener` with the id of each container that ends, this process's or adopted; returns what ends that. */
   onExit(listener: (id: string) => void): () => void
+  /**
+   * Makes namespaces that several containers join, kept in `dir`; those that are there already are given back. Undefined
+   * where processes are not kept apart.
+   */
+  openNamespaces(dir: string, options: { readonly pids: boolean }): Promise<SharedNamespaces | undefined>
+  /** Ends the namespaces in `dir`; unknown ones are ignored. */
+  closeNamespaces(dir: string): Promise<void>
   /** Limits what all containers below a parent cgroup have together; what is left out is not limited. */
   limitCgroup(path: string, resources: ContainerResources): Promise<void>
   /** Removes what is left of a group of containers that shared a parent cgroup. */

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 
 import { runtimeUnavailable } from '../errors.ts'
 import type { Layout } from '../layout/layout.ts'
-import { countOomKills, detectCgroupLayout, limitCgroup, removeCgroup } from './cgroup.ts'
+import { countOomKills, detectCgroupLayout, killCgroup, limitCgroup, removeCgroup } from './cgroup.ts'
 import { findCommand, runCommand } from './command.ts'
 import { createRuntimeConfig, renderLimits } from './config.ts'
 import type { ContainerResources, RuntimeConfig } from './config.ts'
@@ -16,10 +16,12 @@ import type { ExecPlace } from './exec.ts'
 import { openExits } from './exits.ts'
 import { openLayerCache } from './layer-cache.ts'
 import { readHardLimits } from './limits.ts'
-import { mountOverlay, unmountAll } from './overlay.ts'
+import { closeNamespaces, openNamespaces } from './namespaces.ts'
+import { mountLayers, mountOverlay, unmountAll } from './overlay.ts'
 import { identifyProcess, isRunning, pidOf } from './process-identity.ts'
 import { releaseByFifo } from './release.ts'
 import { openRecords } from './records.ts'
+import type { ContainerRecord } from './records.ts'
 import { watchMonitors } from './supervision.ts'
 import { resolveInRoot } from './unpack.ts'
 import { resolveUser } from './users.ts'
@@ -66,7 +68,8 @@ export async function openOciRuntime(options: RuntimeOptions): Promise<Container
   async function create(spec: ContainerSpec): Promise<void> {
     const dir = records.dirOf(spec.id)
     await mkdir(dir, { recursive: true, mode: 0o711 })
-    await records.write({ id: spec.id, createdAt: Date.now(), cgroupPath: spec.cgroupPath })
+    const sharesPids = spec.pidNamespace !== undefined
+    await records.write({ id: spec.id, createdAt: Date.now(), cgroupPath: spec.cgroupPath, sharesPids })
     const rootDir = await mountOverlay(dir, layers.dir, await layers.stack(spec.image))
     const user = await userOf(spec, rootDir)
     const config = createRuntimeConfig(spec.image.config, {
@@ -126,6 +129,10 @@ export async function openOciRuntime(options: RuntimeOptions): Promise<Container
     return removal
   }
 
+  async function killRest(record: ContainerRecord | undefined): Promise<void> {
+    if (record?.sharesPids && record.cgroupPath) await killCgroup(record.cgroupPath, cgroups)
+  }
+
   async function removeNow(id: string): Promise<void> {
     const record = await records.find(id)
     const dir = records.dirOf(id)
@@ -134,6 +141,7 @@ export async function openOciRuntime(options: RuntimeOptions): Promise<Container
     if (await isThere(join(dir, 'config.json'))) {
       await runCommand(tools.runtime, ['--root', runtimeRoot, 'delete', '--force', id]).catch(() => {})
     }
+    await killRest(record)
     if (record?.monitor !== undefined) await untilGone(record.monitor)
     await unmountAll(join(dir, 'rootfs'))
     if (record?.cgroupPath) await removeCgroup(record.cgroupPath, cgroups)
@@ -161,6 +169,7 @@ export async function openOciRuntime(options: RuntimeOptions): Promise<Container
     kind: 'containers',
     version: `${tools.name}://${tools.version}`,
     prepare: async (image) => void (await layers.stack(image)),
+    mountImage: async (image, target) => mountLayers(target, layers.dir, await layers.stack(image)),
     create: (spec) =>
       create(spec).catch(async (error: unknown) => {
         await remove(spec.id)
@@ -169,8 +178,9 @@ export async function openOciRuntime(options: RuntimeOptions): Promise<Container
     start,
     async kill(id, signal) {
       const record = await records.find(id)
-      // The first process of a process namespace: SIGKILL takes all others with it.
+      // The first process of a process namespace: SIGKILL takes all others with it, unless the namespace is shared.
       if (record?.process && isRunning(record.process)) sendSignal(pidOf(record.process), signal)
+      if (signal === 'SIGKILL') await killRest(record)
     },
     update,
     state,
@@ -190,6 +200,8 @@ export async function openOciRuntime(options: RuntimeOptions): Promise<Container
     delete: remove,
     list: () => records.ids(),
     onExit: (listener) => exits.onExit(listener),
+    openNamespaces,
+    closeNamespaces,
     limitCgroup: (path, resources) => limitCgroup(path, cgroups, resources),
     removeCgroup: (path) => removeCgroup(path, cgroups),
     prune: async (images, unusedMs) => void (await layers.prune(images, unusedMs)),
@@ -245,7 +257,8 @@ async function userOf(spec: ContainerSpec, rootDir: string): Promise<UserIds> {
     readFile(await resolveInRoot(rootDir, path), 'utf8').catch(() => '')
   const [passwd, group] = await Promise.all([read('etc/passwd'), read('etc/group')])
   const user = resolveUser(spec.user ?? spec.image.config.config?.User ?? '', { passwd, group })
-  return { ...user, additionalGids: [...new Set([...user.additionalGids, ...(spec.additionalGids ?? [])])] }
+  const own = spec.ignoresImageGroups ? [] : user.additionalGids
+  return { ...user, additionalGids: [...new Set([...own, ...(spec.additionalGids ?? [])])] }
 }
 
 async function findTools(cgroups: string): Promise<Tools> {

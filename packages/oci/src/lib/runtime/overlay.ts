@@ -15,6 +15,22 @@ export async function mountOverlay(dir: string, layersDir: string, lower: readon
   return merged
 }
 
+/** Mounts `lower` (lowest first, relative to `layersDir`) read-only at `target`, unless something is mounted there already. */
+export async function mountLayers(target: string, layersDir: string, lower: readonly string[]): Promise<string> {
+  if ((await mountPoints()).includes(target)) return target
+  await mkdir(target, { recursive: true, mode: 0o755 })
+  const [only = '', ...others] = lower
+  if (others.length === 0) {
+    // An overlay of one layer wants a second; a bind mount becomes read-only by mounting it again.
+    await runCommand('mount', ['--bind', join(layersDir, only), target])
+    await runCommand('mount', ['-o', 'remount,bind,ro,nosuid,nodev,noexec', target])
+    return target
+  }
+  const options = `ro,nosuid,nodev,noexec,lowerdir=${lower.toReversed().map(escape).join(':')}`
+  await runCommand('mount', ['-i', '-t', 'overlay', 'overlay', '-o', options, target], { cwd: layersDir })
+  return target
+}
+
 /** Unmounts whatever is mounted at or below `path`, also when it is in use. */
 export async function unmountAll(path: string): Promise<void> {
   const points = (await mountPoints()).filter((point) => point === path || point.startsWith(`${path}/`))

@@ -138,6 +138,7 @@ export async function openProcessRuntime(options: RuntimeOptions): Promise<Conta
     kind: 'processes',
     version: `process://${process.versions.node}`,
     prepare: async (image) => void (await layers.flatten(image)),
+    mountImage: async (image) => layers.flatten(image),
     create: (spec) =>
       create(spec).catch(async (error: unknown) => {
         await remove(spec.id)
@@ -157,6 +158,8 @@ export async function openProcessRuntime(options: RuntimeOptions): Promise<Conta
     list: () => records.ids(),
     onExit: (listener) => exits.onExit(listener),
     update: async () => {},
+    openNamespaces: async () => undefined,
+    closeNamespaces: async () => {},
     limitCgroup: async () => {},
     removeCgroup: async () => {},
     prune: async (images, unusedMs) => void (await layers.prune(images, unusedMs)),

@@ -14,6 +14,8 @@ export interface ContainerRecord {
   /** Identity of the process that owns its output and exit code. */
   readonly monitor?: string | undefined
   readonly cgroupPath?: string | undefined
+  /** Its processes do not end with the first of them. */
+  readonly sharesPids?: boolean | undefined
 }
 
 /** The directory of containers: a folder each, with `container.json` in it. */

@@ -7,7 +7,7 @@ import type { ApiResponse } from '../exchange.ts'
 /** A connection nothing passes over is ended after this long, as the kubelet's `streamingConnectionIdleTimeout`. */
 const idleTimeoutMs = 4 * 60 * 60 * 1000
 
-const upgradable = /\/(?:exec|attach|portforward)(?:\?|$)|\/proxy(?:\/|\?|$)|[?&]watch=/
+const upgradable = /\/(?:exec|attach|portforward|log)(?:\?|$)|\/proxy(?:\/|\?|$)|[?&]watch=/
 
 /** Whether a request may change the protocol of its connection; all others are answered as if they had not asked. */
 export function maySwitch(incoming: Pick<IncomingMessage, 'url'>): boolean {

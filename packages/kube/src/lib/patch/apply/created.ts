@@ -1,4 +1,6 @@
 import { isJsonObject } from '../json-value.ts'
+import { inOrder } from './field-set.ts'
+import type { FieldSet } from './field-set.ts'
 import { FieldsText } from './fields-text.ts'
 import { elementName } from './path-element.ts'
 import { narrow } from './merge-type.ts'
@@ -25,7 +27,7 @@ export function createdFields(type: MergeType, value: unknown, isOwnable: Ownabl
   if (fields === undefined) {
     const text = new ShapeText()
     writeFields(text, type.map, value, isOwnable, '')
-    fields = new FieldsText(text.value)
+    fields = new FieldsText(JSON.stringify(inOrder(JSON.parse(text.value) as FieldSet)))
     if (shapes.size >= maxShapes) shapes.clear()
     shapes.set(hash.value, fields)
   }

@@ -24,6 +24,26 @@ export const emptySet: FieldSet = Object.freeze({})
 /** A field that is a member, with nothing below it. */
 export const member: FieldSet = Object.freeze({})
 
+const ordered = new WeakSet<FieldSet>()
+
+/** The set with its elements in upstream's order: the same set has the same bytes everywhere. Gives `set` itself when it has. */
+export function inOrder(set: FieldSet): FieldSet {
+  if (ordered.has(set)) return set
+  const entries = Object.entries(set).map(([element, below]) => [element, inOrder(below)] as const)
+  const isSame = entries.every(([element, below], index) => {
+    const before = entries[index - 1]
+    return below === set[element] && (before === undefined || compareWithSelf(before[0], element) < 0)
+  })
+  const sorted: FieldSet = isSame ? set : Object.fromEntries(entries.toSorted(([x], [y]) => compareWithSelf(x, y)))
+  ordered.add(sorted)
+  return sorted
+}
+
+function compareWithSelf(a: string, b: string): number {
+  if (a === self || b === self) return a === b ? 0 : a === self ? -1 : 1
+  return compareElements(a, b)
+}
+
 export function isEmptySet(set: FieldSet): boolean {
   for (const _ in set) return false
   return true

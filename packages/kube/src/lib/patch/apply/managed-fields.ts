@@ -1,6 +1,7 @@
 import { isJsonObject } from '../json-value.ts'
-import { isEmptySet, parseFieldSet, union } from './field-set.ts'
+import { inOrder, isEmptySet, parseFieldSet, union } from './field-set.ts'
 import type { FieldSet } from './field-set.ts'
+import { FieldsText } from './fields-text.ts'
 
 export type ManagedOperation = 'Apply' | 'Update'
 
@@ -83,8 +84,8 @@ export function encodeManaged(managed: Managed): ManagedFieldsEntry[] {
     apiVersion: entry.apiVersion,
     ...(entry.time === undefined ? {} : { time: entry.time }),
     fieldsType: 'FieldsV1',
-    // The same object in both forms.
-    fieldsV1: entry.fields,
+    // Of a new object it is a text, in order already.
+    fieldsV1: entry.fields instanceof FieldsText ? entry.fields : inOrder(entry.fields),
     ...(entry.subresource === '' ? {} : { subresource: entry.subresource }),
   }))
 }
