@@ -8,7 +8,8 @@ export function hostMatches(pattern: string, name: string): boolean {
 export function intersectHosts(a: string, b: string): string | undefined {
   if (a === '*' || a === b) return b
   if (b === '*') return a
-  const [wide, narrow] = a.length <= b.length ? [a, b] : [b, a]
+  const isAWide = a.startsWith('*.') && (!b.startsWith('*.') || a.length <= b.length)
+  const [wide, narrow] = isAWide ? [a, b] : [b, a]
   return wide.startsWith('*.') && narrow.endsWith(wide.slice(1)) && narrow !== wide.slice(1) ? narrow : undefined
 }
 

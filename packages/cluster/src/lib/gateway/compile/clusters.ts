@@ -57,7 +57,7 @@ export function createClusterTable(world: World): ClusterTable {
 }
 
 /** The port of a Service by number or name, or its only one. */
-export function findPort(service: Service, wanted: number | string | undefined): ServicePort | undefined {
+function findPort(service: Service, wanted: number | string | undefined): ServicePort | undefined {
   const ports = service.spec?.ports ?? []
   if (wanted === undefined) return ports.length === 1 ? ports[0] : undefined
   return ports.find(({ port, name }) => port === wanted || name === wanted)

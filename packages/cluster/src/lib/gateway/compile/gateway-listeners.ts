@@ -171,7 +171,7 @@ function certificatesOf({ tls }: GatewayListener, { metadata }: Gateway, world: 
 }
 
 /** Whether an object of one namespace may refer to one of another (ReferenceGrant). */
-export function isGranted(world: World, from: { kind: string; namespace: string }, to: Required<ObjectRef>): boolean {
+function isGranted(world: World, from: { kind: string; namespace: string }, to: Required<ObjectRef>): boolean {
   if (from.namespace === to.namespace) return true
   return world.grants.some(
     ({ metadata, spec }) =>

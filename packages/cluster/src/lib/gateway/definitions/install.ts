@@ -11,7 +11,7 @@ import { istioKinds } from './istio.ts'
 const originalAnnotation = 'gateway.networking.k8s.io/bundle-version'
 
 /** The definitions of Gateway API and Istio that the gateway reads. */
-export function renderDefinitions(): CustomResourceDefinition[] {
+function renderDefinitions(): CustomResourceDefinition[] {
   return [...gatewayApiKinds, ...istioKinds].map(renderDefinition)
 }
 

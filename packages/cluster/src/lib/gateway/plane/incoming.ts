@@ -57,7 +57,7 @@ function plainPath(path: string): string {
 }
 
 /** IPv4 clients of a socket for both versions are told as `::ffff:10.0.0.1`. */
-export function plainAddress(address = ''): string {
+function plainAddress(address = ''): string {
   return address.startsWith('::ffff:') ? address.slice(7) : address
 }
 

@@ -305,24 +305,23 @@ void describe('openDataPlane', () => {
     const port = await route([forward('a')], [clusterOf('a', some(0))])
     const agent = new Agent({ keepAlive: true, maxSockets: 16 })
     const statuses = new Set<number | undefined>()
-    let isOver = false
-    let answered = 0
+    const load = { isOver: false, answered: 0 }
     const clients = Array.from({ length: 16 }, async () => {
-      while (!isOver) {
+      while (!load.isOver) {
         statuses.add((await ask({ port, agent, method: 'POST', body: 'order' })).status)
-        answered++
+        load.answered++
       }
     })
     for (let change = 1; change <= 50; change++) {
-      const goal = answered + 16
-      while (answered < goal) await new Promise((resolve) => setImmediate(resolve))
+      const goal = load.answered + 16
+      while (load.answered < goal) await new Promise((resolve) => setImmediate(resolve))
       await route([forward('a')], [clusterOf('a', some(change))])
     }
-    isOver = true
+    load.isOver = true
     await Promise.all(clients)
     agent.destroy()
     assert.deepEqual([...statuses], [200])
-    assert.ok(answered >= 800)
+    assert.ok(load.answered >= 800)
   })
 
   it('says which port it cannot have', async () => {
