@@ -3,11 +3,14 @@ import type { KubeObject } from '@fairlead/kube/types'
 import type { ApiRequest } from '../exchange.ts'
 import { AdmissionNotes } from './attributes.ts'
 
-const scopes = new WeakMap<ApiRequest, AdmissionScope>()
+const ofRequest = Symbol('admission')
+
+/** A request keeps its scope itself: a weak map with a key per request is work for every collection of garbage. */
+type Scoped = ApiRequest & { [ofRequest]?: AdmissionScope }
 
 /** What admission has said about a request so far, whether it let it pass or not. */
 export function notesOf(request: ApiRequest): AdmissionNotes | undefined {
-  return scopes.get(request)?.notes
+  return (request as Scoped)[ofRequest]?.notes
 }
 
 /** One request towards admission: its options, and the warnings and annotations that admission leaves. */
@@ -19,7 +22,8 @@ export class AdmissionScope {
 
   /** `body` are options that came in the body, as those of a deletion do. */
   constructor(request: ApiRequest, kind: string, body?: Record<string, unknown>) {
-    scopes.set(request, this)
+    const scoped: Scoped = request
+    scoped[ofRequest] = this
     this.#request = request
     this.#kind = kind
     this.#body = body
