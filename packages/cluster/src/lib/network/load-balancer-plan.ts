@@ -72,15 +72,17 @@ function listenersOf(service: string, entry: ServiceEntry, on: BalancerHost): Wa
 }
 
 /** Where a LoadBalancer Service listens: on loopback unless it asks for an address that this machine has. */
-export function balancerAddress({ spec }: Service, { listenAddress, addresses }: BalancerHost): string {
+export function balancerAddress({ spec }: Service, on: BalancerHost): string {
   const own = spec?.loadBalancerIP ?? ''
-  return own === '0.0.0.0' || cidrContains(loopback, own) || addresses.includes(own) ? own : listenAddress
+  if (own === '') return on.listenAddress
+  const isOurs = own === '0.0.0.0' || cidrContains(loopback, own) || on.addresses.includes(own)
+  return isOurs ? own : on.listenAddress
 }
 
 /** The address to show for one that is listened on: for all of them, the first that others can reach. */
-export function shownAddress(host: string, { addresses }: BalancerHost): string {
+export function shownAddress(host: string, on: BalancerHost): string {
   if (host !== '0.0.0.0') return host
-  return addresses.find((address) => !cidrContains(loopback, address)) ?? '127.0.0.1'
+  return on.addresses.find((address) => !cidrContains(loopback, address)) ?? '127.0.0.1'
 }
 
 /** Whether a client may use a Service. */

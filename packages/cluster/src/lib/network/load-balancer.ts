@@ -62,9 +62,12 @@ export function openLoadBalancer(options: LoadBalancerOptions): LoadBalancer {
   let writing: Promise<void> | undefined
   let closed = false
 
-  /** Asked anew each time: machines change their networks. */
-  function host(): BalancerHost {
-    return { listenAddress, addresses: hostAddresses(options.ownDevice) }
+  const host: BalancerHost = {
+    listenAddress,
+    // Asked anew each time, and only when a Service asks for one: machines change their networks.
+    get addresses() {
+      return hostAddresses(options.ownDevice)
+    },
   }
 
   table.onChange(update)
@@ -72,7 +75,7 @@ export function openLoadBalancer(options: LoadBalancerOptions): LoadBalancer {
 
   function update(changed: readonly string[]): void {
     if (closed) return
-    const wanted = wantedListeners(table.entries, host())
+    const wanted = wantedListeners(table.entries, host)
     for (const [address, listener] of listeners) {
       if (!wanted.has(address)) drop(address, listener)
     }
@@ -183,7 +186,7 @@ export function openLoadBalancer(options: LoadBalancerOptions): LoadBalancer {
 
   function addressOf(key: string, service: Service): string {
     const own = [...listeners.values()].find(({ wanted }) => wanted.service === key && wanted.kind === 'LoadBalancer')
-    return shownAddress(own?.wanted.host ?? balancerAddress(service, host()), host())
+    return shownAddress(own?.wanted.host ?? balancerAddress(service, host), host)
   }
 
   return {
