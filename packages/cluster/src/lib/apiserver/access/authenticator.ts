@@ -83,24 +83,36 @@ export class Authenticator {
   #ofCertificate(socket: TLSSocket): Identity | 'unknown' | undefined {
     let identity = this.#certificates.get(socket)
     if (identity !== undefined) return identity === 'none' ? undefined : identity
-    const { subject, fingerprint256 } = socket.getPeerCertificate() as {
-      subject?: { CN?: string; O?: string | string[] }
-      fingerprint256?: string
-    }
+    const { subject, fingerprint256 } = socket.getPeerCertificate() as PeerCertificate
     if (subject === undefined) {
       this.#certificates.set(socket, 'none')
       return undefined
     }
-    if (!socket.authorized || typeof subject.CN !== 'string' || subject.CN === '') identity = 'unknown'
-    else {
-      const groups = subject.O === undefined ? [] : [subject.O].flat()
-      const credential = `X509SHA256=${(fingerprint256 ?? '').replaceAll(':', '').toLowerCase()}`
-      const extra = { 'authentication.kubernetes.io/credential-id': [credential] }
-      identity = authenticated({ user: subject.CN, groups, extra })
-    }
+    const certified = socket.authorized ? identityOf(subject, fingerprint256 ?? '') : undefined
+    identity = certified === undefined ? 'unknown' : authenticated(certified)
     this.#certificates.set(socket, identity)
     return identity
   }
+}
+
+interface PeerCertificate {
+  readonly subject?: Readonly<Record<string, string | readonly string[] | undefined>>
+  readonly fingerprint256?: string
+}
+
+/** The part of a subject that holds the uid of a user, under the number that Kubernetes has for it. */
+const uidOid = '1.3.6.1.4.1.57683.2'
+
+/** The user a certificate names: undefined without one name, or with a uid that is empty or given twice. */
+function identityOf(subject: NonNullable<PeerCertificate['subject']>, fingerprint: string): Identity | undefined {
+  const { CN: user, O: organizations = [], [uidOid]: uid } = subject
+  if (typeof user !== 'string' || user === '' || (uid !== undefined && (typeof uid !== 'string' || uid === ''))) {
+    return undefined
+  }
+  const groups = [organizations].flat()
+  const credential = `X509SHA256=${fingerprint.replaceAll(':', '').toLowerCase()}`
+  const extra = { 'authentication.kubernetes.io/credential-id': [credential] }
+  return { user, groups, extra, ...(uid === undefined ? {} : { uid }) }
 }
 
 /** Everybody who is known belongs to one group more. */
