@@ -29,7 +29,8 @@ export async function readWithIncluded(path: string, depth = 0): Promise<string>
   return made + text.slice(end)
 }
 
-/** With the digest of what is in it: what is made of the requirements is kept by their text. */
+/** With the digest of what is in it: what is made of the requirements is kept by their text. Of one that is not there pip tells. */
 async function constraint(path: string): Promise<string> {
-  return `-c ${JSON.stringify(path)} # ${digestOf(await readFile(path))}`
+  const content = await readFile(path).catch(() => undefined)
+  return `-c ${JSON.stringify(path)}${content ? ` # ${digestOf(content)}` : ''}`
 }
