@@ -251,7 +251,8 @@ async function serveCreate(
 ): Promise<ApiResponse> {
   const { object, warnings } = await readObjectBody(request, bodyKindOf(resource))
   const namespace = namespaceOf(resource, route, object)
-  if ((object.metadata.resourceVersion ?? '') !== '') {
+  const { resourceVersion = '' } = object.metadata
+  if (resourceVersion !== '' && resourceVersion !== '0') {
     throw badRequest('resourceVersion should not be set on objects to be created')
   }
   const ownership = { writer: writerOf(request, resource) }

@@ -123,7 +123,9 @@ export class Registry {
       const current = readObject(resource, entry)
       const asked = transform(copyOf(current))
       const version = asked.metadata.resourceVersion ?? ''
-      if (version !== '' && version !== current.metadata.resourceVersion) throw conflict(resource.info, name)
+      // "0" is what Go reads no version as: any will do.
+      if (version !== '' && version !== '0' && version !== current.metadata.resourceVersion)
+        throw conflict(resource.info, name)
       const uid = asked.metadata.uid ?? ''
       if (uid !== '' && uid !== current.metadata.uid) {
         throw conflict(resource.info, name, uidMismatch(uid, current.metadata.uid ?? ''))

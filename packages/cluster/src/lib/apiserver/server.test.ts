@@ -221,6 +221,18 @@ describe('an update', () => {
     )
   })
 
+  it('takes the resourceVersion "0" for none, as Go does', async () => {
+    await using api = await startTestServer()
+    const metadata = { name: 'c', resourceVersion: '0' }
+    const created = await api.call('POST', configMaps, { ...configMap('c'), metadata })
+    assert.equal(created.status, 201)
+    const same = await api.call('PUT', `${configMaps}/c`, { ...created.body, metadata })
+    assert.equal(same.body.metadata.resourceVersion, created.body.metadata.resourceVersion)
+    const changed = await api.call('PUT', `${configMaps}/c`, { ...configMap('c', { a: '2' }), metadata })
+    assert.equal(changed.status, 200)
+    assert.notEqual(changed.body.metadata.resourceVersion, created.body.metadata.resourceVersion)
+  })
+
   it('that changes nothing keeps the resourceVersion', async () => {
     await using api = await startTestServer()
     const { body } = await api.call('POST', configMaps, configMap('c'))
