@@ -29,6 +29,28 @@ const stop = { do: 'stop', container: 'app', deadline: deletion.deadline, why: '
 
 const cases: readonly { name: string; view: PodView; steps: readonly Step[] }[] = [
   {
+    name: 'starts a container again whose rules say so, whatever its policy',
+    view: pod([one(exited(42), { restartPolicy: 'Never', restartRules: [{ operator: 'In', values: [42] }] })]),
+    steps: [{ do: 'start', container: 'app' }],
+  },
+  {
+    name: 'goes by the policy where no rule matches',
+    view: pod([one(exited(42), { restartPolicy: 'Never', restartRules: [{ operator: 'NotIn', values: [42] }] })]),
+    steps: [{ do: 'finish', phase: 'Failed' }],
+  },
+  {
+    name: 'stops sidecars one by one, the last first, when all others have ended',
+    view: pod([one(running, sidecar), one(running, { ...sidecar, name: 'later' }), one(exited(0))], { deletion }),
+    steps: [{ ...stop, container: 'later' }],
+  },
+  {
+    name: 'stops sidecars of a pod that has ended one by one',
+    view: pod([one(running, sidecar), one(running, { ...sidecar, name: 'later' }), one(exited(0))], {
+      finished: 'Succeeded',
+    }),
+    steps: [{ do: 'stop', container: 'later', deadline: undefined, why: 'its pod has ended' }],
+  },
+  {
     name: 'prepares the sandbox of a new pod',
     view: pod([one(waiting)], { sandbox: 'absent' }),
     steps: [{ do: 'prepare' }],

@@ -1,4 +1,4 @@
-import type { ContainerRole, RestartPolicy } from './pod.ts'
+import type { ContainerRole, RestartPolicy, RestartRule } from './pod.ts'
 
 /** How a container ended. Times in milliseconds since 1970. */
 export interface Ending {
@@ -43,6 +43,8 @@ export interface ContainerView {
   readonly name: string
   readonly role: ContainerRole
   readonly restartPolicy: RestartPolicy
+  /** Tried before the policy, the first that matches counts. */
+  readonly restartRules?: readonly RestartRule[] | undefined
   readonly state: ContainerPhase
   /** Ends in a row without a long run between them; sets the back-off. */
   readonly crashes: number
@@ -95,9 +97,16 @@ export function crashBackoffMs(crashes: number): number {
 export function restartAt(container: ContainerView): number | undefined {
   if (container.state.phase !== 'exited') return undefined
   const { exitCode, finishedAt } = container.state.ending
+  const due = finishedAt + crashBackoffMs(container.crashes)
+  if (container.restartRules?.some((rule) => matches(rule, exitCode))) return due
   if (container.restartPolicy === 'Never') return undefined
   if (container.restartPolicy === 'OnFailure' && exitCode === 0) return undefined
-  return finishedAt + crashBackoffMs(container.crashes)
+  return due
+}
+
+/** There is one action, `Restart` (KEP-5307). */
+function matches({ operator, values }: RestartRule, exitCode: number): boolean {
+  return values.includes(exitCode) === (operator === 'In')
 }
 
 /** The next steps for a pod. Pure: the same view at the same time gives the same steps. */
@@ -168,13 +177,17 @@ function end(pod: PodView, now: number): Step[] {
   const deadline = pod.deletion?.deadline ?? pod.leaving?.deadline
   const why = pod.deletion ? 'it is being deleted' : 'the cluster is being stopped'
   const isUp = ({ state }: ContainerView): boolean => ['starting', 'running', 'stopping'].includes(state.phase)
-  const main = pod.containers.filter((view) => view.role !== 'sidecar' && isUp(view))
-  const rest = pod.containers.filter((view) => view.role === 'sidecar' && isUp(view))
-  const due = main.length > 0 ? main : rest
+  const due = nextToStop(pod.containers.filter(isUp))
   if (due.length > 0) return due.flatMap((view) => stopOne(view, deadline, why))
   if (pod.sandbox === 'preparing' || pod.sandbox === 'removing') return []
   if (pod.sandbox !== 'absent') return remove(pod, now)
   return pod.deletion ? [{ do: 'forget' }] : []
+}
+
+/** All but sidecars at once, then sidecars one by one from the last to the first: others were started before they were. */
+function nextToStop(up: readonly ContainerView[]): readonly ContainerView[] {
+  const others = up.filter(({ role }) => role !== 'sidecar')
+  return others.length > 0 ? others : up.slice(-1)
 }
 
 function remove(pod: PodView, now: number): Step[] {
@@ -185,7 +198,7 @@ function remove(pod: PodView, now: number): Step[] {
 /** After its end a pod keeps nothing but its status and its logs. */
 function settle(pod: PodView, now: number): Step[] {
   const up = pod.containers.filter(({ state }) => ['starting', 'running', 'stopping'].includes(state.phase))
-  if (up.length > 0) return up.flatMap((view) => stopOne(view, undefined, 'its pod has ended'))
+  if (up.length > 0) return nextToStop(up).flatMap((view) => stopOne(view, undefined, 'its pod has ended'))
   if (pod.sandbox === 'ready' || typeof pod.sandbox === 'object') return remove(pod, now)
   return []
 }

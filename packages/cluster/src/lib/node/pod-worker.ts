@@ -24,7 +24,7 @@ import type { PodAttachment, PodNetwork } from '../network/pod-network.ts'
 import { runAction } from './actions.ts'
 import type { ActionTarget } from './actions.ts'
 import { createContainerSpec } from './container-spec.ts'
-import { LONG_RUN_MS, crashBackoffMs, decide } from './decide.ts'
+import { LONG_RUN_MS, crashBackoffMs, decide, restartAt } from './decide.ts'
 import type { ContainerPhase, ContainerView, Ending, PodView, Step } from './decide.ts'
 import { createEnvironment } from './environment.ts'
 import type { PodPlace } from './environment.ts'
@@ -848,7 +848,7 @@ export class PodWorker {
     slot.ended.resolve()
     this.#save()
     const delay = crashBackoffMs(slot.crashes)
-    if (delay > 0 && !this.#deletion && !this.#leaving && viewOf(slot).restartPolicy !== 'Never') {
+    if (delay > 0 && !this.#deletion && !this.#leaving && restartAt(viewOf(slot)) !== undefined) {
       const { name, namespace } = this.#pod.metadata ?? {}
       const text = `Back-off restarting failed container ${slot.def.container.name} in pod ${name}_${namespace}(${uidOf(this.#pod)})`
       this.#event('Warning', 'BackOff', text, slot.def.container)
@@ -1088,7 +1088,8 @@ function emptySlot(def: PodContainer): Slot {
 }
 
 function viewOf({ def, phase, crashes }: Slot): ContainerView {
-  return { name: def.container.name, role: def.role, restartPolicy: def.restartPolicy, state: phase, crashes }
+  const { container, role, restartPolicy, restartRules } = def
+  return { name: container.name, role, restartPolicy, restartRules, state: phase, crashes }
 }
 
 function failureBackoffMs(failures: number, firstMs: number, longestMs: number): number {

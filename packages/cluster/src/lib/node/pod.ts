@@ -11,25 +11,34 @@ export type ContainerRole = 'init' | 'sidecar' | 'main' | 'ephemeral'
 
 export type RestartPolicy = 'Always' | 'OnFailure' | 'Never'
 
+/** Exit codes after which a container starts again whatever its policy says. */
+export interface RestartRule {
+  readonly operator: 'In' | 'NotIn'
+  readonly values: readonly number[]
+}
+
 /** A container of a pod with its place in it. */
 export interface PodContainer {
   readonly container: Container
   readonly role: ContainerRole
   readonly restartPolicy: RestartPolicy
+  readonly restartRules?: readonly RestartRule[] | undefined
 }
 
 /** The containers of a pod in the order they start. */
 export function containersOf(pod: Pod): readonly PodContainer[] {
-  const policy = restartPolicyOf(pod)
+  const policy = restartPolicyOf(pod.spec ?? {}, 'Always')
   const first = (pod.spec?.initContainers ?? []).map((container): PodContainer => {
     if (container.restartPolicy === 'Always') return { container, role: 'sidecar', restartPolicy: 'Always' }
     // An init container that has succeeded is done, whatever the pod says.
-    return { container, role: 'init', restartPolicy: policy === 'Never' ? 'Never' : 'OnFailure' }
+    const own = restartPolicyOf(container, policy)
+    return { container, role: 'init', restartPolicy: own === 'Never' ? 'Never' : 'OnFailure', ...rulesOf(container) }
   })
   const main = (pod.spec?.containers ?? []).map((container): PodContainer => ({
     container,
     role: 'main',
-    restartPolicy: policy,
+    restartPolicy: restartPolicyOf(container, policy),
+    ...rulesOf(container),
   }))
   const added = (pod.spec?.ephemeralContainers ?? []).map((container): PodContainer => ({
     container: container as Container,
@@ -39,9 +48,21 @@ export function containersOf(pod: Pod): readonly PodContainer[] {
   return [...first, ...main, ...added]
 }
 
-function restartPolicyOf(pod: Pod): RestartPolicy {
-  const policy = pod.spec?.restartPolicy
-  return policy === 'Never' || policy === 'OnFailure' ? policy : 'Always'
+/** What a pod, or a container of it, says itself. */
+function restartPolicyOf(
+  { restartPolicy }: { restartPolicy?: string | undefined },
+  other: RestartPolicy,
+): RestartPolicy {
+  const isKnown = restartPolicy === 'Never' || restartPolicy === 'OnFailure' || restartPolicy === 'Always'
+  return isKnown ? restartPolicy : other
+}
+
+function rulesOf({ restartPolicyRules = [] }: Container): Pick<PodContainer, 'restartRules'> {
+  const restartRules = restartPolicyRules.flatMap(({ action, exitCodes }): RestartRule[] => {
+    if (action !== 'Restart' || exitCodes === undefined) return []
+    return [{ operator: exitCodes.operator === 'NotIn' ? 'NotIn' : 'In', values: exitCodes.values ?? [] }]
+  })
+  return restartRules.length === 0 ? {} : { restartRules }
 }
 
 /** `namespace/name`, for messages. */
