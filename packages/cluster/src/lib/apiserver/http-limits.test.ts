@@ -135,7 +135,7 @@ describe('a listener of the API server', deadline, () => {
   })
 
   it('cuts who does not get on with TLS, the head or the body of a request', async () => {
-    await using api = await listen({ headMs: 1500, requestMs: 2000, checkMs: 50 })
+    await using api = await listen({ headMs: 4000, requestMs: 5000, checkMs: 50 })
     const silent = connectTcp({ port: api.port, host: '127.0.0.1' }).on('error', () => undefined)
     using slowHead = (await RawClient.open(api.port)).read()
     slowHead.send('GET /readyz HTTP/1.1\r\nhost: loc')
