@@ -40,6 +40,7 @@ describe('InFlight', () => {
     { target: `${pods}?watch`, isCounted: false },
     { target: `${pods}?watch=false`, isCounted: true },
     { target: '/api/v1/watch/pods', isCounted: false },
+    { target: '/apis/apps/v1/watch/deployments', isCounted: false },
     { target: `${pods}/a/log?follow=true`, isCounted: false },
     { target: `${pods}/a/exec`, isCounted: false },
     { target: `${pods}/a/proxy/some/path`, isCounted: false },

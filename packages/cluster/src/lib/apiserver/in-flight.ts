@@ -49,4 +49,4 @@ function isLongRunning({ path, query, isUpgrade }: Pick<ApiRequest, 'path' | 'qu
 }
 
 const lasting =
-  /^\/api\/v1\/(?:watch\/|namespaces\/[^/]+\/(?:pods\/[^/]+\/(?:log|exec|attach|portforward|proxy)|services\/[^/]+\/proxy)(?:\/|$)|nodes\/[^/]+\/proxy(?:\/|$))/
+  /^\/apis\/[^/]+\/[^/]+\/watch\/|^\/api\/v1\/(?:watch\/|namespaces\/[^/]+\/(?:pods\/[^/]+\/(?:log|exec|attach|portforward|proxy)|services\/[^/]+\/proxy)(?:\/|$)|nodes\/[^/]+\/proxy(?:\/|$))/

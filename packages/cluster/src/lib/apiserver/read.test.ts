@@ -153,6 +153,20 @@ describe('a list', () => {
 })
 
 describe('a watch', () => {
+  for (const path of ['/api/v1/watch/pods', '/api/v1/watch/namespaces/default/pods', `/api/v1/watch/namespaces/default/pods/a`]) {
+    it(`is served at ${path}, as before there was a parameter`, async () => {
+      await using api = await withPods('a')
+      const events = await readWatch(api.transport, `${path}?resourceVersion=0`, ({ length }) => length > 0)
+      assert.deepEqual(seen(events), ['ADDED a'])
+    })
+  }
+
+  it('is not served below a path of old for what cannot be watched', async () => {
+    await using api = await withPods('a')
+    assert.equal((await api.call('GET', '/api/v1/watch/namespaces/default/pods/a/status')).status, 404)
+    assert.equal((await api.call('POST', '/api/v1/watch/pods', {})).status, 404)
+  })
+
   it('tells what happened after its revision, then what happens', async () => {
     await using api = await withPods('a')
     const revision = api.store.revision

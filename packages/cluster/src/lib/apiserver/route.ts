@@ -28,11 +28,22 @@ export function parseRoute(
   query: URLSearchParams,
 ): ResourceRoute | undefined {
   const segments = path.split('/').filter((segment) => segment !== '')
-  const place = parsePlace(catalogue, segments)
+  const watched = withoutWatch(segments)
+  const place = parsePlace(catalogue, watched ?? segments)
   if (place === undefined) return undefined
+  if (watched !== undefined) {
+    if (method !== 'GET' || place.subresource !== '') throw pathNotFound()
+    return { ...place, info: place.resource.info, verb: 'watch' }
+  }
   const { resource, namespace, name, subresource } = place
   if (subresource !== '' && !resource.subresources.some((served) => served.name === subresource)) throw pathNotFound()
   return { ...place, info: resource.info, namespace, name, verb: verbOf(method, name, subresource, query) }
+}
+
+/** The place in a path such as `/api/v1/watch/pods`, which upstream still serves beside the parameter `watch`. */
+function withoutWatch(segments: readonly string[]): string[] | undefined {
+  const at = segments[0] === 'api' ? 2 : 3
+  return segments[at] === 'watch' ? segments.toSpliced(at, 1) : undefined
 }
 
 /** Subresources of a built-in kind that this server answers. */
