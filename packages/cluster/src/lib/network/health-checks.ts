@@ -81,7 +81,7 @@ export function openHealthChecks({ table, hosts, onError }: HealthChecksOptions)
 }
 
 /** What is said of a Service: how many ready endpoints of it are on this machine. */
-export function answerHealth(key: string, entry: ServiceEntry | undefined): { status: number; body: object } {
+function answerHealth(key: string, entry: ServiceEntry | undefined): { status: number; body: object } {
   const [namespace, name] = key.split('/')
   const endpoints = (entry?.slices ?? []).flatMap((slice) => slice.endpoints ?? [])
   const local = endpoints.filter(({ nodeName, conditions }) => nodeName !== undefined && conditions?.ready !== false)
