@@ -27,6 +27,7 @@ const testPackages = [
   { program: 'dig', package: 'bind9-dnsutils' },
   { program: 'conntrack', package: 'conntrack' },
   { program: 'busybox', package: 'busybox-static' },
+  { program: 'openssl', package: 'openssl' },
   { program: 'prometheus', package: 'prometheus' },
 ]
 

@@ -47,6 +47,15 @@ describe('the gateway', { skip }, () => {
     const sigma = Math.sqrt(total * 0.1 * 0.9)
     assert.equal((seen['v1'] ?? 0) + (seen['v2'] ?? 0), total)
     assert.ok(Math.abs((seen['v2'] ?? 0) - total * 0.1) <= 3 * sigma, `v2 answered ${seen['v2']} of ${total}`)
+    const path = '/api/v1/namespaces/kube-system/services/fairlead-gateway:metrics/proxy/metrics'
+    const counted = (await kubectl(`get --raw ${path}`))
+      .split('\n')
+      .filter((line) => line.startsWith('istio_requests_total{'))
+    const ofNew = counted.find(
+      (line) => line.includes('destination_version="v2"') && line.includes('response_code="200"'),
+    )
+    assert.match(ofNew ?? '', /destination_workload="go-app-v2"/)
+    assert.ok(Number(ofNew?.split(' ').at(-1)) >= (seen['v2'] ?? 0))
     const weights = [
       { op: 'replace', path: '/spec/http/0/route/0/weight', value: 0 },
       { op: 'replace', path: '/spec/http/0/route/1/weight', value: 100 },

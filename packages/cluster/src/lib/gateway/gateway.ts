@@ -4,6 +4,7 @@ import { compileWorld } from './compile/compile.ts'
 import type { Compiled } from './compile/compile.ts'
 import { installClasses, installDefinitions } from './definitions/install.ts'
 import { openMetricsEndpoint } from './metrics-endpoint.ts'
+import { publishMetrics } from './metrics-service.ts'
 import type { World } from './objects.ts'
 import { openDataPlane } from './plane/plane.ts'
 import type { ListenerOutcome } from './plane/plane.ts'
@@ -87,7 +88,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     await plane.apply(compiled.routing)
     await redirectTo(redirectsOf(compiled, plane.outcomes, meshHost))
     if ([...plane.outcomes.values()].some((outcome) => 'problem' in outcome)) retry()
-    tell(compiled)
+    tell(world, compiled)
     await writeStatuses(client, world, compiled, plane.outcomes)
   }
 
@@ -105,7 +106,13 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     timer.unref()
   }
 
-  function tell({ ingresses, routing }: Compiled): void {
+  function tell({ services }: World, { ingresses, routing, isolated }: Compiled): void {
+    for (const key of isolated) {
+      const service = services.get(key)
+      const message = 'Routes for calls of this Service are not followed: a NetworkPolicy says who may reach its pods'
+      if (service !== undefined)
+        events.record(named(service, 'v1', 'Service'), { type: 'Warning', reason: 'RoutesNotFollowed', message })
+    }
     for (const { ingress, listeners, problems } of ingresses) {
       const failed = listeners.flatMap((key) => problemOf(plane.outcomes.get(routing.listeners.get(key)?.key ?? key)))
       for (const message of [...problems, ...failed]) {
@@ -123,6 +130,10 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   start()
   await settled()
   const endpoint = await openMetricsEndpoint({ host: meshHost, render: () => plane.metrics.render() })
+  const { signal } = stop
+  // Pods reach the host at this address unless they are processes of it, which are told no addresses of loopback.
+  const isReachable = !meshHost.startsWith('127.')
+  if (isReachable) void publishMetrics({ client, host: meshHost, port: endpoint.port, signal, onError })
 
   async function settled(): Promise<void> {
     const now = working

@@ -6,7 +6,7 @@ import { metricsContentType } from '@fairlead/service/metrics'
 export async function openMetricsEndpoint(options: {
   readonly host: string
   readonly render: () => string
-}): Promise<{ readonly url: string; close(): Promise<void> }> {
+}): Promise<{ readonly url: string; readonly port: number; close(): Promise<void> }> {
   const server = createServer((request, response) => {
     if (request.url?.split('?', 1)[0] !== '/metrics') return response.writeHead(404).end()
     return response.writeHead(200, { 'content-type': metricsContentType }).end(options.render())
@@ -17,6 +17,7 @@ export async function openMetricsEndpoint(options: {
   const port = typeof address === 'object' && address !== null ? address.port : 0
   return {
     url: `http://${options.host}:${port}/metrics`,
+    port,
     async close() {
       const closed = once(server, 'close')
       server.close()

@@ -85,6 +85,17 @@ void describe('compileIstio', () => {
     assert.equal(compileWorld({ ...plain, services }).mesh.size, 0)
   })
 
+  it('is no way around a NetworkPolicy for the pods of a Service', () => {
+    const policy = (podSelector: object): object => ({
+      metadata: { name: 'p', namespace: 'shop' },
+      spec: { podSelector },
+    })
+    const of = (podSelector: object): ReturnType<typeof compileWorld> =>
+      compileWorld(world([{ route: [subset('v1')] }], { networkPolicies: [policy(podSelector)] }))
+    assert.deepEqual([of({}).mesh.size, of({}).isolated], [0, ['shop/web']])
+    assert.equal(of({ matchLabels: { app: 'other' } }).mesh.size, 1)
+  })
+
   it('reads timeouts, retries, faults, rewrites, mirrors and headers', () => {
     const found = ruleFor(
       world([

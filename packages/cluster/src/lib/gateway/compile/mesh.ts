@@ -1,9 +1,15 @@
-import type { Service } from '@fairlead/kube/types/core-v1'
+import type { Pod, Service } from '@fairlead/kube/types/core-v1'
+import { matchesSelector } from '../../label-selector.ts'
+import type { World } from '../objects.ts'
 import type { ClusterTable } from './clusters.ts'
 import type { ListenerDraft } from './listeners.ts'
 
 /** Listeners for the traffic of pods to Services, by `namespace/name/port`. */
-export type MeshTable = Map<string, ListenerDraft>
+export interface MeshTable {
+  readonly drafts: Map<string, ListenerDraft>
+  /** Services, by `namespace/name`, whose routes are not followed because a NetworkPolicy says who may reach their pods. */
+  readonly isolated: Set<string>
+}
 
 /**
  * The listener that takes the traffic of a Service's port, opened when it is first asked for; undefined for Services without an address.
@@ -13,13 +19,17 @@ export function openMesh(
   mesh: MeshTable,
   service: Service,
   port: number,
-  clusters: ClusterTable,
+  { world, clusters }: { world: World; clusters: ClusterTable },
 ): ListenerDraft | undefined {
   const { namespace = '', name = '' } = service.metadata ?? {}
   const address = service.spec?.clusterIP
   if (address === undefined || address === '' || address === 'None') return undefined
+  if (isIsolated(service, world)) {
+    mesh.isolated.add(`${namespace}/${name}`)
+    return undefined
+  }
   const key = `${namespace}/${name}/${port}`
-  const known = mesh.get(key)
+  const known = mesh.drafts.get(key)
   if (known !== undefined) return known
   const draft: ListenerDraft = {
     key: `mesh ${key}`,
@@ -31,6 +41,21 @@ export function openMesh(
     certificates: [],
     hosts: new Map(),
   }
-  mesh.set(key, draft)
+  mesh.drafts.set(key, draft)
   return draft
+}
+
+/** The gateway reaches pods as the node does, which policies always let through: it must not be a way around them. */
+function isIsolated({ metadata }: Service, world: World): boolean {
+  const { namespace = '', name = '' } = metadata ?? {}
+  const policies = world.networkPolicies.filter(
+    (policy) =>
+      policy.metadata?.namespace === namespace && (policy.spec?.policyTypes ?? ['Ingress']).includes('Ingress'),
+  )
+  if (policies.length === 0) return false
+  const behind = (world.slices.get(`${namespace}/${name}`) ?? []).flatMap(({ endpoints = [] }) => endpoints)
+  const pods = behind.map(({ targetRef }): Pod | undefined => world.pods.get(`${namespace}/${targetRef?.name ?? ''}`))
+  return pods.some((pod) =>
+    policies.some(({ spec }) => matchesSelector(spec?.podSelector ?? {}, pod?.metadata?.labels ?? {})),
+  )
 }
