@@ -61,6 +61,8 @@ export interface PodView {
   readonly activeDeadline?: number | undefined
   /** The pod has ended for good; nothing is started any more. */
   readonly finished?: 'Succeeded' | 'Failed' | undefined
+  /** It was evicted: when the last of it is killed. */
+  readonly eviction?: { readonly deadline: number } | undefined
   /** The agent is being stopped and takes its containers along. */
   readonly leaving?: { readonly deadline: number } | undefined
 }
@@ -198,7 +200,7 @@ function remove(pod: PodView, now: number): Step[] {
 /** After its end a pod keeps nothing but its status and its logs. */
 function settle(pod: PodView, now: number): Step[] {
   const up = pod.containers.filter(({ state }) => ['starting', 'running', 'stopping'].includes(state.phase))
-  if (up.length > 0) return nextToStop(up).flatMap((view) => stopOne(view, undefined, 'its pod has ended'))
+  if (up.length > 0) return nextToStop(up).flatMap((view) => stopOne(view, pod.eviction?.deadline, 'its pod has ended'))
   if (pod.sandbox === 'ready' || typeof pod.sandbox === 'object') return remove(pod, now)
   return []
 }

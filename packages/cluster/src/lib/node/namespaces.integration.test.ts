@@ -92,7 +92,7 @@ describe('namespaces of a pod', { skip }, () => {
     })
     await session.ended
     await world.pod('pair', (pod) => pod.status?.containerStatuses?.[0]?.restartCount === 1 && isReady(pod), 'is back')
-    assert.match(await world.logs(again, 'pair'), /^kept$/m)
+    await until(async () => /^kept$/m.test(await world.logs(again, 'pair')) || undefined, 'memory has been kept')
   })
 
   it('is known by its full name when asked to', async () => {

@@ -19,6 +19,8 @@ import type { PullImage } from './images.ts'
 import type { OpenRegistryClient } from './registry-clients.ts'
 import { rejectPod } from './admission.ts'
 import type { PodRejection } from './admission.ts'
+import { describeMemoryPressure, findOverfull, pressureOf, rankForEviction, readLeft } from './eviction.ts'
+import type { Left, Pressure, PodUse } from './eviction.ts'
 import { Grants } from './grants.ts'
 import { createKubelet } from './kubelet.ts'
 import type { Kubelet } from './kubelet.ts'
@@ -31,7 +33,7 @@ import { openPodRecords } from './pod-records.ts'
 import type { KeptPod } from './pod-records.ts'
 import { PodWorker } from './pod-worker.ts'
 import type { NodeContext } from './pod-worker.ts'
-import { RENEW_MS, registerNode, renewLease, reportStopped } from './registration.ts'
+import { RENEW_MS, registerNode, renewLease, reportPressure, reportStopped } from './registration.ts'
 import { readServiceEnvironment } from './service-environment.ts'
 import { createSources, createTokenCache } from './sources.ts'
 import { rejectSysctls } from './sysctls.ts'
@@ -74,6 +76,8 @@ export interface NodeOptions {
   /** How many nodes share this machine: pods of each get an equal part of it. Default 1. */
   readonly nodesOfMachine?: number | undefined
   readonly logRotation?: RotationOptions | undefined
+  /** What the machine has left, given the node's folder. Default: as the kernel says. */
+  readonly readLeft?: ((dir: string) => Promise<Left>) | undefined
   /** Told of failures that are retried. */
   readonly onError?: ((error: unknown) => void) | undefined
   readonly clock?: Clock | undefined
@@ -98,6 +102,10 @@ const ROTATE_MS = 10_000
 const MEASURE_MS = 10_000
 const PRUNE_MS = 3_600_000
 const TOKEN_MS = 60_000
+/** How often it is looked at what is left, as kubelets do. */
+const GUARD_MS = 10_000
+/** A node whose state does not change says so again after this long. */
+const HEARTBEAT_MS = 300_000
 /** Layers stay for so long after their last use. */
 const UNUSED_LAYER_MS = 24 * 3_600_000
 
@@ -134,6 +142,7 @@ class Agent implements NodeAgent {
   readonly #finished = Promise.withResolvers<void>()
   readonly #timers: (() => void)[] = []
   #stopped: Promise<void> | undefined
+  #told: { text: string; at: number } = { text: '', at: 0 }
   #node: Node | undefined
 
   private constructor(
@@ -247,6 +256,7 @@ class Agent implements NodeAgent {
     this.#every(MEASURE_MS, () => this.#measure())
     this.#every(PRUNE_MS, () => this.#prune())
     this.#every(TOKEN_MS, () => this.#renewTokens())
+    this.#every(GUARD_MS, () => this.#guard())
   }
 
   stop(options: { stopPods?: boolean | undefined; graceMs?: number | undefined } = {}): Promise<void> {
@@ -418,6 +428,39 @@ class Agent implements NodeAgent {
       ),
     )
     await this.#meter.sample(found.flat(), this.#clock.now())
+  }
+
+  /** Evicts pods that take more than they may, and one where the node is short of memory; tells how the node is. */
+  async #guard(): Promise<void> {
+    for (const worker of this.#workers.values()) {
+      const why = await findOverfull(worker.pod, worker.volumesDir)
+      if (why !== undefined) worker.evict(why, false)
+    }
+    const left = await (this.#options.readLeft ?? readLeft)(this.#options.dir)
+    const pressure = pressureOf(left)
+    if (pressure.memory) this.#evictOne(left)
+    await this.#tellPressure(pressure)
+  }
+
+  #evictOne(left: Left): void {
+    const uses = new Map<string, number>()
+    for (const { container, latest } of this.#meter.readings.containers) {
+      uses.set(container.pod.uid, (uses.get(container.pod.uid) ?? 0) + latest.memoryBytes)
+    }
+    const candidates = [...this.#workers].flatMap(([uid, { pod }]): PodUse[] => {
+      const isOver = pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed'
+      return isOver ? [] : [{ pod, memoryBytes: uses.get(uid) ?? 0 }]
+    })
+    const [first] = rankForEviction(candidates)
+    if (first !== undefined) this.#workers.get(uidOf(first.pod))?.evict(describeMemoryPressure(left), true)
+  }
+
+  async #tellPressure(pressure: Pressure): Promise<void> {
+    const text = JSON.stringify(pressure)
+    const now = this.#clock.now()
+    if (this.#told.text === text && now - this.#told.at < HEARTBEAT_MS) return
+    await reportPressure(this.#options.client, this.#facts(), pressure, this.#clock)
+    this.#told = { text, at: now }
   }
 
   async #rotateLogs(): Promise<void> {

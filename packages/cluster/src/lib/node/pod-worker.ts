@@ -93,6 +93,8 @@ interface Slot {
   applied?: ResourceRequirements | undefined
   /** It is being stopped to be replaced, which is no crash. */
   isReplaced?: boolean | undefined
+  /** The old one has ended and the next is on its way: nothing is told of that, as with kubelets. */
+  isBetween?: boolean | undefined
   last?: Ending | undefined
   /** Settles when the container `id` has ended. */
   ended: PromiseWithResolvers<void>
@@ -106,6 +108,8 @@ interface Slot {
 /** What clearing away may take after the last container has been killed. */
 const clearingMs = 10_000
 const FAILURE_FIRST_MS = 1000
+/** What an evicted pod has to end. */
+const EVICTION_GRACE_MS = 1000
 /** A resize that failed is tried again after so long. */
 const RESIZE_RETRY_MS = 5000
 const FAILURE_LONGEST_MS = 300_000
@@ -133,6 +137,7 @@ export class PodWorker {
   #conditions: readonly PodCondition[] | undefined
   #deletion: { deadline: number } | undefined
   #leaving: { deadline: number } | undefined
+  #eviction: { deadline: number; isForNode: boolean } | undefined
   /** The object is no more: nobody to tell. */
   #isForgotten = false
   #isForgetting = false
@@ -286,6 +291,24 @@ export class PodWorker {
   noticed(id: string): void {
     const slot = [...this.#slots.values()].find((one) => one.id === id)
     if (slot) this.#run(this.#look(slot, id))
+  }
+
+  /** Ends the pod for good, within a second: the node is short of something, or the pod has taken more than it may. */
+  evict(message: string, isForNode: boolean): void {
+    if (this.#finished !== undefined || this.#deletion !== undefined || this.#leaving !== undefined) return
+    this.#event('Warning', 'Evicted', message)
+    this.#eviction = { deadline: this.#context.clock.now() + EVICTION_GRACE_MS, isForNode }
+    this.#finished = 'Failed'
+    this.#reason = 'Evicted'
+    this.#message = message
+    this.#resources.release()
+    this.#save()
+    this.#tick()
+  }
+
+  /** Where the pod's volumes lie. */
+  get volumesDir(): string {
+    return this.#volumesDir()
   }
 
   /** Stops the pod's containers without touching its object; resolves when they have ended. */
@@ -454,6 +477,7 @@ export class PodWorker {
       deletion: this.#deletion,
       leaving: this.#leaving,
       finished: this.#finished,
+      eviction: this.#eviction,
       activeDeadline: activeDeadlineSeconds === undefined ? undefined : this.#startTime + activeDeadlineSeconds * 1000,
     }
   }
@@ -464,7 +488,7 @@ export class PodWorker {
       this.#run(this.#prepare())
     } else if (step.do === 'start') {
       const slot = this.#slots.get(step.container)
-      if (slot) this.#run(this.#start(slot))
+      if (slot) this.#run(this.#start(slot).finally(() => (slot.isBetween = false)))
     } else if (step.do === 'stop') {
       const slot = this.#slots.get(step.container)
       if (slot) this.#stopOrHurry(slot, step.why, step.deadline)
@@ -495,8 +519,9 @@ export class PodWorker {
   }
 
   #publish(): void {
+    const isBetween = [...this.#slots.values()].some((slot) => slot.isBetween) && !this.#deletion && !this.#finished
     // While the agent leaves, only the end is told.
-    if (!this.#leaving && !this.#isDetached) this.#tell()
+    if (!this.#leaving && !this.#isDetached && !isBetween) this.#tell()
   }
 
   #tell(): void {
@@ -514,6 +539,7 @@ export class PodWorker {
       conditions: this.#conditions,
       allocation: this.#resources.allocation,
       resize: this.#finished ? {} : this.#resources.progress,
+      disruption: this.#eviction?.isForNode === true ? this.#message : undefined,
       runtime: this.#context.runtime.version.split(':')[0] ?? '',
     }
     const status = renderStatus(this.#view(), facts, this.#context.clock.now())
@@ -842,7 +868,9 @@ export class PodWorker {
       phase: 'exited',
       ending: { id, exitCode, reason, message: message ?? lost, startedAt, finishedAt },
     }
-    if (slot.isReplaced) slot.crashes = Math.max(1, slot.crashes)
+    const startsAgain = restartAt(viewOf(slot)) !== undefined && !this.#deletion && !this.#leaving
+    slot.isBetween = slot.isReplaced === true && startsAgain
+    if (slot.isReplaced) slot.crashes = 1
     else if (!this.#leaving) slot.crashes = finishedAt - startedAt >= LONG_RUN_MS ? 1 : slot.crashes + 1
     slot.isReplaced = false
     slot.ended.resolve()

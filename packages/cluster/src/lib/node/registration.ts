@@ -6,6 +6,9 @@ import { renderTime } from '@fairlead/kube/controller'
 import type { Clock } from '@fairlead/kube/controller'
 import type { Node, NodeCondition, NodeStatus } from '@fairlead/kube/types/core-v1'
 
+import { pressureConditions } from './eviction.ts'
+import type { Pressure } from './eviction.ts'
+
 /** What a node says of itself. */
 export interface NodeFacts {
   readonly nodeName: string
@@ -53,6 +56,27 @@ export async function renewLease(client: KubeClient, node: Node, clock: Clock): 
     const metadata = { name, namespace, ownerReferences: [owner] }
     await leases.create({ apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata, spec }).catch(ignoreExisting)
   }
+}
+
+/** Tells what the node is short of, and that it has looked. */
+export async function reportPressure(
+  client: KubeClient,
+  facts: NodeFacts,
+  pressure: Pressure,
+  clock: Clock,
+): Promise<void> {
+  const now = renderTime(clock.now())
+  const nodes = client.resource('v1/Node')
+  const before = (await nodes.get(facts.nodeName)).status?.conditions ?? []
+  // Others may have thought the node gone; who tells this is there.
+  const ready = renderReady('True', 'KubeletReady', readyMessage(facts), clock.now())
+  const conditions = [...pressureConditions(pressure), healthy('PIDPressure', clock.now()), ready].map((condition) => {
+    const old = before.find(({ type }) => type === condition.type)
+    const since = old?.status === condition.status ? (old.lastTransitionTime ?? now) : now
+    return { ...condition, lastHeartbeatTime: now, lastTransitionTime: since }
+  })
+  const body = { status: { conditions } }
+  await nodes.patch(facts.nodeName, { type: 'strategic', body }, { subresource: 'status' })
 }
 
 /** Says of a node that is being stopped that its pods cannot be reached. */

@@ -44,12 +44,17 @@ export interface PodFacts {
   readonly allocation?: Allocation | undefined
   /** How far its last resize has come. */
   readonly resize?: ResizeProgress | undefined
+  /** Why the node had to end it. */
+  readonly disruption?: string | undefined
   /** Prefix of container ids, `runc` or `process`. */
   readonly runtime: string
 }
 
 /** Conditions this agent owns; others (scheduler, readiness gates) are left to their owners. */
 type OwnedCondition = 'PodReadyToStartContainers' | 'Initialized' | 'ContainersReady' | 'Ready'
+
+/** What upstream says of a pod that the node had to end (KEP-3329). */
+const terminated = { type: 'DisruptionTarget', status: 'True', reason: 'TerminationByKubelet' }
 
 /** Conditions that are only there while they hold. */
 const passing = new Set(['PodResizePending', 'PodResizeInProgress'])
@@ -222,18 +227,22 @@ function renderConditions(
     status: isTrue ? 'True' : 'False',
     ...observed,
   }))
-  return [...lasting, ...resizeConditions(facts.resize ?? {})].map(({ type, status, reason, message, ...rest }) => {
-    const old = facts.conditions?.find((condition) => condition.type === type) ?? conditionOf(facts.pod, type)
-    const since = old?.status === status ? old.lastTransitionTime : undefined
-    return {
-      type,
-      status,
-      lastTransitionTime: since ?? renderTime(now),
-      ...(reason ? { reason } : {}),
-      ...(message ? { message } : {}),
-      ...rest,
-    }
-  })
+  const { disruption } = facts
+  const evicted = disruption === undefined ? [] : [{ ...terminated, message: disruption, ...observed }]
+  return [...lasting, ...resizeConditions(facts.resize ?? {}), ...evicted].map(
+    ({ type, status, reason, message, ...rest }) => {
+      const old = facts.conditions?.find((condition) => condition.type === type) ?? conditionOf(facts.pod, type)
+      const since = old?.status === status ? old.lastTransitionTime : undefined
+      return {
+        type,
+        status,
+        lastTransitionTime: since ?? renderTime(now),
+        ...(reason ? { reason } : {}),
+        ...(message ? { message } : {}),
+        ...rest,
+      }
+    },
+  )
 }
 
 function readinessReason(phase: string, unready: readonly string[]): { reason: string; message?: string } | undefined {
