@@ -11,10 +11,10 @@ export function staleFlows(
 ): readonly (readonly string[])[] {
   const flows = new Map<string, readonly string[]>()
   const note = (args: readonly string[]): void => void flows.set(args.join(' '), args)
-  for (const [name, { keys, addresses }] of before) {
+  for (const [name, { keys, ends }] of before) {
     if (!isUdp(keys)) continue
-    const kept = new Set(after.get(name)?.addresses)
-    for (const ip of addresses) if (!kept.has(ip)) note(['--reply-src', ip])
+    const kept = new Set(after.get(name)?.ends)
+    for (const end of ends) if (!kept.has(end)) note(sourceOf(end))
   }
   for (const [name, { keys }] of after) {
     if (!isUdp(keys)) continue
@@ -27,6 +27,11 @@ export function staleFlows(
 
 function isUdp(keys: readonly string[]): boolean {
   return keys.some((key) => key.includes('udp . '))
+}
+
+function sourceOf(end: string): string[] {
+  const [ip = '', port = ''] = end.split(':')
+  return ['--reply-src', ip, '--reply-port-src', port]
 }
 
 /** `services 10.80.0.1 . udp . 53` or `everywhere udp . 53` as the target of a flow. */

@@ -101,7 +101,18 @@ void describe('staleFlows', () => {
   const fewer: ServedPort = { ...dns, backends: dns.backends.slice(1) }
   const nobody: ServedPort = { ...dns, backends: [] }
   const cases: { name: string; before: ServedPort[]; after: ServedPort[]; expected: string[] }[] = [
-    { name: 'those to endpoints that went', before: [dns], after: [fewer], expected: ['--reply-src 10.64.0.2'] },
+    {
+      name: 'those to endpoints that went',
+      before: [dns],
+      after: [fewer],
+      expected: ['--reply-src 10.64.0.2 --reply-port-src 8080'],
+    },
+    {
+      name: 'those to a port that an endpoint left',
+      before: [fewer],
+      after: [{ ...dns, backends: [{ ip: '10.64.0.3', port: 9090 }] }],
+      expected: ['--reply-src 10.64.0.3 --reply-port-src 8080'],
+    },
     {
       name: 'those to what nobody served',
       before: [nobody],

@@ -60,6 +60,8 @@ export interface PortRules {
   readonly parts: readonly string[]
   /** Endpoint addresses: each may reach itself through the Service. */
   readonly addresses: readonly string[]
+  /** Endpoints as `address:port`. */
+  readonly ends: readonly string[]
   /** Commands that create or refill chain and parts; they need nothing to exist but the base table. */
   readonly commands: readonly string[]
 }
@@ -99,7 +101,8 @@ function renderKeys(plan: NetworkPlan, port: ServedPort, keys: readonly string[]
   const chain = `service-${shortHash(port.key)}`
   const rules = port.affinitySeconds === undefined ? spread(plan, chain, port) : stick(plan, chain, port)
   const { parts, commands } = rules
-  return [[port.key, { keys, chain, parts, addresses: backends.map(({ ip }) => ip), commands }]]
+  const ends = backends.map((backend) => `${backend.ip}:${backend.port}`)
+  return [[port.key, { keys, chain, parts, addresses: backends.map(({ ip }) => ip), ends, commands }]]
 }
 
 interface Rules {
