@@ -35,11 +35,11 @@ export function viewNode(node: Node, pods: Iterable<Pod>): CountedNode {
 /** A node whose pods come and go; each costs the same, however many there are. */
 export class CountedNode implements NodeView {
   readonly name: string
-  readonly pods = new Set<Pod>()
-  readonly relatedPods = new Set<Pod>()
-  readonly used = new Map<string, number>()
-  readonly scored = { cpu: 0, memory: 0 }
-  readonly replicas = new Map<string, number>()
+  readonly pods: Set<Pod> = new Set()
+  readonly relatedPods: Set<Pod> = new Set()
+  readonly used: Map<string, number> = new Map()
+  readonly scored: { cpu: number; memory: number } = { cpu: 0, memory: 0 }
+  readonly replicas: Map<string, number> = new Map()
   hostPorts: readonly HostPort[] = []
   #facts: NodeFacts
 
