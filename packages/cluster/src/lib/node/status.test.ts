@@ -115,6 +115,17 @@ describe('renderStatus', () => {
     assert.equal(condition(status, 'Ready'), 'False ContainersNotReady')
   })
 
+  it('names the init containers that have not succeeded, ended or not', () => {
+    const ended = (exitCode: number, name: string): ContainerView =>
+      view(
+        { phase: 'exited', ending: { id: 'i', exitCode, reason: 'x', startedAt: 0, finishedAt: 1 } },
+        { name, role: 'init', restartPolicy: 'Never' },
+      )
+    const status = render([ended(0, 'one'), ended(1, 'two'), view({ phase: 'waiting' })], { finished: 'Failed' })
+    const initialized = status.conditions?.find(({ type }) => type === 'Initialized')
+    assert.equal(initialized?.message, 'containers with incomplete status: [two]')
+  })
+
   it('is not ready before its readiness gates are open', () => {
     const spec = { containers: [], readinessGates: [{ conditionType: 'lb' }] }
     assert.equal(condition(render([view(running)], {}, { spec }), 'Ready'), 'False ReadinessGatesNotReady')

@@ -183,10 +183,13 @@ function renderEnding(ending: Ending, runtime: string): ContainerState {
 }
 
 function isInitialized({ containers }: PodView): boolean {
-  return containers.every(({ role, state }) => {
-    if (role === 'init') return state.phase === 'exited' && state.ending.exitCode === 0
-    return role === 'main' || role === 'ephemeral' || (state.phase === 'running' && state.started)
-  })
+  return containers.every(isPassed)
+}
+
+/** Whether a container holds up none that come after it. */
+function isPassed({ role, state }: ContainerView): boolean {
+  if (role === 'init') return state.phase === 'exited' && state.ending.exitCode === 0
+  return role !== 'sidecar' || (state.phase === 'running' && state.started)
 }
 
 function renderConditions(
@@ -202,7 +205,7 @@ function renderConditions(
   const openGates = gates.filter(({ conditionType }) => conditionOf(facts.pod, conditionType)?.status !== 'True')
   const isDone = phase === 'Succeeded' || phase === 'Failed'
   const initialized = isInitialized(view) || phase === 'Succeeded' || phase === 'Running'
-  const pendingInit = view.containers.filter(({ role, state }) => role === 'init' && state.phase !== 'exited')
+  const pendingInit = view.containers.filter((one) => !isPassed(one))
   const why = readinessReason(phase, unready)
   const gateReason = openGates.length > 0 ? { reason: 'ReadinessGatesNotReady' } : undefined
   const conditions: { type: OwnedCondition; isTrue: boolean; reason?: string; message?: string }[] = [
