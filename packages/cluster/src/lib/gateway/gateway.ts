@@ -3,11 +3,9 @@ import type { KubeClient, KubeResource } from '@fairlead/kube'
 import { compileWorld } from './compile/compile.ts'
 import type { Compiled } from './compile/compile.ts'
 import { installClasses, installDefinitions } from './definitions/install.ts'
-import { openMetricsEndpoint } from './metrics-endpoint.ts'
-import { publishMetrics } from './metrics-service.ts'
 import type { World } from './objects.ts'
-import { openDataPlane } from './plane/plane.ts'
 import type { ListenerOutcome } from './plane/plane.ts'
+import type { Serving } from './serving.ts'
 import { openSources } from './sources.ts'
 import { writeStatuses } from './status-writer.ts'
 
@@ -19,8 +17,6 @@ export interface Redirect {
 
 /** The embedded gateway: serves what Ingress, Gateway API and Istio objects of the cluster ask for. */
 export interface Gateway {
-  /** Where its metrics are, as Prometheus text. */
-  readonly metricsUrl: string
   /** Resolves when everything seen so far is in force. */
   settled(): Promise<void>
   close(options?: { readonly graceMs?: number | undefined }): Promise<void>
@@ -48,7 +44,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const { client, host = '127.0.0.1', meshHost, redirect, onError } = options
   await installDefinitions(client)
   const stop = new AbortController()
-  const plane = openDataPlane()
+  let serving: Serving | undefined
   const events = createEventRecorder(client, 'fairlead-gateway', { onError })
   const sources = openSources({ client, host, meshHost, signal: stop.signal, onChange: start, onError })
   let redirects: ReadonlyMap<string, Redirect> = new Map()
@@ -83,13 +79,21 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
 
   async function follow(world: World): Promise<void> {
     const compiled = compileWorld(world)
+    const { routing } = compiled
+    if (routing.listeners.size > 0) serving ??= await startServing()
+    const outcomes = serving?.plane.outcomes ?? new Map<string, ListenerOutcome>()
     // Traffic leaves listeners before they close, and comes to them when they are open.
     await redirectTo(new Map([...redirects].filter(([key]) => compiled.mesh.has(key))))
-    await plane.apply(compiled.routing)
-    await redirectTo(redirectsOf(compiled, plane.outcomes, meshHost))
-    if ([...plane.outcomes.values()].some((outcome) => 'problem' in outcome)) retry()
-    tell(world, compiled)
-    await writeStatuses(client, world, compiled, plane.outcomes)
+    await serving?.plane.apply(routing)
+    await redirectTo(redirectsOf(compiled, outcomes, meshHost))
+    if ([...outcomes.values()].some((outcome) => 'problem' in outcome)) retry()
+    tell(world, compiled, outcomes)
+    await writeStatuses(client, world, compiled, outcomes)
+  }
+
+  async function startServing(): Promise<Serving> {
+    const { openServing } = await import('./serving.ts')
+    return await openServing({ client, host: meshHost, signal: stop.signal, onError })
   }
 
   async function redirectTo(next: ReadonlyMap<string, Redirect>): Promise<void> {
@@ -106,7 +110,11 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     timer.unref()
   }
 
-  function tell({ services }: World, { ingresses, routing, isolated }: Compiled): void {
+  function tell(
+    { services }: World,
+    { ingresses, routing, isolated }: Compiled,
+    outcomes: ReadonlyMap<string, ListenerOutcome>,
+  ): void {
     for (const key of isolated) {
       const service = services.get(key)
       const message = 'Routes for calls of this Service are not followed: a NetworkPolicy says who may reach its pods'
@@ -114,7 +122,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
         events.record(named(service, 'v1', 'Service'), { type: 'Warning', reason: 'RoutesNotFollowed', message })
     }
     for (const { ingress, listeners, problems } of ingresses) {
-      const failed = listeners.flatMap((key) => problemOf(plane.outcomes.get(routing.listeners.get(key)?.key ?? key)))
+      const failed = listeners.flatMap((key) => problemOf(outcomes.get(routing.listeners.get(key)?.key ?? key)))
       for (const message of [...problems, ...failed]) {
         events.record(named(ingress, 'networking.k8s.io/v1', 'Ingress'), {
           type: 'Warning',
@@ -129,12 +137,6 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   await installClasses(client)
   start()
   await settled()
-  const endpoint = await openMetricsEndpoint({ host: meshHost, render: () => plane.metrics.render() })
-  const { signal } = stop
-  // Pods reach the host at this address unless they are processes of it, which are told no addresses of loopback.
-  const isReachable = !meshHost.startsWith('127.')
-  if (isReachable) void publishMetrics({ client, host: meshHost, port: endpoint.port, signal, onError })
-
   async function settled(): Promise<void> {
     const now = working
     if (now === undefined) return
@@ -148,13 +150,11 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     await working
     // Pods may go on without us: their calls go to endpoints again.
     await redirectTo(new Map()).catch((error: unknown) => onError?.(error))
-    await endpoint.close()
-    await plane.close(closing)
+    await serving?.close(closing)
     await events.flush()
   }
 
   return {
-    metricsUrl: endpoint.url,
     settled,
     close: (closing) => (closed ??= close(closing)),
   }

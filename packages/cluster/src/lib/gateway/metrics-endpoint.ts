@@ -6,7 +6,7 @@ import { metricsContentType } from '@fairlead/service/metrics'
 export async function openMetricsEndpoint(options: {
   readonly host: string
   readonly render: () => string
-}): Promise<{ readonly url: string; readonly port: number; close(): Promise<void> }> {
+}): Promise<{ readonly port: number; close(): Promise<void> }> {
   const server = createServer((request, response) => {
     if (request.url?.split('?', 1)[0] !== '/metrics') return response.writeHead(404).end()
     return response.writeHead(200, { 'content-type': metricsContentType }).end(options.render())
@@ -16,7 +16,6 @@ export async function openMetricsEndpoint(options: {
   const address = server.address()
   const port = typeof address === 'object' && address !== null ? address.port : 0
   return {
-    url: `http://${options.host}:${port}/metrics`,
     port,
     async close() {
       const closed = once(server, 'close')
