@@ -11,7 +11,7 @@ import {
   wantedListeners,
 } from './load-balancer-plan.ts'
 import type { BalancerHost, PortOutcome, WantedListener } from './load-balancer-plan.ts'
-import type { Backend } from './service-ports.ts'
+import type { Backend, ServedPort } from './service-ports.ts'
 import type { ServiceTable } from './service-table.ts'
 import { openTcpProxy } from './tcp-proxy.ts'
 import type { TcpProxy } from './tcp-proxy.ts'
@@ -104,7 +104,9 @@ export function openLoadBalancer(options: LoadBalancerOptions): LoadBalancer {
     const { host, port } = listener.wanted
     try {
       const isAllowed = (client: string): boolean => isAllowedClient(listener.wanted.sourceRanges, client)
-      const proxy = await openTcpProxy({ host, port, isAllowed, backends: () => backendsOf(listener.wanted) })
+      const backends = (): readonly Backend[] => backendsOf(listener.wanted)
+      const affinitySeconds = (): number | undefined => servedBy(listener.wanted)?.affinitySeconds
+      const proxy = await openTcpProxy({ host, port, isAllowed, backends, affinitySeconds })
       if (listener.isGone) return await proxy.close()
       listener.proxy = proxy
       listener.problem = undefined
@@ -117,8 +119,12 @@ export function openLoadBalancer(options: LoadBalancerOptions): LoadBalancer {
     writeStatuses([listener.wanted.service])
   }
 
-  function backendsOf({ service, key }: WantedListener): readonly Backend[] {
-    const served = table.entries.get(service)?.ports.find((port) => port.key === key)
+  function servedBy({ service, key }: WantedListener): ServedPort | undefined {
+    return table.entries.get(service)?.ports.find((port) => port.key === key)
+  }
+
+  function backendsOf(wanted: WantedListener): readonly Backend[] {
+    const served = servedBy(wanted)
     return served?.externalBackends ?? served?.backends ?? []
   }
 

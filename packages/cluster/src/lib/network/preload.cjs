@@ -8,6 +8,7 @@ const { errorMonitor } = require('node:events')
 const fs = require('node:fs')
 const net = require('node:net')
 const { syncBuiltinESMExports } = require('node:module')
+const { fileURLToPath } = require('node:url')
 
 const podIp = process.env.FAIRLEAD_POD_IP
 const podNamespace = process.env.FAIRLEAD_POD_NAMESPACE || 'default'
@@ -77,9 +78,31 @@ function targetOf(host, port) {
   const { addresses, services } = currentTable()
   const key = Object.hasOwn(addresses, address) ? addresses[address] : undefined
   if (key === undefined) return name === undefined ? undefined : { host: address, port }
-  const endpoints = services[key]?.ports[Number(port)] ?? []
-  const [ip, target] = endpoints[Math.floor(Math.random() * endpoints.length)] ?? []
+  const [ip, target] = chooseEndpoint(`${key}/${port}`, services[key]?.ports[Number(port)] ?? [], services[key])
   return ip === undefined ? { refused: true } : { host: ip, port: target }
+}
+
+/** By Service port: the endpoint this pod keeps, and until when, as long as there is session affinity. */
+const kept = new Map()
+
+function chooseEndpoint(key, endpoints, service) {
+  if (service?.affinitySeconds === undefined) return endpoints[Math.floor(Math.random() * endpoints.length)] ?? []
+  const now = Date.now()
+  const last = kept.get(key)
+  const isKept = (endpoint) => `${endpoint}` === last?.name && now < last.until
+  // By address, so that all processes of a pod, which are one client, begin with the same.
+  const chosen = endpoints.find(isKept) ?? endpoints.toSorted((a, b) => rankOf(b) - rankOf(a))[0]
+  if (chosen === undefined) return []
+  kept.set(key, { name: `${chosen}`, until: now + service.affinitySeconds * 1000 })
+  return chosen
+}
+
+/** Highest random weight of this pod for an endpoint; FNV-1a, and a mix so that addresses that differ little do not follow each other. */
+function rankOf(endpoint) {
+  let hash = 0x811c9dc5
+  for (const char of `${podIp} ${endpoint}`) hash = Math.imul(hash ^ char.charCodeAt(0), 0x01000193)
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  return (hash ^ (hash >>> 13)) >>> 0
 }
 
 function shuffled(list) {
@@ -218,6 +241,58 @@ function isAddressQuestion(method, type) {
 
 function notFound(syscall, hostname) {
   return Object.assign(new Error(`${syscall} ENOTFOUND ${hostname}`), { code: 'ENOTFOUND', syscall, hostname })
+}
+
+/** Paths of the pod and where they are on this machine, the longest first. */
+const mounts = JSON.parse(process.env.FAIRLEAD_MOUNTS || '[]')
+
+function placeOf(path) {
+  const text = path instanceof URL && path.protocol === 'file:' ? fileURLToPath(path) : path
+  if (typeof text !== 'string') return path
+  for (const [destination, place] of mounts) {
+    if (text === destination) return place
+    if (text.startsWith(`${destination}/`)) return place + text.slice(destination.length)
+  }
+  return path
+}
+
+const onePath =
+  'access appendFile chmod chown createReadStream createWriteStream exists lchown lstat lutimes mkdir mkdtemp open ' +
+  'openAsBlob opendir readdir readFile readlink realpath rm rmdir stat statfs truncate unlink unwatchFile utimes watch ' +
+  'watchFile writeFile'
+const twoPaths = 'copyFile cp link rename symlink'
+
+function patchFiles() {
+  for (const [names, count] of [
+    [onePath, 1],
+    [twoPaths, 2],
+  ]) {
+    for (const name of names.split(' ')) {
+      for (const [owner, method] of [
+        [fs, name],
+        [fs, `${name}Sync`],
+        [fs.promises, name],
+      ]) {
+        if (typeof owner[method] === 'function') owner[method] = withPlaces(owner[method], count)
+      }
+    }
+  }
+}
+
+/** Keeps what hangs on the function: `realpath.native`, and how it becomes a promise. */
+function withPlaces(original, count) {
+  const placed = function (...args) {
+    for (let index = 0; index < count; index++) args[index] = placeOf(args[index])
+    return original.apply(this, args)
+  }
+  Object.defineProperties(placed, Object.getOwnPropertyDescriptors(original))
+  if (typeof original.native === 'function') placed.native = withPlaces(original.native, count)
+  return placed
+}
+
+if (mounts.length > 0) {
+  patchFiles()
+  syncBuiltinESMExports()
 }
 
 if (podIp && tablePath) {

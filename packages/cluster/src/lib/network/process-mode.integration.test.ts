@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -104,6 +104,55 @@ void describe('pod network of processes', { skip }, () => {
     slices.put(makeSlice('both', http, []))
     await served.settled()
     assert.deepEqual([...new Set((await run(many)).trim().split('\n'))], ['ECONNREFUSED'])
+  })
+
+  void it('keeps a pod at its endpoint with session affinity, as long as that is there', async () => {
+    const spec = { clusterIP: '10.96.0.22', ports: [{ name: 'http', port: 80 }], sessionAffinity: 'ClientIP' }
+    services.put(makeService('sticky', spec))
+    slices.put(makeSlice('sticky', http, [b?.ip ?? '', c?.ip ?? '']))
+    await served.settled()
+    const many = `
+      import { get } from 'node:http'
+      import { text } from 'node:stream/consumers'
+      for (let i = 0; i < 16; i++) {
+        const answer = await new Promise((done) => get('http://sticky', { agent: false }, (response) => done(text(response))))
+        console.log(answer.split(' ')[0])
+      }`
+    const seen = async (): Promise<string> => [...new Set((await run(many)).trim().split('\n'))].join()
+    const first = await seen()
+    assert.match(first, /^[bc]$/)
+    // Another process of the same pod is the same client.
+    assert.equal(await seen(), first)
+    const left = first === 'b' ? c : b
+    slices.put(makeSlice('sticky', http, [left?.ip ?? '']))
+    await served.settled()
+    assert.notEqual(await seen(), first)
+  })
+
+  void it('shows mounts at their paths to programs, and leaves all other files alone', async () => {
+    const volume = join(dir, 'volume')
+    mkdirSync(volume)
+    writeFileSync(join(volume, 'key'), 'of the volume')
+    chmodSync(volume, 0o777)
+    const env = { ...a?.env, FAIRLEAD_MOUNTS: JSON.stringify([['/not-here/config', volume]]) }
+    const code = `
+      import { createReadStream, existsSync, readFileSync, realpathSync, renameSync } from 'node:fs'
+      import fs from 'node:fs/promises'
+      import { promisify } from 'node:util'
+      import { exists } from 'node:fs'
+      import { text } from 'node:stream/consumers'
+      const dir = '/not-here/config'
+      console.log(readFileSync(dir + '/key', 'utf8'), await fs.readFile(new URL('file://' + dir + '/key'), 'utf8'))
+      console.log(await text(createReadStream(dir + '/key')), (await fs.readdir(dir)).join())
+      await fs.writeFile(dir + '/new', 'written')
+      renameSync(dir + '/new', dir + '/newer')
+      console.log(existsSync(dir + '/newer'), existsSync('/not-here/configs'), existsSync('/not-here'))
+      console.log(realpathSync.native(dir) === realpathSync(dir), await promisify(exists)(dir))
+      console.log(existsSync(process.execPath))`
+    const output = await startNode(code, { env, uid }).ended
+    const expected = ['of the volume of the volume', 'of the volume key', 'true false false', 'true true', 'true', '']
+    assert.equal(output, expected.join('\n'))
+    assert.equal(readFileSync(join(volume, 'newer'), 'utf8'), 'written')
   })
 
   void it('resolves names of the cluster, and leaves others to the host', async () => {

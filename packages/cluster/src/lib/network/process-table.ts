@@ -17,6 +17,8 @@ interface ProcessService {
   readonly externalName?: string | undefined
   /** Endpoints by Service port; only for Services with a virtual address. */
   readonly ports: Readonly<Record<number, readonly (readonly [ip: string, port: number])[]>>
+  /** Seconds a pod sticks to its endpoint; absent: not at all. */
+  readonly affinitySeconds?: number | undefined
   /** Addresses of a headless Service. */
   readonly endpoints: readonly string[]
   /** Addresses of single pods of a headless Service, by host name. */
@@ -89,7 +91,8 @@ function renderService({ service, slices, ports }: ServiceEntry): ProcessService
       port,
       backends.map((backend) => [backend.ip, backend.port] as const),
     ])
-    return { clusterIP, ports: Object.fromEntries(byPort), endpoints: [], hosts: {} }
+    const affinitySeconds = tcp.find((port) => port.affinitySeconds !== undefined)?.affinitySeconds
+    return { clusterIP, ports: Object.fromEntries(byPort), affinitySeconds, endpoints: [], hosts: {} }
   }
   const endpoints = usableEndpoints(slices.flatMap((slice) => slice.endpoints ?? []))
   const named = endpoints.filter(({ hostname }) => hostname !== undefined)

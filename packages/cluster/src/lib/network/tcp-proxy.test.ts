@@ -22,8 +22,11 @@ async function listen(
   }
 }
 
-async function openProxy(backends: () => readonly Backend[]): Promise<{ dial(): Socket } & AsyncDisposable> {
-  const proxy = await openTcpProxy({ host: '127.0.0.1', port: 0, backends, connectTimeoutMs: 500 })
+async function openProxy(
+  backends: () => readonly Backend[],
+  affinitySeconds?: () => number | undefined,
+): Promise<{ dial(): Socket } & AsyncDisposable> {
+  const proxy = await openTcpProxy({ host: '127.0.0.1', port: 0, backends, affinitySeconds, connectTimeoutMs: 500 })
   return {
     dial: () => connect({ port: proxy.port, host: '127.0.0.1', allowHalfOpen: true }),
     [Symbol.asyncDispose]: () => proxy.close(),
@@ -43,6 +46,22 @@ void describe('openTcpProxy', () => {
     const names: string[] = []
     for (let i = 0; i < 4; i++) names.push(await text(proxy.dial().end()))
     assert.deepEqual(names, ['a', 'b', 'a', 'b'])
+  })
+
+  void it('keeps a client at its endpoint with session affinity, until that is gone', async () => {
+    await using a = await listen(greet('a'))
+    await using b = await listen(greet('b'))
+    let backends = [a.backend, b.backend]
+    await using proxy = await openProxy(
+      () => backends,
+      () => 60,
+    )
+    const ask = async (): Promise<string> => await text(proxy.dial().end())
+    assert.deepEqual([await ask(), await ask(), await ask()], ['a', 'a', 'a'])
+    backends = [b.backend]
+    assert.equal(await ask(), 'b')
+    backends = [a.backend, b.backend]
+    assert.deepEqual([await ask(), await ask()], ['b', 'b'])
   })
 
   void it('goes to another endpoint when one refuses', async () => {

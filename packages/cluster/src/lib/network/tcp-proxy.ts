@@ -21,6 +21,8 @@ export interface TcpProxyOptions {
   readonly backends: () => readonly Backend[]
   /** Asked with the address of each client; the connections of others are reset. Default: everybody may. */
   readonly isAllowed?: ((client: string) => boolean) | undefined
+  /** How long a client, by its address, keeps its endpoint; asked with each connection. Default: not at all. */
+  readonly affinitySeconds?: (() => number | undefined) | undefined
   /** How long one endpoint may take to accept. Default 2,000. */
   readonly connectTimeoutMs?: number | undefined
 }
@@ -34,6 +36,7 @@ const keepAliveMs = 15_000
 export async function openTcpProxy(options: TcpProxyOptions): Promise<TcpProxy> {
   const { connectTimeoutMs = 2_000 } = options
   const open = new Set<Socket>()
+  const sticky = createAffinity()
   let turn = 0
   // Paused: nothing is read before there is somewhere to send it, so memory stays bounded by the kernel's buffers.
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true })
@@ -52,11 +55,15 @@ export async function openTcpProxy(options: TcpProxyOptions): Promise<TcpProxy> 
   async function pass(client: Socket): Promise<void> {
     if (options.isAllowed?.(client.remoteAddress ?? '') === false) return void client.resetAndDestroy()
     const backends = options.backends()
-    const first = turn++
+    const seconds = options.affinitySeconds?.()
+    const address = client.remoteAddress ?? ''
+    const kept = seconds === undefined ? -1 : sticky.find(address, backends)
+    const first = kept === -1 ? turn++ : kept
     for (let i = 0; i < backends.length; i++) {
       const backend = backends[(first + i) % backends.length]
       const upstream = backend === undefined ? undefined : await reach(backend, connectTimeoutMs)
-      if (upstream === undefined) continue
+      if (backend === undefined || upstream === undefined) continue
+      if (seconds !== undefined) sticky.keep(address, backend, seconds)
       if (client.destroyed) upstream.destroy()
       else join(client, upstream)
       return
@@ -77,6 +84,31 @@ export async function openTcpProxy(options: TcpProxyOptions): Promise<TcpProxy> 
       }, graceMs)
       await closed
       clearTimeout(timer)
+    },
+  }
+}
+
+/** As many clients as anybody has; the one not seen for longest is forgotten first. */
+const mostSticky = 10_000
+
+/** Which client was sent where, until when. */
+function createAffinity(): {
+  /** Index of the endpoint the client keeps; -1 for none. */
+  find(client: string, backends: readonly Backend[]): number
+  keep(client: string, backend: Backend, seconds: number): void
+} {
+  const clients = new Map<string, Backend & { readonly until: number }>()
+  return {
+    find(client, backends) {
+      const last = clients.get(client)
+      if (last === undefined || Date.now() >= last.until) return -1
+      return backends.findIndex(({ ip, port }) => ip === last.ip && port === last.port)
+    },
+    keep(client, { ip, port }, seconds) {
+      clients.delete(client)
+      clients.set(client, { ip, port, until: Date.now() + seconds * 1000 })
+      const [oldest] = clients.size > mostSticky ? clients.keys() : []
+      if (oldest !== undefined) clients.delete(oldest)
     },
   }
 }

@@ -47,6 +47,17 @@ export async function createEnvironment(
   return env
 }
 
+const accountDir = '/var/run/secrets/kubernetes.io/serviceaccount'
+
+/**
+ * Where a plain process finds the token of its pod: the runtime gives a variable that names a mount the real place. In a
+ * container the path itself is there.
+ */
+export function accountEnvironment(container: Container, kind: 'containers' | 'processes'): Record<string, string> {
+  const hasToken = container.volumeMounts?.some(({ mountPath }) => mountPath === accountDir) ?? false
+  return kind === 'processes' && hasToken ? { SERVICE_ACCOUNT_DIR: accountDir } : {}
+}
+
 interface ValueContext {
   readonly pod: Pod
   readonly container: Container

@@ -26,7 +26,7 @@ import type { ActionTarget } from './actions.ts'
 import { createContainerSpec } from './container-spec.ts'
 import { LONG_RUN_MS, crashBackoffMs, decide, restartAt } from './decide.ts'
 import type { ContainerPhase, ContainerView, Ending, PodView, Step } from './decide.ts'
-import { createEnvironment } from './environment.ts'
+import { accountEnvironment, createEnvironment } from './environment.ts'
 import type { PodPlace } from './environment.ts'
 import type { Grants } from './grants.ts'
 import { prepareImage } from './images.ts'
@@ -768,7 +768,11 @@ export class PodWorker {
     const { container } = slot.def
     const { sources, nodeName, clusterDomain, seccompDir } = this.#context
     const { kernelName } = namesOf(this.#pod, nodeName, clusterDomain)
-    const initial = { ...(await this.#context.serviceEnvironment(this.#pod)), HOSTNAME: kernelName }
+    const initial = {
+      ...(await this.#context.serviceEnvironment(this.#pod)),
+      ...accountEnvironment(container, this.#context.runtime.kind),
+      HOSTNAME: kernelName,
+    }
     const own = await createEnvironment(this.#granted, container, this.#place(), sources, initial)
     const logPath = this.#logPath(slot, attempt)
     const terminationLog = join(this.#dir(), `termination-${container.name}`)

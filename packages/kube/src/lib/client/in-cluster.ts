@@ -5,10 +5,13 @@ import type { Kubeconfig } from './kubeconfig.ts'
 
 const serviceAccountDir = '/var/run/secrets/kubernetes.io/serviceaccount'
 
-/** The kubeconfig of the pod this process runs in; undefined outside of a pod. Its token is read anew as the node rotates it. */
+/**
+ * The kubeconfig of the pod this process runs in; undefined outside of a pod. Its token is read anew as the node rotates it.
+ * `SERVICE_ACCOUNT_DIR` names another folder than the usual one, as pods have it that are plain processes.
+ */
 export function loadInCluster(
   env: Readonly<Record<string, string | undefined>>,
-  dir: string = serviceAccountDir,
+  dir: string = env['SERVICE_ACCOUNT_DIR'] || serviceAccountDir,
 ): Kubeconfig | undefined {
   const host = env['KUBERNETES_SERVICE_HOST']
   const port = env['KUBERNETES_SERVICE_PORT']

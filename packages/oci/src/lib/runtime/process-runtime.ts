@@ -183,7 +183,12 @@ async function createLaunch(spec: ContainerSpec, rootDir: string): Promise<Launc
     argv: [line[0] ?? '', ...args],
     cwd,
     // Where the image lies, for programs that want to know.
-    env: { ...env, PATH: await rootedPath(env['PATH'] ?? '', rootDir), FAIRLEAD_ROOT: rootDir },
+    env: {
+      ...env,
+      PATH: await rootedPath(env['PATH'] ?? '', rootDir),
+      FAIRLEAD_ROOT: rootDir,
+      FAIRLEAD_MOUNTS: JSON.stringify(await shownMounts(spec.mounts ?? [], rootDir)),
+    },
     logPath: spec.logPath,
     exitPath: '',
     attachPath: join(tmpdir(), `fairlead-${createHash('sha256').update(rootDir).digest('hex').slice(0, 24)}.sock`),
@@ -215,16 +220,35 @@ function locateMounts(
   mounts: readonly ContainerMount[],
   rootDir: string,
 ): Record<string, string> {
-  const byLength = mounts.toSorted((a, b) => b.destination.length - a.destination.length)
+  const byLength = longestFirst(mounts)
   const locate = (text: string): string => {
     const mount = byLength.find(({ destination }) => text === destination || text.startsWith(`${destination}/`))
-    if (!mount) return text
-    const place = mount.type === 'tmpfs' ? join(rootDir, mount.destination) : mount.source
-    return place + text.slice(mount.destination.length)
+    return mount ? placeOf(mount, rootDir) + text.slice(mount.destination.length) : text
   }
   // Our own variables hold paths of this machine already.
   const isOurs = (name: string): boolean => name.startsWith('FAIRLEAD_')
   return Object.fromEntries(Object.entries(env).map(([name, text]) => [name, isOurs(name) ? text : locate(text)]))
+}
+
+function longestFirst(mounts: readonly ContainerMount[]): ContainerMount[] {
+  return mounts.toSorted((a, b) => b.destination.length - a.destination.length)
+}
+
+function placeOf(mount: ContainerMount, rootDir: string): string {
+  return mount.type === 'tmpfs' ? join(rootDir, mount.destination) : mount.source
+}
+
+/**
+ * The mounts that a module loaded before the program may show at their paths, as `[destination, place]`. Writable ones only where
+ * this machine has nothing itself: sockets and other programs go on using its own `/tmp`.
+ */
+async function shownMounts(mounts: readonly ContainerMount[], rootDir: string): Promise<[string, string][]> {
+  const shown: [string, string][] = []
+  for (const mount of longestFirst(mounts)) {
+    const isShown = mount.readOnly === true || !(await exists(mount.destination))
+    if (isShown) shown.push([mount.destination.replace(/(?<=.)\/+$/, ''), placeOf(mount, rootDir)])
+  }
+  return shown
 }
 
 /**
