@@ -20,6 +20,7 @@ import { bootstrapRoles } from './access/rbac/bootstrap.ts'
 import { WriteGuard } from './access/write-guard.ts'
 import type { ApiRequest, ApiResponse, Identity } from './exchange.ts'
 import { Catalogue } from './catalogue.ts'
+import { compactHistory } from './compaction.ts'
 import { expireEvents } from './expiry.ts'
 import { handle, renderError } from './handler.ts'
 import type { HandlerContext } from './handler.ts'
@@ -88,6 +89,7 @@ class Server implements ApiServer {
   readonly #closing = new AbortController()
   readonly #listeners: Listener[] = []
   readonly #stopExpiry: () => void
+  readonly #stopCompaction: () => void
   readonly #stopQuotas: () => void
   readonly #stopPolicies: () => void
   #ready: Promise<void> | undefined
@@ -144,6 +146,7 @@ class Server implements ApiServer {
     this.#stopQuotas = followQuotas(this.#admission.quotas, this.#context.registry, onError)
     this.#stopPolicies = followPolicies({ store, registry: this.#context.registry, catalogue }, onError)
     this.#stopExpiry = expireEvents(store, now, onError)
+    this.#stopCompaction = compactHistory(store)
   }
 
   ready(): Promise<void> {
@@ -180,6 +183,7 @@ class Server implements ApiServer {
 
   async close(): Promise<void> {
     this.#stopExpiry()
+    this.#stopCompaction()
     this.#context.apiServices.close()
     this.#stopQuotas()
     this.#stopPolicies()
