@@ -1,12 +1,10 @@
 // Pods as plain processes: chosen by root, and all there is for everybody else.
 import assert from 'node:assert/strict'
-import { chownSync, cpSync, existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
-import { homedir } from 'node:os'
-import { join } from 'node:path'
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { after, before, describe, it } from 'node:test'
-import { createKubectl, eventually, freePort, Home, type Kubectl, missing, repository, run } from './support/machine.ts'
+import { createKubectl, eventually, freePort, Home, type Kubectl, missing } from './support/machine.ts'
+import { unprivilegedHome, unprivilegedUser, whyNotAsNobody } from './support/nobody.ts'
 
-const nobody = 65534
 const isRoot = process.getuid?.() === 0
 
 describe('cluster start --runtime process', { skip: missing(['kubectl']) }, () => {
@@ -101,51 +99,29 @@ describe('cluster start --runtime process', { skip: missing(['kubectl']) }, () =
   }
 })
 
-describe('fairlead up as a user who is not root', { skip: await whyNotAsNobody() }, () => {
-  it('runs the shop as processes of this user, and leaves nothing', async () => {
-    const port = await freePort()
-    await using home = new Home({ SHOP_PORT: String(port) }, { uid: nobody })
-    lendCache(join(home.dir, 'cache'))
-    const doctor = await home.fairlead(['doctor'])
-    assert.match(doctor.stdout, /not root: pods run as plain processes/)
+describe(
+  'fairlead up as a user who is not root',
+  { skip: isRoot ? await whyNotAsNobody() : 'this user is not root: the tests above ran as that' },
+  () => {
+    it('runs the shop as processes of this user, and leaves nothing', async () => {
+      const port = await freePort()
+      await using home = unprivilegedHome({ SHOP_PORT: String(port) })
+      const doctor = await home.fairlead(['doctor'])
+      assert.match(doctor.stdout, /not root: pods run as plain processes/)
 
-    const up = await home.fairleadOk(['up', 'examples/shop'])
-    assert.match(up.stderr, /pods as process 24\.\S+ \(.*containers need root\)/)
-    const location = await placeOrder(`http://127.0.0.1:${port}`)
-    assert.match(location, /^\/orders\//)
-    const running = processesIn(home.dir)
-    assert.ok(running.length > 3)
-    for (const pid of running) assert.equal(statSync(`/proc/${pid}`).uid, nobody)
+      const up = await home.fairleadOk(['up', 'examples/shop'])
+      assert.match(up.stderr, /pods as process 24\.\S+ \(.*containers need root\)/)
+      const location = await placeOrder(`http://127.0.0.1:${port}`)
+      assert.match(location, /^\/orders\//)
+      const running = processesIn(home.dir)
+      assert.ok(running.length > 3)
+      for (const pid of running) assert.equal(statSync(`/proc/${pid}`).uid, unprivilegedUser)
 
-    await home.fairleadOk(['down', '--purge'])
-    assert.deepEqual(processesIn(home.dir), [])
-  })
-})
-
-/** The tests above show it when this user is not root; root lends the user nobody what it takes. */
-async function whyNotAsNobody(): Promise<string | false> {
-  if (!isRoot) return 'this user is not root: the tests above ran as that'
-  const manifest = join(repository, 'package.json')
-  const { code } = await run(process.execPath, ['-e', `require('fs').accessSync(${JSON.stringify(manifest)})`], {
-    cwd: '/',
-    uid: nobody,
-  }).catch(() => ({ code: 1 }))
-  // Where the clone lies is its owner's choice, not a program that set-up could install: a skip everywhere.
-  return code === 0 ? false : `the user nobody cannot read ${repository} or run ${process.execPath}`
-}
-
-/** A copy of this user's cache where there is one, so that the base of images is not fetched again. */
-function lendCache(target: string): void {
-  const own =
-    process.env['FAIRLEAD_CACHE'] ?? join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'fairlead')
-  for (const name of ['layers', 'records']) {
-    if (existsSync(join(own, name))) cpSync(join(own, name), join(target, name), { recursive: true })
-  }
-  if (!existsSync(target)) return
-  for (const entry of ['', ...readdirSync(target, { recursive: true, encoding: 'utf8' })]) {
-    chownSync(join(target, entry), nobody, nobody)
-  }
-}
+      await home.fairleadOk(['down', '--purge'])
+      assert.deepEqual(processesIn(home.dir), [])
+    })
+  },
+)
 
 /** Goes through the pages as a visitor does; the path of the order's page. */
 async function placeOrder(url: string): Promise<string> {

@@ -85,7 +85,16 @@ export interface ClusterRuntime {
   readonly kind: 'containers' | 'processes'
   /** Name and version, and why it is not the isolating one when that was not to be had. */
   readonly detail: string
+  /** What objects may ask for and nothing enforces; empty for containers. */
+  readonly notEnforced: readonly string[]
 }
+
+/** What takes a kernel that keeps programs apart. */
+const notEnforcedForProcesses: readonly string[] = [
+  'limits of CPU and memory',
+  'NetworkPolicy',
+  'securityContext (user, read-only files, capabilities, seccomp)',
+]
 
 /** A running cluster. */
 export interface Cluster {
@@ -155,8 +164,8 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     // Namespaces were planned and could not be made: plain processes have other addresses.
     await opened.disposeAsync()
     const fallen = await startCluster({ ...options, runtime: 'process' })
-    const { kind, detail } = fallen.runtime
-    return { ...fallen, runtime: { kind, detail: `${detail} (${network.reason})` } }
+    const { runtime } = fallen
+    return { ...fallen, runtime: { ...runtime, detail: `${runtime.detail} (${network.reason})` } }
   }
 
   const administrator = createKubeClient({
@@ -244,7 +253,11 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   return {
     url,
     kubeconfig: renderAdminKubeconfig(url, pki),
-    runtime: { kind: nodes.first.kind, detail: describe(nodes.first, network) },
+    runtime: {
+      kind: nodes.first.kind,
+      detail: describe(nodes.first, network),
+      notEnforced: nodes.first.kind === 'processes' ? notEnforcedForProcesses : [],
+    },
     nodes: planned.map(({ name, zone }) => ({ name, zone })),
     client: administrator,
     close: ({ stopPods = false } = {}) => close(stopPods),

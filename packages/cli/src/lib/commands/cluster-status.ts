@@ -37,6 +37,8 @@ export const clusterStatus: Command = defineCommand({
       terminal.print(`${state} at ${running.url ?? '-'}, process ${running.pid}, for ${age}`)
       const count = running.nodes?.length ?? 1
       terminal.print(`pods as ${describeRuntime(running)}${count > 1 ? `, on ${count} nodes` : ''}`)
+      const { notEnforced = [] } = running.runtime ?? {}
+      if (notEnforced.length > 0) terminal.print(`not enforced: ${notEnforced.join(', ')}`)
       if (running.registry) terminal.print(`registry ${renderRegistry(running.registry)}`)
       terminal.print(`data in ${files.dir}`)
     } else terminal.print(`${state}; fairlead cluster start starts it`)

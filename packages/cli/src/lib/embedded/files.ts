@@ -37,7 +37,12 @@ export interface ClusterProcess {
   readonly startTime: string
   readonly state: 'starting' | 'ready'
   readonly url?: string
-  readonly runtime?: { readonly kind: string; readonly detail: string }
+  readonly runtime?: {
+    readonly kind: string
+    readonly detail: string
+    /** What objects may ask for and nothing enforces; not told by older versions. */
+    readonly notEnforced?: readonly string[]
+  }
   readonly nodes?: readonly { readonly name: string; readonly zone?: string | undefined }[]
   /** Its registry; undefined where it was asked to have none. */
   readonly registry?: ClusterRegistry

@@ -120,7 +120,9 @@ function patchListen() {
     const isPort = typeof first === 'number' || (typeof first === 'string' && /^\d+$/.test(first))
     const isOptions = isObject && 'port' in first && first.port != null && !('fd' in first)
     // A path, a handle or a descriptor is no address.
-    if (!isPort && !isOptions && first != null && typeof first !== 'function') return listen.apply(this, args)
+    if (!isPort && !isOptions && first != null && typeof first !== 'function') {
+      return listen.apply(this, [placeOfSocket(first), ...args.slice(1)])
+    }
     const options = isOptions ? { ...first } : { port: isPort ? Number(first) : 0 }
     const rest = isOptions || isPort || first == null ? args.slice(1) : args
     const callback = rest.find((argument) => typeof argument === 'function')
@@ -160,7 +162,12 @@ function patchConnect() {
     const [first] = plain
     const isOptions = typeof first === 'object' && first !== null
     const isPort = typeof first === 'number' || (typeof first === 'string' && /^\d+$/.test(first))
-    if ((!isOptions && !isPort) || (isOptions && (first.path || first.port == null))) return connect.apply(this, args)
+    if ((!isOptions && !isPort) || (isOptions && (first.path || first.port == null))) {
+      if (plain === args) return connect.apply(this, [placeOfSocket(first), ...args.slice(1)])
+      // The array has a mark by which node:net knows it.
+      plain[0] = placeOfSocket(first)
+      return connect.apply(this, args)
+    }
     const host = (isOptions ? first.host : typeof plain[1] === 'string' ? plain[1] : undefined) || 'localhost'
     const port = isOptions ? first.port : Number(first)
     const target = targetOf(host, port)
@@ -254,6 +261,12 @@ function placeOf(path) {
     if (text.startsWith(`${destination}/`)) return place + text.slice(destination.length)
   }
   return path
+}
+
+/** Sockets in volumes, for `listen` and `connect`: a path, or options with one. */
+function placeOfSocket(first) {
+  if (typeof first === 'string') return placeOf(first)
+  return typeof first?.path === 'string' ? { ...first, path: placeOf(first.path) } : first
 }
 
 const onePath =

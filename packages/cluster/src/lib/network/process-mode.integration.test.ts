@@ -138,6 +138,7 @@ void describe('pod network of processes', { skip }, () => {
     const code = `
       import { createReadStream, existsSync, readFileSync, realpathSync, renameSync } from 'node:fs'
       import fs from 'node:fs/promises'
+      import { connect, createServer } from 'node:net'
       import { promisify } from 'node:util'
       import { exists } from 'node:fs'
       import { text } from 'node:stream/consumers'
@@ -148,9 +149,21 @@ void describe('pod network of processes', { skip }, () => {
       renameSync(dir + '/new', dir + '/newer')
       console.log(existsSync(dir + '/newer'), existsSync('/not-here/configs'), existsSync('/not-here'))
       console.log(realpathSync.native(dir) === realpathSync(dir), await promisify(exists)(dir))
-      console.log(existsSync(process.execPath))`
+      console.log(existsSync(process.execPath))
+      const server = createServer((socket) => socket.end('socket')).listen(dir + '/s', () => {
+        const client = connect(dir + '/s')
+        text(client).then((said) => { console.log(said, existsSync(dir + '/s')); server.close() })
+      })`
     const output = await startNode(code, { env, uid }).ended
-    const expected = ['of the volume of the volume', 'of the volume key', 'true false false', 'true true', 'true', '']
+    const expected = [
+      'of the volume of the volume',
+      'of the volume key',
+      'true false false',
+      'true true',
+      'true',
+      'socket true',
+      '',
+    ]
     assert.equal(output, expected.join('\n'))
     assert.equal(readFileSync(join(volume, 'newer'), 'utf8'), 'written')
   })

@@ -13,6 +13,7 @@ import { bridgeName, dnsAddressOf } from './plan.ts'
 import type { PodNetwork } from './pod-network.ts'
 import { openPolicyEnforcer } from './policy/enforcer.ts'
 import type { PolicyEnforcer } from './policy/enforcer.ts'
+import { reportUnenforced } from './policy/unenforced.ts'
 import { serviceTablePath } from './preload-environment.ts'
 import { openProcessTable } from './process-table.ts'
 import { renderResolvConf } from './resolv-conf.ts'
@@ -98,6 +99,8 @@ export async function openServiceNetwork(options: ServiceNetworkOptions): Promis
       ? await openPolicyEnforcer({ client, plan, dns: { ...dns, address: dnsAddressOf(plan) }, onError })
       : undefined
   opened.defer(() => policies?.close())
+  const unenforced = policies === undefined ? reportUnenforced({ client, ...watching }) : undefined
+  opened.defer(() => unenforced?.close())
   const balancer = openLoadBalancer({
     client,
     table,

@@ -187,7 +187,7 @@ async function createLaunch(spec: ContainerSpec, rootDir: string): Promise<Launc
       ...env,
       PATH: await rootedPath(env['PATH'] ?? '', rootDir),
       FAIRLEAD_ROOT: rootDir,
-      FAIRLEAD_MOUNTS: JSON.stringify(await shownMounts(spec.mounts ?? [], rootDir)),
+      FAIRLEAD_MOUNTS: JSON.stringify(shownMounts(spec.mounts ?? [], rootDir)),
     },
     logPath: spec.logPath,
     exitPath: '',
@@ -238,17 +238,14 @@ function placeOf(mount: ContainerMount, rootDir: string): string {
   return mount.type === 'tmpfs' ? join(rootDir, mount.destination) : mount.source
 }
 
-/**
- * The mounts that a module loaded before the program may show at their paths, as `[destination, place]`. Writable ones only where
- * this machine has nothing itself: sockets and other programs go on using its own `/tmp`.
- */
-async function shownMounts(mounts: readonly ContainerMount[], rootDir: string): Promise<[string, string][]> {
-  const shown: [string, string][] = []
-  for (const mount of longestFirst(mounts)) {
-    const isShown = mount.readOnly === true || !(await exists(mount.destination))
-    if (isShown) shown.push([mount.destination.replace(/(?<=.)\/+$/, ''), placeOf(mount, rootDir)])
-  }
-  return shown
+/** Folders and files that other programs of the machine go by, too: a volume there stays where variables say. */
+const common = ['/tmp', '/var/tmp', '/dev/shm', '/run', '/var/run', '/etc/hosts', '/etc/hostname', '/etc/resolv.conf']
+
+/** The mounts that a module loaded before the program may show at their paths, as `[destination, place]`, the longest first. */
+function shownMounts(mounts: readonly ContainerMount[], rootDir: string): [string, string][] {
+  return longestFirst(mounts)
+    .map((mount): [string, string] => [mount.destination.replace(/(?<=.)\/+$/, ''), placeOf(mount, rootDir)])
+    .filter(([destination]) => destination !== '/' && !common.includes(destination))
 }
 
 /**
