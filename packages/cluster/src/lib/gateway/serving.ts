@@ -19,7 +19,7 @@ export async function openServing(options: {
   readonly onError?: ((error: unknown) => void) | undefined
 }): Promise<Serving> {
   const { host } = options
-  const plane = openDataPlane()
+  const plane = openDataPlane({ onError: options.onError })
   const endpoint = await openMetricsEndpoint({ host, render: () => plane.metrics.render() })
   // Pods reach the host at this address unless they are processes of it, which are told no addresses of loopback.
   if (!host.startsWith('127.')) void publishMetrics({ ...options, port: endpoint.port })

@@ -12,7 +12,10 @@ const grpcStatuses: Readonly<Record<number, number>> = {
   504: 14,
 }
 
-/** An answer of the gateway itself. To gRPC it is a status in the headers of an empty 200, as its clients expect. */
+/**
+ * An answer of the gateway itself; the status of it. To gRPC it is a status in the headers of an empty 200, as its clients expect. What
+ * cannot be sent, such as a status or header that an object names and HTTP does not know, becomes a plain 500.
+ */
 export function answer(
   response: Outgoing,
   status: number,
@@ -22,9 +25,9 @@ export function answer(
     isGrpc?: boolean
     grpcStatus?: number | undefined
   } = {},
-): void {
+): number {
   const { text = '', headers = {}, isGrpc = false } = options
-  if (response.headersSent || response.destroyed) return
+  if (response.headersSent || response.destroyed) return status
   const body = isGrpc || text === '' ? '' : `${text}\n`
   const head: Record<string, string | string[]> = isGrpc
     ? {
@@ -38,8 +41,15 @@ export function answer(
         ...headers,
         'content-length': String(Buffer.byteLength(body)),
       }
-  writeHead(response, isGrpc ? 200 : status, head)
-  response.end(body)
+  try {
+    writeHead(response, isGrpc ? 200 : status, head)
+    response.end(body)
+    return status
+  } catch {
+    writeHead(response, 500, { 'content-length': '0' })
+    response.end()
+    return 500
+  }
 }
 
 /** Both versions of HTTP have this method; their types do not agree. */

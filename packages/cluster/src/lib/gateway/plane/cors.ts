@@ -6,13 +6,23 @@ import type { RequestFacts } from './match.ts'
 export function corsHeaders(policy: CorsPolicy | undefined, request: RequestFacts): Record<string, string> | undefined {
   const origin = policy === undefined ? undefined : request.header('origin')
   if (policy === undefined || origin === undefined) return undefined
-  if (!policy.origins.some((match) => (match.kind === 'exact' && match.value === '*') || compileString(match)(origin)))
-    return undefined
+  if (!testsOf(policy).some((test) => test(origin))) return undefined
   return {
     'access-control-allow-origin': origin,
     ...(policy.hasCredentials ? { 'access-control-allow-credentials': 'true' } : {}),
     ...(policy.exposed.length > 0 ? { 'access-control-expose-headers': policy.exposed.join(',') } : {}),
   }
+}
+
+const tests = new WeakMap<CorsPolicy, ((origin: string) => boolean)[]>()
+
+/** Compiled once for all requests. */
+function testsOf(policy: CorsPolicy): ((origin: string) => boolean)[] {
+  const known =
+    tests.get(policy) ??
+    policy.origins.map((match) => (match.kind === 'exact' && match.value === '*' ? () => true : compileString(match)))
+  tests.set(policy, known)
+  return known
 }
 
 /** The question a browser asks before some requests. */

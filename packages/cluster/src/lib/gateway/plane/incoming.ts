@@ -34,7 +34,8 @@ export class IncomingFacts implements RequestFacts {
   }
 
   header(name: string): string | undefined {
-    const value = this.#headers[name]
+    // Routes ask for any name, also for one that every object has, such as `constructor`.
+    const value = Object.hasOwn(this.#headers, name) ? this.#headers[name] : undefined
     return Array.isArray(value) ? value.join(', ') : value
   }
 }

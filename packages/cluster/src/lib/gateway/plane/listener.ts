@@ -23,7 +23,7 @@ export interface Listener {
   readonly port: number
   /** New rules and certificates, for the next request and the next connection. */
   update(config: ListenerConfig): void
-  /** Takes no more connections; those open get `graceMs` to end their requests. */
+  /** Takes no more connections; those open get `graceMs` to end their requests. Called again: the shorter of both. */
   close(graceMs: number): Promise<void>
 }
 
@@ -54,6 +54,16 @@ export async function openListener(context: PlaneContext, config: ListenerConfig
   await once(parts.server, 'listening')
   const address = parts.server.address()
   if (typeof address === 'object' && address !== null) state.port = address.port
+  function stop(graceMs: number): Promise<unknown> {
+    state.isClosing = true
+    state.cluster = context.clusters.freeze()
+    const gone = once(parts.server, 'close')
+    parts.server.close()
+    parts.drain(graceMs)
+    return gone.finally(() => parts.end())
+  }
+
+  let stopped: Promise<unknown> | undefined
   return {
     port: state.port,
     update(next) {
@@ -61,15 +71,10 @@ export async function openListener(context: PlaneContext, config: ListenerConfig
       parts.update(next)
     },
     async close(graceMs) {
-      state.isClosing = true
-      state.cluster = context.clusters.freeze()
-      const closed = once(parts.server, 'close')
-      parts.server.close()
-      parts.drain(graceMs)
       const timer = setTimeout(() => {
         for (const socket of sockets) socket.destroy()
       }, graceMs)
-      await closed
+      await (stopped ??= stop(graceMs))
       clearTimeout(timer)
     },
   }
@@ -80,6 +85,8 @@ interface Parts {
   update(config: ListenerConfig): void
   /** Asks clients to go after their next answer; without a grace, those that are idle have to go at once. */
   drain(graceMs: number): void
+  /** The last connection has gone. */
+  end(): void
 }
 
 type Handle = (request: Incoming, response: Outgoing) => void
@@ -95,7 +102,7 @@ function createPlain(context: PlaneContext, state: ListenerState, handle: Handle
       else if (spoken === 'http1' || !state.isMesh) http1.emit('connection', socket)
       else passThrough(context, state, socket)
     }
-    sniff(socket, hand, { waits: state.isMesh })
+    sniff(socket, hand, state.isMesh ? {} : { headTimeoutMs: context.headTimeoutMs })
   })
   return {
     server,
@@ -104,6 +111,8 @@ function createPlain(context: PlaneContext, state: ListenerState, handle: Handle
       if (graceMs === 0) http1.closeIdleConnections()
       for (const session of sessions) session.close()
     },
+    // Ends its checks for slow clients.
+    end: () => void http1.close(),
   }
 }
 
@@ -115,13 +124,16 @@ function createHttp1(context: PlaneContext, state: ListenerState, handle: Handle
       keepAliveTimeout: 75_000,
       // Uploads and streams may last; what must not is a head.
       requestTimeout: 0,
-      headersTimeout: 60_000,
+      headersTimeout: context.headTimeoutMs,
+      connectionsCheckingInterval: Math.min(context.headTimeoutMs, 30_000),
       // Clients may offer HTTP/2 by it, which nobody has to take.
       shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() !== 'h2c',
     },
     handle,
   )
   server.on('upgrade', (request, socket, head) => upgrade(context, state, request, socket, head))
+  // It is given its connections and listens nowhere, and would otherwise not check how long heads take.
+  server.emit('listening')
   return server
 }
 
@@ -130,6 +142,7 @@ function createSecure(context: PlaneContext, state: ListenerState, handle: Handl
   const server = createSecureServer(
     {
       allowHTTP1: true,
+      ...ofHttp1,
       settings: http2Settings,
       minVersion: 'TLSv1.2',
       SNICallback: (name, done) => done(null, findHost(contexts, name.toLowerCase())),
@@ -139,7 +152,7 @@ function createSecure(context: PlaneContext, state: ListenerState, handle: Handl
     handle,
   )
   // Options of the HTTP/1.1 side, which its types leave out.
-  Object.assign(server, { keepAliveTimeout: 75_000, requestTimeout: 0, headersTimeout: 60_000 })
+  Object.assign(server, { keepAliveTimeout: 75_000, requestTimeout: 0, headersTimeout: context.headTimeoutMs })
   const sessions = followSessions(server)
   server.on('upgrade', (request, socket, head) => upgrade(context, state, request, socket, head))
   server.on('tlsClientError', () => {})
@@ -152,8 +165,12 @@ function createSecure(context: PlaneContext, state: ListenerState, handle: Handl
     drain() {
       for (const session of sessions) session.close()
     },
+    end() {},
   }
 }
+
+/** Understood, and left out by its types. */
+const ofHttp1 = { maxHeaderSize }
 
 const http2Settings = { maxConcurrentStreams: 256, initialWindowSize: 1 << 20 }
 

@@ -1,70 +1,23 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { Agent, createServer, request } from 'node:http'
-import type { IncomingMessage, RequestListener, Server } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2'
 import { connect, createServer as createTcpServer } from 'node:net'
-import type { Server as TcpServer } from 'node:net'
 import { text } from 'node:stream/consumers'
-import { after, beforeEach, describe, it } from 'node:test'
-import type { Cluster, Endpoint, ListenerConfig, Routing, Rule, TrafficPolicy } from '../model.ts'
-import { openDataPlane } from './plane.ts'
-import type { DataPlane } from './plane.ts'
-
-const policy: TrafficPolicy = { balance: { kind: 'least-request' }, connectTimeoutMs: 2_000 }
+import { afterEach, beforeEach, describe, it } from 'node:test'
+import type { Cluster, Endpoint, Rule } from '../model.ts'
+import { ask, clusterOf, forward, listenerOf, openPlaneBench, policy } from './testing.ts'
+import type { PlaneBench } from './testing.ts'
 
 void describe('openDataPlane', () => {
-  const servers = new Set<TcpServer | Server>()
-  let plane: DataPlane | undefined
+  let bench: PlaneBench
+  const serve: PlaneBench['serve'] = (handler) => bench.serve(handler)
+  const endpointOf: PlaneBench['endpointOf'] = (server) => bench.endpointOf(server)
+  const route: PlaneBench['route'] = (rules, clusters, more) => bench.route(rules, clusters, more)
 
-  beforeEach(async () => {
-    await plane?.close()
-    plane = openDataPlane()
-  })
-
-  after(async () => {
-    await plane?.close()
-    for (const server of servers) {
-      if ('closeAllConnections' in server) server.closeAllConnections()
-      server.close()
-    }
-  })
-
-  async function serve(handler: RequestListener): Promise<Endpoint> {
-    return await endpointOf(createServer({ keepAliveTimeout: 60_000 }, handler))
-  }
-
-  async function endpointOf(server: TcpServer): Promise<Endpoint> {
-    servers.add(server)
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    return place(portOf(server))
-  }
-
-  /** Puts rules in force on one listener; the port it has. */
-  async function route(
-    rules: readonly Rule[],
-    clusters: readonly Cluster[],
-    more: Partial<ListenerConfig> = {},
-  ): Promise<number> {
-    const listener: ListenerConfig = {
-      key: 'test',
-      host: '127.0.0.1',
-      port: 0,
-      isFlexible: false,
-      kind: 'http',
-      certificates: [],
-      hosts: [{ hostname: '*', rules }],
-      ...more,
-    }
-    const routing: Routing = {
-      listeners: new Map([['test', listener]]),
-      clusters: new Map(clusters.map((cluster) => [cluster.key, cluster])),
-    }
-    await plane?.apply(routing)
-    const outcome = plane?.outcomes.get('test')
-    return outcome !== undefined && 'port' in outcome ? outcome.port : assert.fail(JSON.stringify(outcome))
-  }
+  beforeEach(() => (bench = openPlaneBench()))
+  afterEach(() => bench[Symbol.asyncDispose]())
 
   it('passes a request on with where it came from, and without what is of its connection', async () => {
     const endpoint = await serve((incoming, response) => response.end(JSON.stringify(incoming.headers)))
@@ -139,7 +92,7 @@ void describe('openDataPlane', () => {
   it('gives a request that no endpoint has seen to another endpoint', async () => {
     const alive = await serve((_, response) => response.end('alive'))
     const dead = await endpointOf(createTcpServer((socket) => socket.resetAndDestroy()))
-    for (const server of servers) if (portOf(server) === dead.port) server.close()
+    bench.silence(dead)
     const port = await route([forward('a')], [clusterOf('a', [dead, alive])])
     for (let index = 0; index < 20; index++)
       assert.equal((await ask({ port, method: 'POST', body: 'x' })).body, 'alive')
@@ -287,7 +240,7 @@ void describe('openDataPlane', () => {
     const second = answers.filter(({ body }) => body === 'v2').length
     assert.ok(Math.abs(second - 100) <= 3, `v2 had ${second} of 1000`)
     const counted = /istio_requests_total\{[^}]*destination_service_name="v2"[^}]*\} (\d+)/.exec(
-      plane?.metrics.render() ?? '',
+      bench.plane.metrics.render(),
     )
     assert.equal(Number(counted?.[1]), second)
   })
@@ -326,66 +279,15 @@ void describe('openDataPlane', () => {
 
   it('says which port it cannot have', async () => {
     const { port } = await serve(() => {})
-    const listener: ListenerConfig = {
-      key: 'taken',
-      host: '127.0.0.1',
-      port,
-      isFlexible: false,
-      kind: 'http',
-      certificates: [],
-      hosts: [],
-    }
-    await plane?.apply({ listeners: new Map([['taken', listener]]), clusters: new Map() })
-    const outcome = plane?.outcomes.get('taken')
+    const listener = listenerOf('taken', { port })
+    await bench.plane.apply({ listeners: new Map([['taken', listener]]), clusters: new Map() })
+    const outcome = bench.plane.outcomes.get('taken')
     assert.ok(
       outcome !== undefined &&
         'problem' in outcome &&
         outcome.problem.includes(`127.0.0.1:${port}: another program uses the port`),
     )
-    await plane?.apply({ listeners: new Map([['taken', { ...listener, isFlexible: true }]]), clusters: new Map() })
-    assert.ok('port' in (plane?.outcomes.get('taken') ?? {}))
+    await bench.plane.apply({ listeners: new Map([['taken', { ...listener, isFlexible: true }]]), clusters: new Map() })
+    assert.ok('port' in (bench.plane.outcomes.get('taken') ?? {}))
   })
 })
-
-function place(port: number): Endpoint {
-  return { address: `127.0.0.1:${port}`, ip: '127.0.0.1', port, workload: 'app', version: '1' }
-}
-
-function portOf(server: TcpServer | Server): number {
-  const address = server.address()
-  return typeof address === 'object' && address !== null ? address.port : 0
-}
-
-function clusterOf(key: string, endpoints: readonly Endpoint[]): Cluster {
-  return { key, namespace: 'shop', service: key, port: 80, protocol: 'http1', endpoints, policy }
-}
-
-function forward(cluster: string | undefined, { path }: { path?: string } = {}): Rule {
-  return {
-    route: 'test',
-    matches: path === undefined ? [] : [{ path: { kind: 'exact', value: path } }],
-    action: { kind: 'forward', targets: [{ weight: 1, cluster }] },
-  }
-}
-
-interface Answer {
-  readonly status: number | undefined
-  readonly headers: IncomingMessage['headers']
-  readonly body: string
-}
-
-async function ask(to: {
-  port: number
-  path?: string
-  method?: string
-  headers?: Record<string, string>
-  body?: string
-  agent?: Agent
-}): Promise<Answer> {
-  const { body, ...options } = to
-  const length = body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }
-  const sent = request({ host: '127.0.0.1', agent: false, ...options, headers: { ...length, ...to.headers } })
-  sent.end(body)
-  const [response]: [IncomingMessage] = (await once(sent, 'response')) as [IncomingMessage]
-  return { status: response.statusCode, headers: response.headers, body: await text(response) }
-}

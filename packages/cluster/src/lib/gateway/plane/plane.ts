@@ -22,26 +22,29 @@ export interface DataPlane {
 export interface DataPlaneOptions {
   readonly random?: (() => number) | undefined
   readonly metrics?: GatewayMetrics | undefined
+  /** How long a client may take for the head of a request. Default 60,000. */
+  readonly headTimeoutMs?: number | undefined
+  readonly onError?: ((error: unknown) => void) | undefined
 }
 
 /** How long connections to a listener that is wanted no more may go on. */
 const drainMs = 30_000
 
 export function openDataPlane(options: DataPlaneOptions = {}): DataPlane {
-  const { random = Math.random, metrics = createGatewayMetrics() } = options
-  const context: PlaneContext = { clusters: createClusters(), metrics, random }
+  const { random = Math.random, metrics = createGatewayMetrics(), headTimeoutMs = 60_000, onError } = options
+  const context: PlaneContext = { clusters: createClusters(), metrics, random, headTimeoutMs, onError }
   const listeners = new Map<string, { kind: string; listener: Listener }>()
   const outcomes = new Map<string, ListenerOutcome>()
-  const closing = new Set<Promise<void>>()
+  const closing = new Set<Listener>()
   let queue: Promise<void> = Promise.resolve()
 
   function drop(key: string, graceMs: number): void {
-    const closed = listeners.get(key)?.listener.close(graceMs)
+    const listener = listeners.get(key)?.listener
     listeners.delete(key)
     outcomes.delete(key)
-    if (closed === undefined) return
-    closing.add(closed)
-    void closed.finally(() => closing.delete(closed))
+    if (listener === undefined) return
+    closing.add(listener)
+    void listener.close(graceMs).finally(() => closing.delete(listener))
   }
 
   async function work(routing: Routing): Promise<void> {
@@ -71,12 +74,16 @@ export function openDataPlane(options: DataPlaneOptions = {}): DataPlane {
     metrics,
     outcomes,
     apply(routing) {
-      return (queue = queue.then(() => work(routing)))
+      const turn = queue.then(() => work(routing))
+      // A routing that cannot be put in force does not keep the next one from it.
+      queue = turn.catch(() => {})
+      return turn
     },
     async close({ graceMs = 0 } = {}) {
       await queue
       for (const key of listeners.keys()) drop(key, graceMs)
-      await Promise.all(closing)
+      // Those that went before had longer; now they have no more time than the others.
+      await Promise.all([...closing].map((listener) => listener.close(graceMs)))
       await context.clusters.close()
     },
   }

@@ -25,6 +25,9 @@ export interface Plan {
   readonly startedAt: number
 }
 
+/** An answer that is to be replaced by that of another attempt may take so long to end. */
+const skippingMs = 1_000
+
 /**
  * One request on its way: attempts at endpoints, the answer passed back as it comes, and the end of both when either side
  * goes. Made per request and told of events by method, so that a request costs no closures but one for the client that goes.
@@ -105,15 +108,23 @@ export class ProxiedRequest implements UpstreamHandler {
     if (this.#isOver || this.#isSkipping) return
     this.#countEndpoint(status)
     if (this.#mayRepeat({ status })) {
-      // The answer is read to its end so that the connection stays of use.
+      // The answer is read to its end so that the connection stays of use, unless that takes long.
       this.#isSkipping = true
+      this.#tryDeadline = setTimeout(() => this.#sending?.abort(new Error('the answer does not end')), skippingMs)
       return
     }
     const kept = returnedHeaders(headers)
     for (const change of this.#plan.responseChanges) changeHeaders(kept, change)
     Object.assign(kept, this.#plan.responseHeaders)
     if (this.#listener.isClosing && !('stream' in this.#response)) kept['connection'] = 'close'
-    writeHead(this.#response, status, kept)
+    try {
+      writeHead(this.#response, status, kept)
+    } catch (error) {
+      // What a route or an endpoint made of the head cannot be sent.
+      this.#context.onError?.(error)
+      this.#fail(502, 'the answer has a head that cannot be sent')
+      this.#sending?.abort(new Error('the head cannot be sent'))
+    }
   }
 
   onData(chunk: Buffer): boolean {

@@ -1,4 +1,4 @@
-import type { HeaderChange, PathChange, Redirect, RequestMatch } from '../model.ts'
+import type { HeaderChange, PathChange, Redirect, RequestMatch, Rule } from '../model.ts'
 import { parsePattern } from './match.ts'
 
 /** The path after a change; `match` is what the request matched, whose prefix is replaced. */
@@ -6,17 +6,34 @@ export function changePath(path: string, change: PathChange, match: RequestMatch
   if (change.kind === 'full') return change.value
   if (change.kind === 'regex') {
     // Envoy's substitution: every match, groups as \1.
-    return (
-      parsePattern(change.pattern)
-        ?.matcher(path)
-        .replaceAll(change.value.replaceAll(/\\(\d)/g, '$$$1')) ?? path
-    )
+    const value = change.value.replaceAll('$', '$$$$').replaceAll(/\\(\d)/g, '$$$1')
+    return patternOf(change)?.matcher(path).replaceAll(value) ?? path
   }
   const matched = match?.path
   // An exact path is its own prefix. A path matched by an expression has none and is replaced as a whole (Istio).
   if (matched?.kind === 'regex') return change.value
   if (matched?.kind === 'segments') return replaceSegments(path, matched.value, change.value)
   return change.value + path.slice(matched?.value.length ?? 1)
+}
+
+/** What an endpoint is asked for: the path as its rule has it, with the query. Undefined when the rule makes something else of it. */
+export function targetOf(
+  { path: asked, query }: { readonly path: string; readonly query: string },
+  { rule, match }: { readonly rule: Rule; readonly match: RequestMatch | undefined },
+): string | undefined {
+  const change = rule.rewrite?.path
+  const path = change === undefined ? asked : changePath(asked, change, match)
+  if (change !== undefined && !/^\/[\x21-\x7e]*$/.test(path)) return undefined
+  return query === '' ? path : `${path}${path.includes('?') ? '&' : '?'}${query}`
+}
+
+const patterns = new WeakMap<PathChange, { readonly pattern: ReturnType<typeof parsePattern> }>()
+
+/** Compiled once for all requests. */
+function patternOf(change: Extract<PathChange, { kind: 'regex' }>): ReturnType<typeof parsePattern> {
+  const known = patterns.get(change) ?? { pattern: parsePattern(change.pattern) }
+  patterns.set(change, known)
+  return known.pattern
 }
 
 /** Gateway API, HTTPPathModifier: `/foo/bar` with prefix `/foo` replaced by `/` or the empty string is `/bar`. */
@@ -59,7 +76,7 @@ export function changeHeaders(headers: Record<string, string | string[]>, change
   if (change === undefined) return
   for (const [name, value] of change.set) headers[name] = value
   for (const [name, value] of change.add) {
-    const known = headers[name]
+    const known = Object.hasOwn(headers, name) ? headers[name] : undefined
     if (known === undefined) headers[name] = value
     else if (name === 'set-cookie') headers[name] = [...(Array.isArray(known) ? known : [known]), value]
     else headers[name] = `${Array.isArray(known) ? known.join(', ') : known},${value}`

@@ -26,6 +26,10 @@ export interface PlaneContext {
   readonly clusters: Clusters
   readonly metrics: GatewayMetrics
   readonly random: () => number
+  /** How long a client may take to say what it wants. */
+  readonly headTimeoutMs: number
+  /** Told of what should not have happened; the request it happened to was answered. */
+  readonly onError?: ((error: unknown) => void) | undefined
 }
 
 /** The rules of a listener, ready; the share each target got so far begins anew. */

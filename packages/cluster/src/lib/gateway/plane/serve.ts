@@ -11,7 +11,7 @@ import { queryValue } from './match.ts'
 import type { Found } from './match.ts'
 import { mirrorTo } from './mirror.ts'
 import { ProxiedRequest } from './proxied-request.ts'
-import { changeHeaders, changePath, renderLocation } from './rewrite.ts'
+import { changeHeaders, renderLocation, targetOf } from './rewrite.ts'
 import type { ListenerState, PlaneContext } from './route-state.ts'
 import type { HeaderMap, UpstreamRequest } from './upstream.ts'
 
@@ -22,10 +22,10 @@ const mirroredBytes = 1024 * 1024
 /** Answers one request by the routing in force now. */
 export function serve(context: PlaneContext, listener: ListenerState, incoming: Incoming, response: Outgoing): void {
   const startedAt = performance.now()
-  const facts = new IncomingFacts(incoming, listener.scheme)
-  const found = listener.find(facts)
   incoming.on('error', () => {})
   response.on('error', () => {})
+  const facts = new IncomingFacts(incoming, listener.scheme)
+  const found = listener.find(facts)
   // Clients of a listener that goes have to find another.
   if (listener.isClosing && 'shouldKeepAlive' in response) response.shouldKeepAlive = false
   if (found === undefined) {
@@ -37,8 +37,18 @@ export function serve(context: PlaneContext, listener: ListenerState, incoming: 
   const { chooseTarget } = listener
   const delay = found.rule.fault?.delay
   const exchange: Exchange = { context, listener, incoming, response, facts, found, startedAt, chooseTarget }
-  if (delay === undefined || !happens(context, delay.percent)) perform(exchange)
-  else setTimeout(() => perform(exchange), delay.ms)
+  if (delay === undefined || !happens(context, delay.percent)) attempt(exchange, perform)
+  else setTimeout(() => attempt(exchange, perform), delay.ms)
+}
+
+/** What goes wrong with one request is not to end the process that serves the others. */
+function attempt(exchange: Exchange, act: (exchange: Exchange) => void): void {
+  try {
+    act(exchange)
+  } catch (error) {
+    exchange.context.onError?.(error)
+    settle(exchange, 500, 'the request cannot be served')
+  }
 }
 
 interface Exchange {
@@ -93,8 +103,9 @@ function settle(exchange: Exchange, status: number, text: string, headers: Heade
   const { context, found, facts, incoming, response, startedAt } = exchange
   const { rule } = found
   changeHeaders(headers, rule.responseHeaders)
-  context.metrics.count({ route: rule.route, isGrpc: isGrpc(facts), status, durationMs: performance.now() - startedAt })
-  answer(response, status, { text, headers, isGrpc: isGrpc(facts) && status >= 400, grpcStatus })
+  const ofGrpc = isGrpc(facts)
+  const sent = answer(response, status, { text, headers, isGrpc: ofGrpc && status >= 400, grpcStatus })
+  context.metrics.count({ route: rule.route, isGrpc: ofGrpc, status: sent, durationMs: performance.now() - startedAt })
   incoming.resume()
 }
 
@@ -108,7 +119,7 @@ function forward(exchange: Exchange, target: WeightedTarget, live: LiveCluster, 
     headers['x-envoy-original-host'] = facts.authority
     headers['host'] = rule.rewrite.host
   }
-  const path = pathOf(exchange)
+  const path = targetOf(facts, found)
   if (path === undefined) return settle(exchange, 400, 'the path cannot be rewritten')
   const { method } = facts
   const proxied = (request: UpstreamRequest): void => {
@@ -120,15 +131,7 @@ function forward(exchange: Exchange, target: WeightedTarget, live: LiveCluster, 
   }
   if (!hasBody(incoming)) return proxied({ method, path, headers, body: null })
   const limit = rule.mirrors === undefined ? replayableBytes : mirroredBytes
-  readBody(incoming, limit, (body) => proxied({ method, path, headers, body }))
-}
-
-function pathOf({ facts, found }: Exchange): string | undefined {
-  const change = found.rule.rewrite?.path
-  const path = change === undefined ? facts.path : changePath(facts.path, change, found.match)
-  // What an expression makes of a path may be none.
-  if (change !== undefined && !/^\/[\x21-\x7e]*$/.test(path)) return undefined
-  return facts.query === '' ? path : `${path}${path.includes('?') ? '&' : '?'}${facts.query}`
+  readBody(incoming, limit, (body) => attempt(exchange, () => proxied({ method, path, headers, body })))
 }
 
 function copyTo({ context, listener }: Exchange, mirror: Mirror, request: UpstreamRequest): void {

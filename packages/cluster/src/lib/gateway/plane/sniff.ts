@@ -8,9 +8,19 @@ const silenceMs = 5_000
 
 const preface = 'PRI * HTTP/2.0\r\n'
 
-/** Tells `done` what the first bytes of a connection are, which stay to be read. Nothing is told of a client that goes before. */
-export function sniff(socket: Socket, done: (spoken: Spoken) => void, options: { waits: boolean }): void {
-  const timer = options.waits ? setTimeout(() => settle('other'), silenceMs) : undefined
+/**
+ * Tells `done` what the first bytes of a connection are, which stay to be read. Nothing is told of a client that goes before. With
+ * `headTimeoutMs` one that is silent for so long is let go; without, it is told to speak something else.
+ */
+export function sniff(
+  socket: Socket,
+  done: (spoken: Spoken) => void,
+  { headTimeoutMs }: { readonly headTimeoutMs?: number | undefined } = {},
+): void {
+  const timer =
+    headTimeoutMs === undefined
+      ? setTimeout(() => settle('other'), silenceMs)
+      : setTimeout(() => socket.destroy(), headTimeoutMs)
   const first = (): void => {
     const chunk: Buffer | null = socket.read()
     if (chunk === null) return

@@ -1,15 +1,34 @@
 import { request as sendRequest } from 'node:http'
-import type { IncomingMessage } from 'node:http'
+import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream'
+import type { WeightedTarget } from '../model.ts'
+import type { Candidate } from './balance.ts'
 import { nextCandidate } from './clusters.ts'
+import type { LiveCluster } from './clusters.ts'
 import { forwardedHeaders, returnedHeaders } from './headers.ts'
 import { IncomingFacts } from './incoming.ts'
-import { changeHeaders, changePath } from './rewrite.ts'
+import type { Found } from './match.ts'
+import { changeHeaders, targetOf } from './rewrite.ts'
 import type { ListenerState, PlaneContext } from './route-state.ts'
+import { headersTimeoutMs } from './upstream.ts'
 import type { HeaderMap } from './upstream.ts'
 
-/** Passes on a request to change the protocol (WebSocket), then the bytes of both sides until either ends. */
+/** A request to change the protocol (WebSocket) on its way to an endpoint. */
+interface Upgrade {
+  readonly context: PlaneContext
+  readonly listener: ListenerState
+  readonly incoming: IncomingMessage
+  readonly client: Duplex
+  readonly facts: IncomingFacts
+  readonly found: Found
+  readonly target: WeightedTarget
+  readonly live: LiveCluster
+  readonly candidate: Candidate
+  readonly startedAt: number
+}
+
+/** Passes on a request to change the protocol, then the bytes of both sides until either ends. */
 export function upgrade(
   context: PlaneContext,
   listener: ListenerState,
@@ -17,79 +36,99 @@ export function upgrade(
   client: Duplex,
   head: Buffer,
 ): void {
-  const startedAt = performance.now()
   client.on('error', () => {})
+  try {
+    const decided = decide(context, listener, incoming, client)
+    if (typeof decided === 'number') return refuse(client, decided)
+    const path = targetOf(decided.facts, decided.found)
+    if (path === undefined) return refuse(client, 400)
+    pass(decided, send(decided, path), head)
+  } catch (error) {
+    // What a route made of the request cannot be sent.
+    context.onError?.(error)
+    refuse(client, 500)
+  }
+}
+
+/** Where it goes, or the status that refuses it. */
+function decide(
+  context: PlaneContext,
+  listener: ListenerState,
+  incoming: IncomingMessage,
+  client: Duplex,
+): Upgrade | number {
+  const startedAt = performance.now()
   const facts = new IncomingFacts(incoming, listener.scheme)
   const found = listener.find(facts)
-  const action = found?.rule.action
-  if (found === undefined || action?.kind !== 'forward') return refuse(client, found === undefined ? 404 : 400)
-  const { rule, match } = found
-  const index = listener.chooseTarget(rule)
-  const target = index === undefined ? undefined : action.targets[index]
+  if (found === undefined) return 404
+  const { action } = found.rule
+  if (action.kind !== 'forward') return 400
+  const target = action.targets[listener.chooseTarget(found.rule) ?? -1]
   const live = target?.cluster === undefined ? undefined : listener.cluster(target.cluster)
-  const candidate =
-    live === undefined ? undefined : nextCandidate(live, { hash: undefined, tried: undefined, random: context.random })
-  if (live === undefined || candidate === undefined) return refuse(client, live === undefined ? 500 : 503)
+  if (target === undefined || live === undefined) return 500
+  const candidate = nextCandidate(live, { hash: undefined, tried: undefined, random: context.random })
+  if (candidate === undefined) return 503
+  return { context, listener, incoming, client, facts, found, target, live, candidate, startedAt }
+}
 
+function send({ listener, incoming, facts, found, target, live, candidate }: Upgrade, path: string): ClientRequest {
+  const { rule } = found
   const headers = forwardedHeaders(incoming, facts, listener)
   changeHeaders(headers, rule.requestHeaders)
-  changeHeaders(headers, target?.requestHeaders)
+  changeHeaders(headers, target.requestHeaders)
   if (rule.rewrite?.host !== undefined) headers['host'] = rule.rewrite.host
   Object.assign(headers, { connection: 'Upgrade', upgrade: incoming.headers.upgrade ?? '' })
-  const path = rule.rewrite?.path === undefined ? facts.path : changePath(facts.path, rule.rewrite.path, match)
   const { ip, port } = candidate.endpoint
-  const sent = sendRequest({
-    host: ip,
-    port,
-    method: facts.method,
-    path: facts.query === '' ? path : `${path}?${facts.query}`,
-    headers,
-    agent: false,
-    timeout: live.cluster.policy.connectTimeoutMs,
-  })
-  const count = (status: number): void =>
-    context.metrics.count({
-      route: rule.route,
-      cluster: live.cluster,
-      endpoint: candidate.endpoint,
-      isGrpc: false,
-      status,
-      durationMs: performance.now() - startedAt,
-    })
+  const timeout = live.cluster.policy.connectTimeoutMs
+  const sent = sendRequest({ host: ip, port, method: facts.method, path, headers, agent: false, timeout })
   sent.once('timeout', () => sent.destroy(new Error('the endpoint did not answer in time')))
+  // Who has a connection may think about the answer for longer.
+  sent.once('socket', (socket) => socket.once('connect', () => sent.setTimeout(headersTimeoutMs)))
+  return sent
+}
+
+function pass(upgrade: Upgrade, sent: ClientRequest, head: Buffer): void {
+  const { client, found } = upgrade
   client.once('close', () => sent.destroy())
   sent.once('error', () => {
     if (client.destroyed) return
-    count(502)
+    count(upgrade, 502)
     refuse(client, 502)
   })
   sent.once('upgrade', (answered, server, rest) => {
     sent.removeAllListeners('timeout')
-    if (!client.destroyed) count(101)
+    if (!client.destroyed) count(upgrade, 101)
     server.setTimeout(0)
     server.setNoDelay(true)
     const own: HeaderMap = returnedHeaders({ ...answered.headers } as HeaderMap)
-    changeHeaders(own, rule.responseHeaders)
-    client.write(
-      renderHead(101, 'Switching Protocols', {
-        ...own,
-        connection: 'Upgrade',
-        upgrade: answered.headers.upgrade ?? '',
-      }),
-    )
+    changeHeaders(own, found.rule.responseHeaders)
+    const agreed = { connection: 'Upgrade', upgrade: answered.headers.upgrade ?? '' }
+    client.write(renderHead(101, 'Switching Protocols', { ...own, ...agreed }))
     if (rest.length > 0) client.write(rest)
     if (head.length > 0) server.write(head)
     pipeline(client, server, () => {})
     pipeline(server, client, () => {})
   })
   sent.once('response', (answered) => {
-    count(answered.statusCode ?? 502)
+    const { statusCode = 502, statusMessage = '' } = answered
+    count(upgrade, statusCode)
     const own = returnedHeaders({ ...answered.headers } as HeaderMap)
     // Its length may have been told by the end of chunks that are taken apart here.
-    client.write(renderHead(answered.statusCode ?? 502, answered.statusMessage ?? '', { ...own, connection: 'close' }))
+    client.write(renderHead(statusCode, statusMessage, { ...own, connection: 'close' }))
     pipeline(answered, client, () => {})
   })
   sent.end()
+}
+
+function count({ context, found, live, candidate, startedAt }: Upgrade, status: number): void {
+  context.metrics.count({
+    route: found.rule.route,
+    cluster: live.cluster,
+    endpoint: candidate.endpoint,
+    isGrpc: false,
+    status,
+    durationMs: performance.now() - startedAt,
+  })
 }
 
 const reasons: Readonly<Record<number, string>> = {

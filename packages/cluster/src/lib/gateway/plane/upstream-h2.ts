@@ -26,6 +26,8 @@ export function openH2Upstream(ip: string, port: number, policy: TrafficPolicy):
       if (!opened.destroyed) opened.close()
     })
     opened.on('error', () => {})
+    // Each request that waits for the connection listens to it.
+    opened.setMaxListeners(0)
     sessions.add(opened)
     return (current = opened)
   }
