@@ -60,6 +60,17 @@ describe('waitForEnd', () => {
   })
 })
 
+describe('readStartTime', () => {
+  it('tells lives of a process apart on systems without /proc, too', async () => {
+    const own = readStartTime(process.pid, 'darwin')
+    assert.match(own ?? '', /^\w{3} \w{3} +\d+ [\d:]{8} \d{4}$/)
+    assert.equal(readStartTime(process.pid, 'darwin'), own)
+    const child = spawn(process.execPath, ['-e', ''])
+    await once(child, 'exit')
+    assert.equal(readStartTime(child.pid ?? 0, 'darwin'), undefined)
+  })
+})
+
 describe('watchForEnd', () => {
   it('aborts with the reason when the process ends', async () => {
     const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'])

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { existsSync, linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type ClusterChoices, type ClusterFiles, type ClusterProcess, readProcess, writeWholeFile } from './files.ts'
@@ -20,11 +21,10 @@ export function isAlive({ pid, startTime }: Pick<ClusterProcess, 'pid' | 'startT
 }
 
 /**
- * Start time of a process that has not ended; `undefined` without one. Where there is no `/proc`, a living pid has
- * the start time `unknown`.
+ * Start time of a process that has not ended; `undefined` without one. Where there is no `/proc`, `ps` tells it, to the second.
  */
-export function readStartTime(pid: number): string | undefined {
-  if (process.platform !== 'linux') return isPid(pid) ? 'unknown' : undefined
+export function readStartTime(pid: number, platform: NodeJS.Platform = process.platform): string | undefined {
+  if (platform !== 'linux') return isPid(pid) ? askPs(pid) : undefined
   try {
     // The name in the second field may hold spaces and brackets; what follows the last bracket is regular.
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
@@ -32,6 +32,24 @@ export function readStartTime(pid: number): string | undefined {
     return fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields[19]
   } catch {
     return undefined
+  }
+}
+
+/** Where `ps` cannot be asked, a living pid has the start time `unknown`. */
+function askPs(pid: number): string | undefined {
+  try {
+    const env = { ...process.env, LC_ALL: 'C' }
+    const args = ['-o', 'state=,lstart=', '-p', String(pid)]
+    const text = execFileSync('ps', args, {
+      encoding: 'utf8',
+      timeout: 5_000,
+      env,
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    const [state = '', ...start] = text.trim().split(/\s+/)
+    return state === '' || state.startsWith('Z') ? undefined : start.join(' ')
+  } catch {
+    return isPid(pid) ? 'unknown' : undefined
   }
 }
 

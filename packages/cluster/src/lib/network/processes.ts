@@ -15,13 +15,14 @@ export async function openProcesses(
   dir: string,
   options: PodNetworkOptions,
   reason: string | undefined,
+  platform: NodeJS.Platform = process.platform,
 ): Promise<PodNetwork> {
   const plan = await openPlan(dir, 'processes')
   options.onPlan?.(plan)
   const files = await openAttachments(join(dir, 'pods'))
   const addresses = createAddressPool(plan.podCidr)
   // Only Linux answers on all of 127/8; elsewhere every pod has the one loopback address and ports must differ.
-  const shared = process.platform === 'linux' ? undefined : '127.0.0.1'
+  const shared = platform === 'linux' ? undefined : '127.0.0.1'
   let closed = false
   for (const { uid, ip } of files.all.values()) {
     if (ip !== shared && !addresses.claim(ip)) await files.remove(uid)

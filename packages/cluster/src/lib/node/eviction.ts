@@ -1,9 +1,9 @@
-import { lstat, readFile, readdir, statfs } from 'node:fs/promises'
-import { freemem } from 'node:os'
+import { lstat, readdir, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseQuantity } from '@fairlead/kube/types'
 import type { NodeCondition, Pod } from '@fairlead/kube/types/core-v1'
 
+import { availableMemory } from './available-memory.ts'
 import { requestsOf } from './resources.ts'
 
 /** What a node has left. */
@@ -32,14 +32,8 @@ export function pressureOf({ memoryBytes, diskBytes, diskTotalBytes }: Left): Pr
 }
 
 export async function readLeft(dir: string): Promise<Left> {
-  const text = await readFile('/proc/meminfo', 'utf8').catch(() => '')
-  const available = /^MemAvailable:\s+(\d+) kB$/m.exec(text)?.[1]
   const { bavail, blocks, bsize } = await statfs(dir)
-  return {
-    memoryBytes: available === undefined ? freemem() : Number(available) * 1024,
-    diskBytes: bavail * bsize,
-    diskTotalBytes: blocks * bsize,
-  }
+  return { memoryBytes: await availableMemory(), diskBytes: bavail * bsize, diskTotalBytes: blocks * bsize }
 }
 
 /** The conditions of a node that tell of pressure, without their times. */

@@ -1,14 +1,15 @@
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 
+import { startTimeByPs } from './ps.ts'
+
 /** Names one process on one machine, across reuse of its number: `<host>|<pid>|<start time>`. */
 export function currentProcess(): string {
   return `${hostname()}|${process.pid}|${startTimeOf(process.pid)}`
 }
 
 /**
- * Whether the named process is certainly gone. One of another machine (a shared disk) is never called gone; on systems
- * without /proc a reused number is mistaken for the process itself.
+ * Whether the named process is certainly gone. One of another machine (a shared disk) is never called gone.
  */
 export function isProcessGone(identity: string): boolean {
   const [host, pid, startTime] = identity.split('|')
@@ -21,8 +22,9 @@ export function isProcessGone(identity: string): boolean {
   return startTimeOf(Number(pid)) !== startTime
 }
 
-/** Field 22 of /proc/<pid>/stat, in clock ticks since boot; empty where there is no /proc. */
+/** Field 22 of /proc/<pid>/stat, in clock ticks since boot; the time of day where there is no /proc. */
 function startTimeOf(pid: number): string {
+  if (process.platform !== 'linux') return startTimeByPs(pid) ?? ''
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
     return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? ''

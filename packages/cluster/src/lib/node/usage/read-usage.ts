@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process'
 import { readFile, readdir } from 'node:fs/promises'
 import { cpus, freemem, totalmem } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 
 /** What has been used since something started, and the memory it has now. */
 export interface Usage {
@@ -49,8 +51,12 @@ export interface ProcessUsage extends Usage {
   readonly parentPid: number
 }
 
-/** All processes of this machine; none where there is no `/proc`. */
-export async function readProcesses(root = '/proc'): Promise<ProcessUsage[]> {
+/** All processes of this machine, as `ps` has them where there is no `/proc`. */
+export async function readProcesses(
+  root = '/proc',
+  platform: NodeJS.Platform = process.platform,
+): Promise<ProcessUsage[]> {
+  if (platform !== 'linux') return await readByPs()
   const entries = await readdir(root).catch(() => [])
   const texts = await readAll(entries.filter((name) => /^\d+$/.test(name)).map((pid) => join(root, pid, 'stat')))
   return texts.flatMap((text) => (text === undefined ? [] : [parseStat(text)]))
@@ -69,6 +75,28 @@ export function parseStat(text: string): ProcessUsage {
     memoryBytes: at(24) * pageBytes,
   }
 }
+
+async function readByPs(): Promise<ProcessUsage[]> {
+  const args = ['-A', '-o', 'pid=,ppid=,time=,rss=']
+  const options = { timeout: 5000, maxBuffer: 16 << 20, env: { ...process.env, LC_ALL: 'C' } }
+  return await promisify(execFile)('ps', args, options).then(
+    ({ stdout }) => parsePs(stdout),
+    () => [],
+  )
+}
+
+/** Reads lines of `pid ppid time rss`: time as `[[days-]hours:]minutes:seconds[.hundredths]`, memory in kibibytes. */
+export function parsePs(text: string): ProcessUsage[] {
+  return text.split('\n').flatMap((line) => {
+    const [, pid, parentPid, days = '0', time = '', memory] = psLine.exec(line) ?? []
+    if (pid === undefined) return []
+    const seconds = time.split(':').reduce((sum, part) => sum * 60 + Number(part), 0) + Number(days) * 86_400
+    const cpuNanos = Math.round(seconds * 1000) * 1e6
+    return [{ pid: Number(pid), parentPid: Number(parentPid), cpuNanos, memoryBytes: Number(memory) * 1024 }]
+  })
+}
+
+const psLine = /^\s*(\d+)\s+(\d+)\s+(?:(\d+)-)?([\d:.]+)\s+(\d+)\s*$/
 
 /** What a process and all that descend from it use together. */
 export function sumTree(pid: number, processes: ReadonlyMap<number, readonly ProcessUsage[]>): Usage {

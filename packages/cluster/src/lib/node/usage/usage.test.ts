@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, describe, it } from 'node:test'
 
-import { parseStat, readCgroupUsage } from './read-usage.ts'
+import { parsePs, parseStat, readCgroupUsage, readProcesses } from './read-usage.ts'
 import { renderResourceMetrics, renderSummary } from './render-usage.ts'
 import { nanoCoresOf, UsageMeter } from './usage-meter.ts'
 import type { MeteredContainer } from './usage-meter.ts'
@@ -41,6 +41,23 @@ describe('parseStat', () => {
   it('is not misled by the name of the program', () => {
     const text = '42 (a) b (c) S 7 42 42 0 -1 4194560 1 2 3 4 10 20 30 40 20 0 1 0 99 1000 5 18446744073709551615'
     assert.deepEqual(parseStat(text), { pid: 42, parentPid: 7, cpuNanos: 1e9, memoryBytes: 5 * 4096 })
+  })
+})
+
+describe('parsePs', () => {
+  it('reads what macOS and Linux print', () => {
+    const text = '    1     0  12:34.56  10240\n   42     1 1:02:03.00    512\n   43     1 2-01:00:05  1\nnonsense\n'
+    assert.deepEqual(parsePs(text), [
+      { pid: 1, parentPid: 0, cpuNanos: 754_560_000_000, memoryBytes: 10_240 * 1024 },
+      { pid: 42, parentPid: 1, cpuNanos: 3_723_000_000_000, memoryBytes: 512 * 1024 },
+      { pid: 43, parentPid: 1, cpuNanos: 176_405_000_000_000, memoryBytes: 1024 },
+    ])
+  })
+
+  it('is what processes are read by where there is no /proc', async () => {
+    const own = (await readProcesses('/proc', 'darwin')).find(({ pid }) => pid === process.pid)
+    assert.equal(own?.parentPid, process.ppid)
+    assert.ok(own.memoryBytes > 1e6)
   })
 })
 
