@@ -117,7 +117,8 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   ): void {
     for (const key of isolated) {
       const service = services.get(key)
-      const message = 'Routes for calls of this Service are not followed: a NetworkPolicy says who may reach its pods'
+      const message =
+        'Routes for calls of this Service are not followed: a NetworkPolicy says who may reach its pods, or those they lead to'
       if (service !== undefined)
         events.record(named(service, 'v1', 'Service'), { type: 'Warning', reason: 'RoutesNotFollowed', message })
     }

@@ -31,10 +31,47 @@ function renderConditions(
   })
 }
 
-export function renderClassStatus({ metadata, status }: GatewayClass, now: string): { conditions: Condition[] } {
+/** Of Gateway API 1.4's conformance suite, by which supported features are told (GEP-2162); in order, as the field has to be. */
+const supportedFeatures = [
+  'GRPCRoute',
+  'GRPCRouteNamedRouteRule',
+  'Gateway',
+  'GatewayAddressEmpty',
+  'GatewayHTTPListenerIsolation',
+  'GatewayPort8080',
+  'HTTPRoute',
+  'HTTPRouteBackendProtocolH2C',
+  'HTTPRouteBackendProtocolWebSocket',
+  'HTTPRouteBackendRequestHeaderModification',
+  'HTTPRouteBackendTimeout',
+  'HTTPRouteDestinationPortMatching',
+  'HTTPRouteHostRewrite',
+  'HTTPRouteMethodMatching',
+  'HTTPRouteNamedRouteRule',
+  'HTTPRouteParentRefPort',
+  'HTTPRoutePathRedirect',
+  'HTTPRoutePathRewrite',
+  'HTTPRoutePortRedirect',
+  'HTTPRouteQueryParamMatching',
+  'HTTPRouteRequestMirror',
+  'HTTPRouteRequestMultipleMirrors',
+  'HTTPRouteRequestPercentageMirror',
+  'HTTPRouteRequestTimeout',
+  'HTTPRouteResponseHeaderModification',
+  'HTTPRouteSchemeRedirect',
+  'ReferenceGrant',
+].map((name) => ({ name }))
+
+export interface ClassStatus {
+  readonly conditions: Condition[]
+  readonly supportedFeatures: readonly { name: string }[]
+}
+
+export function renderClassStatus({ metadata, status }: GatewayClass, now: string): ClassStatus {
   const accepted = verdict('Accepted', true, 'Accepted', '')
   return {
     conditions: renderConditions([accepted], { known: status?.conditions, generation: metadata?.generation, now }),
+    supportedFeatures,
   }
 }
 

@@ -1,5 +1,5 @@
 import { matchesSelector } from '../../label-selector.ts'
-import { intersectHosts } from '../hostname.ts'
+import { compareHosts, intersectHosts } from '../hostname.ts'
 import type { GatewayListener, GrpcRoute, HttpRoute, ParentRef, Route, World } from '../objects.ts'
 import type { ClusterTable } from './clusters.ts'
 import { mayBeHttp } from './clusters.ts'
@@ -101,7 +101,9 @@ function attach(
   )
   if (allowed.length === 0)
     return verdict('Accepted', false, 'NotAllowedByListeners', 'no listener allows routes of this kind and namespace')
-  const taking = allowed.filter((report) => attachToListener(route, report, rules, tables.places))
+  const taking = allowed.filter((report) =>
+    attachToListener(route, report, rules, { places: tables.places, siblings: gateway.listeners }),
+  )
   if (taking.length === 0) {
     return verdict(
       'Accepted',
@@ -130,15 +132,26 @@ function attachToListener(
   { spec }: Route<unknown>,
   report: ListenerReport,
   rules: readonly RankedRule[],
-  places: Tables['places'],
+  { places, siblings }: Pick<Tables, 'places'> & { siblings: readonly ListenerReport[] },
 ): boolean {
   const hostname = report.listener.hostname ?? '*'
   const wanted = spec?.hostnames ?? []
   const shared = wanted.length === 0 ? [hostname] : wanted.flatMap((one) => intersectHosts(one, hostname) ?? [])
   if (shared.length === 0) return false
   report.attachedRoutes++
-  if (report.draft !== undefined) for (const host of new Set(shared)) place(places, report.draft, host, rules)
+  const { draft } = report
+  if (draft === undefined) return true
+  for (const host of new Set(shared)) if (!isTaken(host, report, siblings)) place(places, draft, host, rules)
   return true
+}
+
+/** Requests for a host belong to the most specific listener alone (GEP-3567, listener isolation). */
+function isTaken(host: string, { listener, draft }: ListenerReport, siblings: readonly ListenerReport[]): boolean {
+  const { hostname = '*' } = listener
+  return siblings.some((other) => {
+    const name = other.listener.hostname ?? '*'
+    return other.draft === draft && compareHosts(name, hostname) < 0 && intersectHosts(name, host) === host
+  })
 }
 
 function place(places: Tables['places'], draft: ListenerDraft, hostname: string, rules: readonly RankedRule[]): void {
@@ -162,7 +175,8 @@ function attachToService(
   const ports = (service.spec?.ports ?? []).filter((one) =>
     parentRef.port === undefined ? mayBeHttp(one) : one.port === parentRef.port,
   )
-  const drafts = ports.flatMap(({ port }) => openMesh(mesh, service, port, { world, clusters }) ?? [])
+  const plain = rules.map(({ rule }) => rule)
+  const drafts = ports.flatMap(({ port }) => openMesh(mesh, service, port, { world, clusters, rules: plain }) ?? [])
   for (const draft of drafts) place(places, draft, '*', rules)
   return drafts.length > 0
     ? verdict('Accepted', true, 'Accepted', '')
@@ -170,7 +184,7 @@ function attachToService(
         'Accepted',
         false,
         'NoMatchingParent',
-        'the Service has no such port or no address, or a NetworkPolicy says who may reach its pods',
+        'the Service has no such port or no address, or a NetworkPolicy says who may reach its pods or those of a backend',
       )
 }
 

@@ -1,6 +1,7 @@
 import type { Service } from '@fairlead/kube/types/core-v1'
 import type { Gateway, GatewayListener, ObjectRef, World } from '../objects.ts'
 import { keyPairOf } from './certificates.ts'
+import { assignAddresses } from './gateway-addresses.ts'
 import { controllerName } from './ingress.ts'
 import type { ListenerDraft, ListenerTable } from './listeners.ts'
 
@@ -43,10 +44,9 @@ export function compileGateways(world: World, listeners: ListenerTable): Gateway
       .map(({ metadata }) => metadata?.name),
   )
   const ours = world.gateways.filter(({ spec }) => classes.has(spec?.gatewayClassName))
+  const addresses = assignAddresses(ours, world)
   return ours.map((gateway) => {
-    const asked = gateway.spec?.addresses?.find(({ type = 'IPAddress' }) => type === 'IPAddress')?.value
-    // Beyond loopback nothing listens: another address stays unassigned, which the status says.
-    const address = asked !== undefined && asked.startsWith('127.') ? asked : world.host
+    const address = addresses.get(gateway) ?? world.host
     const all = gateway.spec?.listeners ?? []
     return {
       gateway,

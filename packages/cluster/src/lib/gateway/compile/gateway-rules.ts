@@ -12,6 +12,7 @@ import type {
 import type { ClusterTable } from './clusters.ts'
 import { parseLimitMs } from './duration.ts'
 import { resolveBackend } from './gateway-listeners.ts'
+import { headerChangeOf } from './header-change.ts'
 
 /** A rule for one match, and what it is ordered by among those of other routes. */
 export interface RankedRule {
@@ -188,12 +189,8 @@ function mirrorsOf(filters: readonly RouteFilter[], context: RouteContext): Mirr
 function headersOf(filter: HeaderFilter | undefined): HeaderChange | undefined {
   if (filter === undefined) return undefined
   const pairs = (list: { name: string; value: string }[] = []): [string, string][] =>
-    list.map(({ name, value }) => [name.toLowerCase(), value])
-  return {
-    set: pairs(filter.set),
-    add: pairs(filter.add),
-    remove: (filter.remove ?? []).map((name) => name.toLowerCase()),
-  }
+    list.map(({ name, value }) => [name, value])
+  return headerChangeOf({ set: pairs(filter.set), add: pairs(filter.add), remove: filter.remove ?? [] })
 }
 
 function rewriteOf(filter: RouteFilter['urlRewrite']): Rewrite | undefined {

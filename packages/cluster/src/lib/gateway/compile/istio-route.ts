@@ -24,7 +24,9 @@ import type {
 import type { ClusterTable } from './clusters.ts'
 import { hasLabels } from './clusters.ts'
 import { parseDurationMs, parseLimitMs } from './duration.ts'
+import { headerChangeOf } from './header-change.ts'
 import { serviceOfHost } from './istio-host.ts'
+import { statusCodeOf } from './status-code.ts'
 
 /** Whose route it is, and where its requests come in. */
 export interface IstioContext {
@@ -114,13 +116,14 @@ function actionOf(route: IstioRoute, context: IstioContext): Action {
       host,
       path,
       port: port ?? (ownPort === undefined ? undefined : Number(ownPort)),
-      status: redirectCode,
+      status: statusCodeOf(redirectCode, 301),
       keepsPort: derivePort === 'FROM_REQUEST_PORT',
     }
     return { kind: 'redirect', redirect }
   }
   if (route.directResponse !== undefined) {
-    return { kind: 'respond', status: route.directResponse.status, body: route.directResponse.body?.string }
+    const { status, body } = route.directResponse
+    return { kind: 'respond', status: statusCodeOf(status, 500), body: body?.string }
   }
   const targets = route.route ?? []
   return {
@@ -160,13 +163,8 @@ function percentOf(percentage: IstioPercent | undefined): number {
 
 function headersOf(change: IstioHeaders['request']): HeaderChange | undefined {
   if (change === undefined) return undefined
-  const pairs = (map: Record<string, string> = {}): [string, string][] =>
-    Object.entries(map).map(([name, value]) => [name.toLowerCase(), value])
-  return {
-    set: pairs(change.set),
-    add: pairs(change.add),
-    remove: (change.remove ?? []).map((name) => name.toLowerCase()),
-  }
+  const { set = {}, add = {}, remove = [] } = change
+  return headerChangeOf({ set: Object.entries(set), add: Object.entries(add), remove })
 }
 
 function rewriteOf(rewrite: IstioRoute['rewrite']): Rewrite | undefined {
@@ -219,7 +217,7 @@ function abortStatus({ httpStatus, grpcStatus }: { httpStatus?: number; grpcStat
   grpcStatus?: number | undefined
 } {
   const index = grpcStatus === undefined ? -1 : grpcNames.indexOf(grpcStatus)
-  return { status: httpStatus ?? 503, grpcStatus: index === -1 ? undefined : index }
+  return { status: statusCodeOf(httpStatus, 503), grpcStatus: index === -1 ? undefined : index }
 }
 
 function corsOf(cors: IstioRoute['corsPolicy']): CorsPolicy | undefined {

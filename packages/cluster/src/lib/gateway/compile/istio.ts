@@ -122,15 +122,11 @@ function compileMesh(service: VirtualService, to: { world: World; clusters: Clus
     for (const port of called?.spec?.ports ?? []) {
       const routes: IstioRoute[] = http.filter((one) => isFor(one, 'mesh', port.port))
       if (called === undefined || !mayBeHttp(port) || routes.length === 0) continue
-      const draft = openMesh(to.mesh, called, port.port, to)
       const route = `VirtualService ${namespace}/${name}`
       const context = { route, namespace, gateway: 'mesh', port: port.port, world: to.world, clusters: to.clusters }
-      if (draft !== undefined)
-        addRules(
-          draft,
-          '*',
-          routes.map((one) => compileIstioRoute(one, context)),
-        )
+      const rules = routes.map((one) => compileIstioRoute(one, context))
+      const draft = openMesh(to.mesh, called, port.port, { ...to, rules })
+      if (draft !== undefined) addRules(draft, '*', rules)
     }
   }
 }

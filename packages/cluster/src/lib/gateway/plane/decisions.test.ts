@@ -220,6 +220,8 @@ void describe('parseDurationMs', () => {
     ['2m30s', 150_000],
     ['100ms', 100],
     ['0s', 0],
+    // Longer than a timer can wait, which would not wait at all.
+    ['99999h', 2 ** 31 - 1],
     ['soon', undefined],
     [undefined, undefined],
   ]

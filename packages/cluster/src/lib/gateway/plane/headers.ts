@@ -1,18 +1,7 @@
 import { randomUUID } from 'node:crypto'
+import { isOfConnection } from '../header-names.ts'
 import type { Incoming, IncomingFacts } from './incoming.ts'
 import type { HeaderMap } from './upstream.ts'
-
-/** Of one connection, never passed on (RFC 9110, 7.6.1). `expect` has been answered by us. */
-const ofConnection = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'transfer-encoding',
-  'upgrade',
-  'te',
-  'expect',
-  'http2-settings',
-])
 
 /** The headers an endpoint gets: those of the request, less those of its connection, with where it came from. */
 export function forwardedHeaders(
@@ -24,8 +13,7 @@ export function forwardedHeaders(
   const named = namedByConnection(request.headers.connection)
   for (const name in request.headers) {
     const value = request.headers[name]
-    if (value === undefined || ofConnection.has(name) || name.startsWith(':') || named?.includes(name) === true)
-      continue
+    if (value === undefined || isOfConnection(name) || name.startsWith(':') || named?.includes(name) === true) continue
     headers[name] = value
   }
   // gRPC asks for trailers by this.
@@ -48,7 +36,7 @@ export function forwardedHeaders(
 export function returnedHeaders(headers: HeaderMap): HeaderMap {
   const named = namedByConnection(headers['connection'])
   for (const name in headers) {
-    if (ofConnection.has(name) || named?.includes(name) === true) delete headers[name]
+    if (isOfConnection(name) || named?.includes(name) === true) delete headers[name]
   }
   return headers
 }
