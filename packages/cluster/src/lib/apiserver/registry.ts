@@ -19,9 +19,10 @@ import { converting, idOf, readObject, selectAttributes, serialise } from './res
 import { replacePart } from './replace-part.ts'
 import type { Part } from './replace-part.ts'
 import type { Resource } from './resource.ts'
-import { alreadyExists, conflict, invalid, notFound, terminating } from './status.ts'
+import { alreadyExists, invalid, notFound, terminating } from './status.ts'
 import type { FieldError } from './status.ts'
 import type { KindStrategy } from './strategy.ts'
+import { checkVersion } from './version-check.ts'
 import { convert } from './versions.ts'
 
 export interface RegistryOptions {
@@ -122,14 +123,7 @@ export class Registry {
     return await this.#writeConverted(resource, namespace, name, options.isDryRun, (entry) => {
       const current = readObject(resource, entry)
       const asked = transform(copyOf(current))
-      const version = asked.metadata.resourceVersion ?? ''
-      // "0" is what Go reads no version as: any will do.
-      if (version !== '' && version !== '0' && version !== current.metadata.resourceVersion)
-        throw conflict(resource.info, name)
-      const uid = asked.metadata.uid ?? ''
-      if (uid !== '' && uid !== current.metadata.uid) {
-        throw conflict(resource.info, name, uidMismatch(uid, current.metadata.uid ?? ''))
-      }
+      checkVersion(resource, asked, current)
       return this.#planUpdate(resource, options, asked, current)
     })
   }
@@ -358,10 +352,6 @@ function isFinished(object: KubeObject): boolean {
   if (deletionTimestamp === undefined || deletionGracePeriodSeconds > 0 || finalizers.length > 0) return false
   if (object.kind !== 'Namespace') return true
   return ((object as KubeObject & Namespace).spec?.finalizers ?? []).length === 0
-}
-
-function uidMismatch(asked: string, found: string): string {
-  return `Precondition failed: UID in precondition: ${asked}, UID in object meta: ${found}`
 }
 
 function isAlreadyExists(status: unknown): boolean {

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 
 import { readWatch, startTestServer } from '../test-server.ts'
 import type { TestServer } from '../test-server.ts'
-import { createWidgets, until, widgetDefinition, widgetSchema, widgets } from './test-definitions.ts'
+import { createWidgets, replaceDefinition, until, widgetDefinition, widgetSchema, widgets } from './test-definitions.ts'
 
 const definitions = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions'
 
@@ -86,7 +86,7 @@ describe('a definition', () => {
     await seen
     const changed = widgetDefinition()
     changed.spec.versions[0].schema.openAPIV3Schema.properties.spec.properties.added = { type: 'string', default: 'x' }
-    await api.call('PUT', `${definitions}/widgets.example.com`, changed)
+    await replaceDefinition(api, changed)
     assert.equal((await watching).length, 1)
     assert.equal((await api.call('GET', `${widgets}/a`)).body.spec.added, 'x')
   })
@@ -165,7 +165,7 @@ describe('an object of a definition', () => {
     await api.call('POST', widgets, { metadata: { name: 'a' }, spec: { size: 1, note: 'far too long' } })
     const stricter = widgetDefinition()
     stricter.spec.versions[0].schema.openAPIV3Schema.properties.spec.properties.note.maxLength = 5
-    await api.call('PUT', `${definitions}/widgets.example.com`, stricter)
+    await replaceDefinition(api, stricter)
     const kept = await api.call('PATCH', `${widgets}/a`, { spec: { size: 2 } })
     assert.equal(kept.status, 200, kept.body.message)
     const changed = await api.call('PATCH', `${widgets}/a`, { spec: { note: 'still too long' } })

@@ -46,7 +46,9 @@ export function toCustomScale(object: KubeObject, paths: ScalePaths): KubeObject
 
 /** The custom resource with the number of replicas its Scale asks for. */
 export function applyCustomScale(object: KubeObject, scale: KubeObject & Scale, paths: ScalePaths): KubeObject {
-  const { resourceVersion, uid } = scale.metadata
+  const { uid } = scale.metadata
+  // Only a version that the client names is a condition; a custom resource is never replaced without one.
+  const resourceVersion = scale.metadata.resourceVersion || object.metadata.resourceVersion
   const scaled = setAt(object, paths.specReplicas, scale.spec?.replicas ?? 0) as KubeObject
   return { ...scaled, metadata: { ...object.metadata, resourceVersion, uid } }
 }

@@ -68,6 +68,15 @@ export async function createWidgets(api: TestServer, definition: Any = widgetDef
   assert.equal(status, 201, JSON.stringify(body))
 }
 
+/** Replaces a definition, whatever its version is now, and expects that to be good. */
+export async function replaceDefinition(api: TestServer, definition: Any): Promise<void> {
+  const path = `/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${definition.metadata.name}`
+  const { resourceVersion } = (await api.call('GET', path)).body.metadata
+  const next = { ...definition, metadata: { ...definition.metadata, resourceVersion } }
+  const { status, body } = await api.call('PUT', path, next)
+  assert.equal(status, 200, JSON.stringify(body))
+}
+
 /** Waits until something is true, for ten seconds at most. */
 export async function until(condition: () => Promise<boolean>): Promise<void> {
   const deadline = Date.now() + 10_000
