@@ -79,7 +79,7 @@ export function describeMemoryPressure({ memoryBytes }: Left): string {
 }
 
 /** The names and limits of the volumes of a pod that are limited and lie on disk. */
-export function limitedVolumes({ spec }: Pod): { readonly name: string; readonly limit: string }[] {
+function limitedVolumes({ spec }: Pod): { readonly name: string; readonly limit: string }[] {
   return (spec?.volumes ?? []).flatMap(({ name, emptyDir }) => {
     const limit = emptyDir?.sizeLimit
     return limit === undefined || emptyDir?.medium === 'Memory' || !parseQuantity(limit) ? [] : [{ name, limit }]
