@@ -2,6 +2,8 @@ import type { Pod, Secret, ServiceAccount } from '@fairlead/kube/types/core-v1'
 import { parseDockerAuths } from '@fairlead/oci/registry'
 import type { DockerAuth } from '@fairlead/oci/registry'
 
+import type { PodLife } from './pod-life.ts'
+
 /** Where a pod's pull secrets are read. */
 export interface PullSecretSources {
   secret(namespace: string, name: string): Promise<Secret | undefined>
@@ -30,6 +32,17 @@ export async function readPullSecrets(pod: Pod, sources: PullSecretSources): Pro
     else auths.push(...parseDockerAuths(text, `secret ${namespace}/${name}`))
   }
   return { auths, missing }
+}
+
+/** The credentials a pod brings along; what cannot be had is told as an event. */
+export async function pullAuths({ pod, context, event }: PodLife): Promise<readonly DockerAuth[]> {
+  const { auths, missing } = await readPullSecrets(pod, context.sources)
+  if (missing.length > 0) {
+    const what = `Unable to retrieve some image pull secrets (${missing.join(', ')})`
+    const message = `${what}; attempting to pull the image may not succeed.`
+    event('Warning', 'FailedToRetrieveImagePullSecret', message)
+  }
+  return auths
 }
 
 async function secretNames(pod: Pod, namespace: string, sources: PullSecretSources): Promise<string[]> {
