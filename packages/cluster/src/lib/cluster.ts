@@ -14,7 +14,7 @@ import { createCertificateSigner } from './certificate-signer.ts'
 import { storageDir } from './cluster-backup.ts'
 import { runControllers } from './controllers/run-controllers.ts'
 import { ensureStorageClass } from './controllers/volumes/local-volumes.ts'
-import { openGateway } from './gateway/gateway.ts'
+import { gatewayUser, openGateway } from './gateway/gateway.ts'
 import { keepKubernetesService } from './kubernetes-service.ts'
 import { openPodNetwork } from './network/pod-network.ts'
 import { apiAddressOf, gatewayOf } from './network/plan.ts'
@@ -211,7 +211,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const closeServices = closeOnce<void>(() => services.close())
   opened.defer(() => closeServices())
   const gateway = openGateway({
-    client: createKubeClient({ transport: server.transport({ user: 'fairlead-gateway', groups: ['system:masters'] }) }),
+    client: clientOf(server, gatewayUser),
     meshHost: network.gateway,
     redirect: (redirects) => services.redirect(redirects),
     onError: fault('gateway'),

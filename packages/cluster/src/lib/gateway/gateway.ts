@@ -9,6 +9,9 @@ import type { Serving } from './serving.ts'
 import { openSources } from './sources.ts'
 import { writeStatuses } from './status-writer.ts'
 
+/** Whom its client acts as: the role `fairlead:gateway` is bound to this user. */
+export const gatewayUser = 'system:fairlead-gateway'
+
 /** Where the traffic of a Service's port is to go instead of to its endpoints. */
 export interface Redirect {
   readonly ip: string

@@ -46,4 +46,34 @@ export const componentRoles: readonly RoleFacts[] = [
     rules: ['create get | core | services', 'create get patch | discovery.k8s.io | endpointslices'],
     boundTo: ['User:system:kube-proxy'],
   },
+  {
+    name: 'fairlead:gateway',
+    rules: [
+      'list watch | networking.k8s.io | ingressclasses ingresses networkpolicies',
+      'create | networking.k8s.io | ingressclasses',
+      'patch | networking.k8s.io | ingresses/status',
+      'list watch | gateway.networking.k8s.io | gatewayclasses gateways grpcroutes httproutes referencegrants',
+      'create | gateway.networking.k8s.io | gatewayclasses',
+      'patch | gateway.networking.k8s.io | gatewayclasses/status gateways/status grpcroutes/status httproutes/status',
+      'list watch | networking.istio.io | destinationrules gateways virtualservices',
+      'list watch | discovery.k8s.io | endpointslices',
+      // Secrets from when an object asks for TLS.
+      'list watch | core | namespaces pods secrets services',
+      'create patch | core | events',
+      // Kinds it defines; a create cannot be limited by name.
+      'create | apiextensions.k8s.io | customresourcedefinitions',
+      'get update | apiextensions.k8s.io | customresourcedefinitions | gatewayclasses.gateway.networking.k8s.io gateways.gateway.networking.k8s.io grpcroutes.gateway.networking.k8s.io httproutes.gateway.networking.k8s.io referencegrants.gateway.networking.k8s.io destinationrules.networking.istio.io gateways.networking.istio.io virtualservices.networking.istio.io',
+    ],
+    boundTo: ['User:system:fairlead-gateway'],
+  },
+  {
+    name: 'fairlead:gateway',
+    namespace: 'kube-system',
+    rules: [
+      'create | core | services',
+      'create | discovery.k8s.io | endpointslices',
+      'patch | discovery.k8s.io | endpointslices | fairlead-gateway',
+    ],
+    boundTo: ['User:system:fairlead-gateway'],
+  },
 ]
