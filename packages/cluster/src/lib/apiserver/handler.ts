@@ -163,7 +163,7 @@ async function serveObject(
       if (wanted > store.revision) await reachRevision(store, wanted, request.signal)
       const entry = context.registry.read(resource, route.namespace, route.name)
       if (resource.form.prepare !== undefined) await resource.form.prepare([entry.bytes])
-      return respondObject(200, resource, entry.bytes, format)
+      return respondObject(200, resource, entry, format)
     }
     case 'list':
       return await serveList(store, resource, route, request, format)
@@ -199,7 +199,7 @@ async function serveSubresource(
   if (verb === 'get') {
     const entry = context.registry.read(resource, namespace, name)
     await resource.form.prepare?.([entry.bytes])
-    return respondObject(200, resource, entry.bytes, negotiate(request, resource))
+    return respondObject(200, resource, entry, negotiate(request, resource))
   }
   if (verb !== 'update' && verb !== 'patch') throw methodNotAllowed()
   if (subresource === 'status') return await serveWrite(context, resource, route, request, 'status')
@@ -319,8 +319,8 @@ async function serveScale(
   }
   if (verb !== 'update' && verb !== 'patch') throw methodNotAllowed()
   const written = await changeScale(context.registry, route, request)
-  await resource.form.prepare?.([written.bytes])
-  return respond(200, scaleOf(resource.form.read(written.bytes)), format)
+  await resource.form.prepare?.([written.stored.bytes])
+  return respond(200, scaleOf(resource.form.read(written.stored.bytes)), format)
 }
 
 async function serveDelete(
@@ -336,7 +336,7 @@ async function serveDelete(
   const written = await context.registry.delete(resource, namespace, name, deletion, request.identity)
   // A graceful deletion answers with the object that is still there.
   if (!written.isGone) return await respondWritten(200, resource, written, request, [])
-  return respond(200, success(resource.info, name, parse(written.bytes).metadata.uid), negotiateError(request))
+  return respond(200, success(resource.info, name, parse(written.stored.bytes).metadata.uid), negotiateError(request))
 }
 
 async function serveDeleteCollection(
@@ -434,15 +434,15 @@ async function respondWritten(
   warnings: readonly string[],
 ): Promise<ApiResponse> {
   const format = negotiate(request, resource)
-  if (resource.form.prepare !== undefined) await resource.form.prepare([written.bytes])
+  if (resource.form.prepare !== undefined) await resource.form.prepare([written.stored.bytes])
   const deprecation = resource.custom?.deprecation
   const noted = notesOf(request)?.warnings ?? []
   if (deprecation === undefined && warnings.length + noted.length === 0) {
-    return respondObject(status, resource, written.bytes, format)
+    return respondObject(status, resource, written.stored, format)
   }
   // A patch that is worked out again warns again.
   const all = new Set([...(deprecation === undefined ? [] : [deprecation]), ...warnings, ...noted])
-  return respondObject(status, resource, written.bytes, format, warningHeader([...all]))
+  return respondObject(status, resource, written.stored, format, warningHeader([...all]))
 }
 
 function warningHeader(warnings: readonly string[]): { warning: string[] } {

@@ -122,7 +122,8 @@ async function collect(
   let next: string | undefined
   let remaining = 0
   const listed = listEntries(store, resource, selection, revision, after)
-  if (selection.needsForm) await resource.form.prepare?.(listed.map(({ bytes }) => bytes))
+  if (selection.needsForm && resource.form.prepare !== undefined)
+    await resource.form.prepare(listed.map(({ bytes }) => bytes))
   for (const [index, entry] of listed.entries()) {
     if (found.length >= limit) {
       // One more shows that there is a next page; counting the rest costs nothing without a selector.
@@ -164,7 +165,7 @@ const inconsistent =
 
 /** The pieces of a list; the objects among them are the stored bytes themselves. */
 async function renderPage(resource: Resource, page: Page, format: Format): Promise<Buffer[]> {
-  await resource.form.prepare?.(page.entries.map(({ bytes }) => bytes))
+  if (resource.form.prepare !== undefined) await resource.form.prepare(page.entries.map(({ bytes }) => bytes))
   const items: Buffer[] = []
   let size = 0
   // Rows, metadata and messages are computed, whole objects in JSON only passed on.
@@ -172,9 +173,10 @@ async function renderPage(resource: Resource, page: Page, format: Format): Promi
   const turnEvery = isStored ? sliceEntries : sliceRows
   for (const [index, entry] of page.entries.entries()) {
     const item = renderItem(resource, entry, format)
-    const separator = renderSeparator(item, index === 0, format)
-    items.push(separator, item)
-    size += separator.length + item.length
+    const itemBytes = item.reduce((sum, { length }) => sum + length, 0)
+    const separator = renderSeparator(itemBytes, index === 0, format)
+    items.push(separator, ...item)
+    size += separator.length + itemBytes
     if (index % turnEvery === turnEvery - 1) await nextTurn()
   }
   const { head, tail } = renderListFrame(resource, page.metadata, format, size)

@@ -1,9 +1,9 @@
 /**
- * Protobuf messages of stored objects: made when somebody asks for the first time, kept while there is room. The stored
- * bytes are the key: they never change, and another version of the object has others.
+ * Protobuf messages of stored objects: made when somebody asks for the first time, kept while there is room. The entry is
+ * the key: what it says never changes, and another version of the object is another entry.
  */
 export class MessageCache {
-  readonly #kept = new Map<Buffer, Buffer>()
+  readonly #kept = new Map<object, Buffer>()
   readonly #limitBytes: number
   #bytes = 0
 
@@ -15,7 +15,7 @@ export class MessageCache {
     return this.#bytes
   }
 
-  get(stored: Buffer, encode: () => Buffer): Buffer {
+  get(stored: object, encode: () => Buffer): Buffer {
     const kept = this.#kept.get(stored)
     if (kept !== undefined) return kept
     const message = encode()

@@ -58,7 +58,8 @@ export interface UpdateOptions extends WriteOptions {
 
 /** What a write left behind: the object as stored (or as it would be), and whether it is gone now. */
 export interface Written {
-  readonly bytes: Buffer
+  /** What was stored, or would have been. */
+  readonly stored: Pick<Entry, 'bytes'>
   readonly isGone: boolean
 }
 
@@ -186,9 +187,8 @@ export class Registry {
         written = serialise(object)
         return undefined
       })
-      const bytes = entry?.bytes ?? written
       if (options.isDryRun) reservation?.cancel()
-      return { bytes: bytes ?? serialise(object), isGone: false }
+      return { stored: entry ?? { bytes: written ?? serialise(object) }, isGone: false }
     } catch (error) {
       reservation?.cancel()
       throw error
@@ -266,18 +266,18 @@ export class Registry {
   ): Promise<Written> {
     const stored = resource.stored
     let planned: Plan | undefined
-    let unchanged: Buffer | undefined
+    let unchanged: Entry | undefined
     try {
       const entry = await this.store.transact(stored.collection, idOf(namespace, name), (current) => {
         if (current === undefined) throw notFound(resource.info, name)
-        unchanged = current.bytes
+        unchanged = current
         planned = plan(current)
         if (planned === undefined || isDryRun) return undefined
         return planned.operation === 'put' ? putOf(stored, planned.object) : deleteOf(stored, planned.object)
       })
       if (isDryRun) planned?.reservation?.cancel()
-      const bytes = entry?.bytes ?? (planned === undefined ? unchanged : serialise(planned.object))
-      return { bytes: bytes ?? Buffer.alloc(0), isGone: planned?.operation === 'delete' }
+      const shown = entry ?? (planned === undefined ? unchanged : { bytes: serialise(planned.object) })
+      return { stored: shown ?? { bytes: Buffer.alloc(0) }, isGone: planned?.operation === 'delete' }
     } catch (error) {
       planned?.reservation?.cancel()
       throw error

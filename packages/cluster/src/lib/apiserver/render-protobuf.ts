@@ -27,10 +27,9 @@ export function renderProtobufObject(resource: Resource, entry: Pick<Entry, 'byt
 
 /** The message of one object, as it stands in a list. */
 export function renderProtobufItem(resource: Resource, entry: Pick<Entry, 'bytes'>, format: Format): Buffer {
-  const { bytes } = entry
   if (format.shape !== 'object') return encodeMessage(definitions.partial, readObject(resource, entry))
   const encode = (): Buffer => encodeMessage(resource.info.definition, readObject(resource, entry))
-  return resource.form.isVerbatim(bytes) ? messages.get(bytes, encode) : encode()
+  return resource.form.isVerbatim(entry) ? messages.get(entry, encode) : encode()
 }
 
 /** What stands around the items of a list; `size` is that of the items together, heads included. */
@@ -50,8 +49,8 @@ export function renderProtobufListFrame(
   return { head: Buffer.concat([head, metaHead, meta]), tail }
 }
 
-export function renderItemHead(item: Buffer): Buffer {
-  return renderElementHead(2, item.length)
+export function renderItemHead(itemBytes: number): Buffer {
+  return renderElementHead(2, itemBytes)
 }
 
 /** Any value with a kind of the table; undefined for one that has no protobuf form. */

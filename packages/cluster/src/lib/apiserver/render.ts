@@ -42,14 +42,14 @@ const textTypes = { json: 'application/json', yaml: 'application/yaml', protobuf
 export function respondObject(
   status: number,
   resource: Resource,
-  bytes: Buffer,
+  entry: Pick<Entry, 'bytes'>,
   format: Format,
   headers: ApiResponse['headers'] = {},
 ): ApiResponse {
   if (format.isListShape) {
     throw notAcceptableShape('PartialObjectMetadataList', `not a list (*${goTypeOf(resource)})`)
   }
-  const body = isRaw(format) ? renderEntry(resource, { bytes }, format) : pretty(resource, bytes, format)
+  const body = isRaw(format) ? renderEntry(resource, entry, format) : pretty(resource, entry, format)
   return { status, headers: { ...headers, 'content-type': format.contentType }, body: { pieces: [body] } }
 }
 
@@ -76,11 +76,13 @@ export function renderEntry(resource: Resource, entry: Pick<Entry, 'bytes'>, for
   return Buffer.from(JSON.stringify(table))
 }
 
-/** One object inside a list of that shape: the row of a table, or the object. */
-export function renderItem(resource: Resource, entry: Entry, format: Format): Buffer {
-  if (format.encoding === 'protobuf') return renderProtobufItem(resource, entry, format)
-  if (format.shape !== 'table') return renderEntry(resource, entry, format)
-  return Buffer.from(JSON.stringify(toRow(resource, readObject(resource, entry), format)))
+/** One object inside a list of that shape: the row of a table, or the object; as it is in memory where that is enough. */
+export function renderItem(resource: Resource, entry: Entry, format: Format): readonly Buffer[] {
+  if (format.encoding === 'protobuf') return [renderProtobufItem(resource, entry, format)]
+  if (format.shape === 'table')
+    return [Buffer.from(JSON.stringify(toRow(resource, readObject(resource, entry), format)))]
+  if (format.shape === 'object' && entry.isFolded && resource.form.isVerbatim(entry)) return entry.pieces
+  return [renderEntry(resource, entry, format)]
 }
 
 /** The pieces of a list around its `items`, which may be many pieces themselves; protobuf has to know their `size`. */
@@ -99,8 +101,8 @@ export function renderListFrame(
 }
 
 /** What stands before an item of a list. */
-export function renderSeparator(item: Buffer, isFirst: boolean, format: Format): Buffer {
-  if (format.encoding === 'protobuf') return renderItemHead(item)
+export function renderSeparator(itemBytes: number, isFirst: boolean, format: Format): Buffer {
+  if (format.encoding === 'protobuf') return renderItemHead(itemBytes)
   return isFirst ? nothing : comma
 }
 
@@ -124,12 +126,12 @@ export function renderBookmark(resource: Resource, revision: number, isInitialEn
 }
 
 function renderFull(resource: Resource, entry: Pick<Entry, 'bytes'>): Buffer {
-  if (resource.form.isVerbatim(entry.bytes)) return entry.bytes
+  if (resource.form.isVerbatim(entry)) return entry.bytes
   return Buffer.from(JSON.stringify(readObject(resource, entry)))
 }
 
-function pretty(resource: Resource, bytes: Buffer, format: Format): Buffer {
-  const value: unknown = JSON.parse(renderEntry(resource, { bytes }, format).toString('utf8'))
+function pretty(resource: Resource, entry: Pick<Entry, 'bytes'>, format: Format): Buffer {
+  const value: unknown = JSON.parse(renderEntry(resource, entry, format).toString('utf8'))
   return Buffer.from(format.encoding === 'yaml' ? renderYaml(value) : `${JSON.stringify(value, null, 2)}\n`)
 }
 

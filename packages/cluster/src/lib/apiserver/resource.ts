@@ -79,7 +79,7 @@ export async function converting<T>(attempt: () => Promise<T>): Promise<T> {
 /** How the objects of a version are read from what is stored. */
 export interface StoredForm {
   /** Whether the stored bytes are, as they are, what clients of this version see. */
-  isVerbatim(bytes: Buffer): boolean
+  isVerbatim(entry: Pick<Entry, 'bytes'>): boolean
   /** The object, fresh: the caller may change it. */
   read(bytes: Buffer): KubeObject
   /**

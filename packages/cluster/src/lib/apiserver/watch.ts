@@ -195,7 +195,7 @@ async function sendState(
   signal: AbortSignal,
 ): Promise<void> {
   const { revision } = store
-  await resource.form.prepare?.(entries.map(({ bytes }) => bytes))
+  if (resource.form.prepare !== undefined) await resource.form.prepare(entries.map(({ bytes }) => bytes))
   for (const entry of entries) {
     if (signal.aborted) return
     if (!plan.selection.matches(entry)) continue

@@ -1,13 +1,23 @@
 import { SortedIds } from './sorted-ids.ts'
+import type { StoredEntry } from './stored-entry.ts'
 
-/** One stored version of an object; the bytes are shared by every reader and never change. */
+/** One stored version of an object; what it says never changes. */
 export interface Entry {
   readonly resource: string
   /** `<namespace>/<name>`, or `<name>` of an object without namespace. */
   readonly id: string
   readonly revision: number
-  /** The serialised object. */
+  /**
+   * The serialised object. Of a folded one each reading is a copy: whoever needs it twice keeps it, whoever remembers
+   * something of this version does so by the entry.
+   */
   readonly bytes: Buffer
+  /** Length of `bytes`. */
+  readonly size: number
+  /** Whether parts of it are kept elsewhere, once for all objects that have them. */
+  readonly isFolded: boolean
+  /** The same as `bytes`, as it is in memory. */
+  readonly pieces: readonly Buffer[]
   /** What a reader derived from the bytes and wants to keep as long as this version lives. */
   cache: unknown
 }
@@ -15,7 +25,7 @@ export interface Entry {
 /** The objects of one resource, in the order of their ids. */
 export class Collection {
   readonly resource: string
-  readonly #entries = new Map<string, Entry>()
+  readonly #entries = new Map<string, StoredEntry>()
   readonly #ids = new SortedIds()
 
   constructor(resource: string) {
@@ -26,11 +36,11 @@ export class Collection {
     return this.#entries.size
   }
 
-  get(id: string): Entry | undefined {
+  get(id: string): StoredEntry | undefined {
     return this.#entries.get(id)
   }
 
-  set(entry: Entry): void {
+  set(entry: StoredEntry): void {
     const { size } = this.#entries
     this.#entries.set(entry.id, entry)
     if (this.#entries.size > size) this.#ids.add(entry.id)
@@ -41,7 +51,7 @@ export class Collection {
   }
 
   /** Entries whose id starts with `prefix`, from the first id greater than `after` on. */
-  *range(prefix: string, after?: string): Generator<Entry> {
+  *range(prefix: string, after?: string): Generator<StoredEntry> {
     const start = after === undefined || after < prefix ? prefix : `${after}\0`
     for (const id of this.#ids.from(start)) {
       if (!id.startsWith(prefix)) return

@@ -83,5 +83,5 @@ export class History {
 }
 
 function heldBytes({ operation, entry, previous }: StoreEvent): number {
-  return (previous?.bytes.length ?? 0) + (operation === 'delete' ? entry.bytes.length : 0)
+  return (previous?.size ?? 0) + (operation === 'delete' ? entry.size : 0)
 }

@@ -3,7 +3,7 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { decodeRecords, frameLength } from './record.ts'
 import type { LogRecord } from './record.ts'
 
-/** What is read at once. Records are views into it: one of them keeps all of them in memory. */
+/** What is read at once, into the same memory each time. */
 const pieceBytes = 128 * 1024
 const smallestFrame = 8
 
@@ -11,6 +11,7 @@ const smallestFrame = 8
 export class RecordReader implements Disposable {
   readonly size: number
   readonly #fd: number
+  #piece: Buffer | undefined
 
   constructor(path: string) {
     this.#fd = openSync(path, 'r')
@@ -19,7 +20,10 @@ export class RecordReader implements Disposable {
 
   /** The bytes from `start` to `end`, or to the end of the file. */
   read(start: number, end: number): Buffer {
-    const bytes = Buffer.allocUnsafeSlow(Math.max(0, Math.min(end, this.size) - start))
+    return this.#readInto(Buffer.allocUnsafeSlow(Math.max(0, Math.min(end, this.size) - start)), start)
+  }
+
+  #readInto(bytes: Buffer, start: number): Buffer {
     let done = 0
     while (done < bytes.length) {
       const count = readSync(this.#fd, bytes, done, bytes.length - done, start + done)
@@ -29,18 +33,33 @@ export class RecordReader implements Disposable {
     return done === bytes.length ? bytes : bytes.subarray(0, done)
   }
 
-  /** Visits every whole record between `start` and `end`; returns where the first byte stands that is not part of one. */
+  /**
+   * Visits every whole record between `start` and `end`; returns where the first byte stands that is not part of one. The
+   * bytes of a record are overwritten after its visit.
+   */
   visit(start: number, end: number, visit: (record: LogRecord) => void): number {
     const limit = Math.min(end, this.size)
     let at = start
     while (at + smallestFrame <= limit) {
-      const piece = this.read(at, Math.min(limit, at + pieceBytes))
+      this.#piece ??= Buffer.allocUnsafeSlow(Math.min(pieceBytes, limit - at))
+      const piece = this.#readInto(this.#piece.subarray(0, limit - at), at)
       let used = decodeRecords(piece, 0, visit)
       if (used === 0) used = this.#visitLarge(at, limit, piece, visit)
       if (used === 0) break
       at += used
     }
     return at
+  }
+
+  /** Whether nothing but zeros follows from `start` on; only a piece of it is in memory at a time. */
+  isEmptyFrom(start: number): boolean {
+    const piece = Buffer.allocUnsafeSlow(Math.min(pieceBytes, Math.max(0, this.size - start)))
+    const zeros = Buffer.alloc(piece.length)
+    for (let at = start; at < this.size; at += piece.length) {
+      const read = this.#readInto(piece.subarray(0, this.size - at), at)
+      if (!read.equals(zeros.subarray(0, read.length))) return false
+    }
+    return true
   }
 
   [Symbol.dispose](): void {

@@ -19,7 +19,8 @@ const fixedBytes = 9
 const batchBit = 0x8000_0000
 
 /** The framed bytes of one record. */
-export function encodeRecord(record: LogRecord): Buffer {
+export function encodeRecord({ operation, revision, key, bytes }: LogRecord): Buffer {
+  const record = { operation, revision, key, bytes }
   const frame = Buffer.allocUnsafe(sizeOf(record))
   writeRecord(record, frame, 0)
   return frame

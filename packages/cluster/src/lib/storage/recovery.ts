@@ -98,13 +98,12 @@ async function continueSegment(
   end: number,
   newest: number,
 ): Promise<LogPosition> {
-  const rest = reader.read(end, Infinity)
-  const isClean = rest.equals(Buffer.alloc(rest.length))
-  if (!isClean && findBatch(rest, newest) !== undefined) {
+  const rest = reader.isEmptyFrom(end) ? undefined : reader.read(end, Infinity)
+  if (rest !== undefined && findBatch(rest, newest) !== undefined) {
     throw storageCorrupt(segment.path, `the record at byte ${end} is damaged, and acknowledged writes follow it`)
   }
   const fd = openSync(segment.path, 'r+')
-  if (!isClean) await disk.write(fd, Buffer.alloc(rest.length), end)
+  if (rest !== undefined) await disk.write(fd, Buffer.alloc(rest.length), end)
   // What was read may still be on its way to the disk: a process that was killed wrote it, and did not wait for it.
   await disk.sync(fd)
   return { fd, sequence: segment.sequence, end, size: segment.bytes }

@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 
 import { codeOf, storageClosed, storageConflict, storageFull, storageWrite } from '../errors.ts'
 import type { Entry } from './collection.ts'
@@ -18,6 +19,7 @@ import { segmentName } from './segment.ts'
 import { encodeSnapshot, removeOtherSnapshots, writeSnapshot } from './snapshot.ts'
 import type { Snapshot } from './snapshot.ts'
 import { keyOf, State } from './state.ts'
+import { StoredEntry } from './stored-entry.ts'
 import type { ListOptions } from './state.ts'
 import { Turns } from './turns.ts'
 
@@ -176,6 +178,8 @@ class RevisionedStore implements Store {
   readonly #listeners = new Map<string, Set<(event: StoreEvent) => void>>()
   readonly #turns = new Turns()
   #snapshot: Promise<void> | undefined
+  #folding: Promise<void> | undefined
+  #folded: number
   #assigned: number
   #closed = false
   #syncTimer: NodeJS.Timeout | undefined
@@ -184,6 +188,7 @@ class RevisionedStore implements Store {
     this.#options = options
     this.#state = state
     this.#assigned = state.revision
+    this.#folded = state.revision
     this.#place = place
     if (place === undefined) return
     this.#committer = new Committer(options.dir, place.log)
@@ -270,6 +275,7 @@ class RevisionedStore implements Store {
     clearInterval(this.#syncTimer)
     await this.#committer?.drained()
     await this.#snapshot
+    await this.#folding
     if (this.#place === undefined) return
     const { log, unlock } = this.#place
     await log.sync().catch(() => undefined)
@@ -291,7 +297,7 @@ class RevisionedStore implements Store {
     const bytes = change.encode(revision)
     this.#assigned = revision
     const { operation } = change
-    const entry: Entry = { resource, id, revision, bytes, cache: change.cache }
+    const entry = new StoredEntry(resource, id, revision, bytes, change.cache)
     const committer = this.#committer
     if (committer === undefined) {
       this.#apply(operation, entry)
@@ -308,7 +314,7 @@ class RevisionedStore implements Store {
   }
 
   /** Makes a durable change visible and tells the watchers. */
-  #apply(operation: Operation, entry: Entry): void {
+  #apply(operation: Operation, entry: StoredEntry): void {
     const event = this.#state.apply(operation, entry)
     const listeners = this.#listeners.get(entry.resource)
     if (listeners !== undefined) for (const listener of listeners) listener(event)
@@ -319,6 +325,7 @@ class RevisionedStore implements Store {
   #rotated(place: Place, completed: { sequence: number; bytes: number }): void {
     const { segments } = place
     segments.push(completed)
+    this.#folding ??= this.#fold().finally(() => (this.#folding = undefined))
     const logBytes = segments.reduce((sum, segment) => sum + segment.bytes, 0)
     const limit = Math.max(this.#options.snapshotAfterBytes ?? snapshotDefault, this.#state.liveBytes)
     if (logBytes < limit || this.#snapshot !== undefined) return
@@ -329,6 +336,13 @@ class RevisionedStore implements Store {
       // A full disk keeps the log as it is; the next completed segment tries again.
       .catch(() => undefined)
       .finally(() => (this.#snapshot = undefined))
+  }
+
+  /** What is still current when a segment is full has come to stay: from then on it takes less memory. */
+  async #fold(): Promise<void> {
+    const since = this.#folded
+    this.#folded = this.#state.revision
+    for (const _step of this.#state.foldSince(since)) await nextTurn()
   }
 
   async #replaceLog(snapshot: Snapshot, segments: Place['segments'], covered: number): Promise<void> {

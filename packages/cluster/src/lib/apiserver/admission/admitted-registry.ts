@@ -223,6 +223,6 @@ function cloneOf(object: KubeObject | undefined): KubeObject {
   return structuredClone(object)
 }
 
-function parse({ bytes }: Written): KubeObject {
-  return JSON.parse(bytes.toString('utf8')) as KubeObject
+function parse({ stored }: Written): KubeObject {
+  return JSON.parse(stored.bytes.toString('utf8')) as KubeObject
 }

@@ -40,7 +40,7 @@ export class CustomForm implements StoredForm {
     this.prepare = (bytes) => this.#prepare(bytes)
   }
 
-  isVerbatim(bytes: Buffer): boolean {
+  isVerbatim({ bytes }: { readonly bytes: Buffer }): boolean {
     if (this.#verbatim.has(bytes)) return true
     if (this.#storedAs !== this.#info.apiVersion) return false
     const stored = parse(bytes)
