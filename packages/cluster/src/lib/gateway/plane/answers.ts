@@ -42,8 +42,9 @@ export function answer(
         'content-length': String(Buffer.byteLength(body)),
       }
   try {
-    writeHead(response, isGrpc ? 200 : status, head)
-    response.end(body)
+    writeHead(response, isGrpc ? 200 : status, head, { isWhole: body === '' })
+    if (body === '') response.end()
+    else response.end(body)
     return status
   } catch {
     writeHead(response, 500, { 'content-length': '0' })
@@ -52,10 +53,22 @@ export function answer(
   }
 }
 
-/** Both versions of HTTP have this method; their types do not agree. */
-export function writeHead(response: Outgoing, status: number, headers: Record<string, string | string[]>): void {
-  if ('stream' in response) response.writeHead(status, headers)
-  else response.writeHead(status, headers)
+/**
+ * Writes the head of an answer. One that is the whole answer goes with `end`: to gRPC a status is one only in trailers or in a head
+ * that ends the stream (Trailers-Only), which an empty piece of data behind it would not be.
+ */
+export function writeHead(
+  response: Outgoing,
+  status: number,
+  headers: Record<string, string | string[]>,
+  options: { readonly isWhole?: boolean | undefined } = {},
+): void {
+  if (!('stream' in response)) response.writeHead(status, headers)
+  else if (options.isWhole !== true) response.writeHead(status, headers)
+  else {
+    response.statusCode = status
+    for (const name in headers) response.setHeader(name, headers[name] ?? '')
+  }
 }
 
 /** False: no more before `drain`. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { Agent, createServer, request } from 'node:http'
 import type { IncomingMessage } from 'node:http'
-import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2'
+import { connect as connectHttp2, constants, createServer as createHttp2Server } from 'node:http2'
 import { connect, createServer as createTcpServer } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, it } from 'node:test'
@@ -213,6 +213,29 @@ void describe('openDataPlane', () => {
     }
     assert.deepEqual(await call('/shop.Cart/Add'), { body: 'message', status: '7' })
     assert.deepEqual(await call('/shop.Cart/Other'), { body: '', status: '12' })
+    session.close()
+  })
+
+  it('ends the stream with a head that is a status of gRPC: without that, clients of grpc-go take it for none', async () => {
+    const server = createHttp2Server()
+    server.on('stream', (stream) => {
+      stream.resume()
+      stream.respond({ ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '5' }, { endStream: true })
+    })
+    const cluster: Cluster = { ...clusterOf('a', [await endpointOf(server)]), protocol: 'h2c' }
+    const port = await route([forward('a', { path: '/shop.Cart/Add' })], [cluster])
+    const session = connectHttp2(`http://127.0.0.1:${port}`)
+    for (const { path, status } of [
+      { path: '/shop.Cart/Add', status: '5' },
+      { path: '/shop.Cart/Other', status: '12' },
+    ]) {
+      const stream = session.request({ ':method': 'POST', ':path': path, 'content-type': 'application/grpc' }).end()
+      const [headers, flags] = (await once(stream, 'response')) as [Record<string, string>, number]
+      assert.equal(headers['grpc-status'], status)
+      assert.equal(flags & constants.NGHTTP2_FLAG_END_STREAM, constants.NGHTTP2_FLAG_END_STREAM)
+      stream.resume()
+      await once(stream, 'close')
+    }
     session.close()
   })
 

@@ -103,7 +103,7 @@ export class ProxiedRequest implements UpstreamHandler {
     this.#isSent = true
   }
 
-  onHead(status: number, headers: HeaderMap): void {
+  onHead(status: number, headers: HeaderMap, isWhole = false): void {
     clearTimeout(this.#tryDeadline)
     if (this.#isOver || this.#isSkipping) return
     this.#countEndpoint(status)
@@ -118,7 +118,7 @@ export class ProxiedRequest implements UpstreamHandler {
     Object.assign(kept, this.#plan.responseHeaders)
     if (this.#listener.isClosing && !('stream' in this.#response)) kept['connection'] = 'close'
     try {
-      writeHead(this.#response, status, kept)
+      writeHead(this.#response, status, kept, { isWhole })
     } catch (error) {
       // What a route or an endpoint made of the head cannot be sent.
       this.#context.onError?.(error)

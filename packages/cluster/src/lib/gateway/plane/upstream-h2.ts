@@ -66,7 +66,10 @@ function start(session: ClientHttp2Session, request: UpstreamRequest, handler: U
   if (session.connecting) session.once('connect', send)
   else send()
   stream.setTimeout(bodyTimeoutMs, () => stream.close(constants.NGHTTP2_CANCEL))
-  stream.on('response', (answer) => handler.onHead(answer[':status'] ?? 502, withoutPseudo(answer)))
+  stream.on('response', (answer, flags) => {
+    const isWhole = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0
+    handler.onHead(answer[':status'] ?? 502, withoutPseudo(answer), isWhole)
+  })
   stream.on('data', (chunk: Buffer) => {
     if (!handler.onData(chunk)) stream.pause()
   })

@@ -16,7 +16,8 @@ export interface UpstreamRequest {
 export interface UpstreamHandler {
   /** The request is about to be written: from here on the endpoint may have seen it. */
   onSend(): void
-  onHead(status: number, headers: HeaderMap): void
+  /** `isWhole`: nothing comes behind it. */
+  onHead(status: number, headers: HeaderMap, isWhole?: boolean): void
   /** False: no more until {@link Sending.resume}. */
   onData(chunk: Buffer): boolean
   onEnd(trailers: HeaderMap | undefined): void
