@@ -130,6 +130,40 @@ void describe('openLoadBalancer', () => {
     assert.equal(api.events.filter(({ involvedObject }) => involvedObject.name === 'taken').length, 1)
   })
 
+  void it('ends the connections to a Service that went with all others when it closes', async () => {
+    const held = createTcpServer((socket) => void socket.on('error', () => {}).write('held')).listen(0, '127.0.0.1')
+    await once(held, 'listening')
+    const { port: end } = held.address() as AddressInfo
+    const services = createMemorySource<Service>()
+    const own = createServiceTable(
+      services,
+      createMemorySource([makeSlice('held', [{ name: 'tcp', port: end }], ['127.0.0.1'])]),
+    )
+    const second = openLoadBalancer({ client: api.client, table: own })
+    const nodePort = await freePort()
+    const service = makeService('held', {
+      type: 'NodePort',
+      clusterIP: '10.80.0.9',
+      ports: [{ name: 'tcp', port: 80, nodePort }],
+    })
+    services.put(service)
+    const client = await eventually(async () => {
+      const socket = connect(nodePort, '127.0.0.1')
+      await once(socket, 'data')
+      return socket
+    })
+    client.on('error', () => {})
+    services.delete(service)
+    await eventually(() =>
+      assert.rejects(once(connect(nodePort, '127.0.0.1'), 'connect'), { code: 'ECONNREFUSED' }).then(() => true),
+    )
+    const closed = once(client, 'close', { signal: AbortSignal.timeout(20_000) })
+    await second.close()
+    await closed
+    own.close()
+    held.close()
+  })
+
   void it('stops listening when the Service goes, and frees the address of one that is no load balancer any more', async () => {
     const [port, second] = [await freePort(), await freePort()]
     api.put(makeService('short', { type: 'LoadBalancer', clusterIP: '10.80.0.5', ports: [{ name: 'http', port }] }))

@@ -58,6 +58,8 @@ export function openLoadBalancer(options: LoadBalancerOptions): LoadBalancer {
   const { client, table, listenAddress = '127.0.0.1', onError } = options
   const events = createEventRecorder(client, 'fairlead-load-balancer', { onError })
   const listeners = new Map<string, Listener>()
+  /** No longer listening, with connections that may still go on. */
+  const leaving = new Set<TcpProxy>()
   const unwritten = new Set<string>()
   let writing: Promise<void> | undefined
   let closed = false
@@ -97,7 +99,10 @@ export function openLoadBalancer(options: LoadBalancerOptions): LoadBalancer {
     listeners.delete(address)
     listener.isGone = true
     clearTimeout(listener.timer)
-    void listener.proxy?.close({ graceMs: drainMs })
+    const { proxy } = listener
+    if (proxy === undefined) return
+    leaving.add(proxy)
+    void proxy.close({ graceMs: drainMs }).finally(() => leaving.delete(proxy))
   }
 
   async function open(listener: Listener): Promise<void> {
@@ -205,6 +210,8 @@ export function openLoadBalancer(options: LoadBalancerOptions): LoadBalancer {
           await listener.proxy?.close(closing)
         }),
       )
+      // Their Services went before, with a longer grace, which is over now.
+      await Promise.all([...leaving].map((proxy) => proxy.close(closing)))
       await writing
       await events.flush()
     },

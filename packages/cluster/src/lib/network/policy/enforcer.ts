@@ -10,6 +10,7 @@ import { openRuleWriter } from '../rule-writer.ts'
 import type { RuleWriter } from '../rule-writer.ts'
 import { toPolicyPod, trimPod } from './facts.ts'
 import type { PolicyDns, PolicyFacts, PolicyPod } from './facts.ts'
+import { createGivenAddresses } from './given-addresses.ts'
 import { renderChange, renderRemoval } from './parts.ts'
 import type { Parts } from './parts.ts'
 import { planPolicies } from './plan.ts'
@@ -49,8 +50,7 @@ export async function openPolicyEnforcer(options: PolicyEnforcerOptions): Promis
   const stop = new AbortController()
   const watching = { signal: stop.signal, onError }
   const policies = createInformer(client.resource('networking.k8s.io/v1/NetworkPolicy'), watching)
-  /** Addresses given to pods by this process, before their status tells them; undefined once they were taken back. */
-  const given = new Map<string, string | undefined>()
+  const addresses = createGivenAddresses()
   const arrivals = new Set<() => void>()
   let selected: { pods: Informer<Pod>; namespaces: Informer<Namespace> } | undefined
   let selecting: Promise<void> | undefined
@@ -125,8 +125,7 @@ export async function openPolicyEnforcer(options: PolicyEnforcerOptions): Promis
     const namespaces = createInformer(client.resource('v1/Namespace'), { ...watching, metadataOnly: true })
     await Promise.all([pods.start(), namespaces.start()])
     selected = { pods, namespaces }
-    pods.on((event, { metadata }) => {
-      if (event === 'delete' && given.get(metadata?.uid ?? '') === undefined) given.delete(metadata?.uid ?? '')
+    pods.on(() => {
       for (const arrival of arrivals) arrival()
       touch()
     })
@@ -134,7 +133,9 @@ export async function openPolicyEnforcer(options: PolicyEnforcerOptions): Promis
   }
 
   function readFacts(): PolicyFacts {
-    const pods = (selected?.pods.list() ?? []).map((pod) => policyPodOf(pod)).filter((pod) => pod !== undefined)
+    const all = selected?.pods.list() ?? []
+    addresses.forgetOthers(all)
+    const pods = all.map((pod) => policyPodOf(pod)).filter((pod) => pod !== undefined)
     const namespaces = new Map(
       (selected?.namespaces.list() ?? []).map(({ metadata }) => [metadata?.name ?? '', metadata?.labels ?? {}]),
     )
@@ -142,11 +143,8 @@ export async function openPolicyEnforcer(options: PolicyEnforcerOptions): Promis
   }
 
   function policyPodOf(pod: Pod): PolicyPod | undefined {
-    const isOver = pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed'
-    // The address of a pod that is over may be another's by now.
-    const uid = pod.metadata?.uid ?? ''
-    const ip = given.has(uid) ? given.get(uid) : isOver ? undefined : pod.status?.podIP
-    return ip === undefined || ip === '' ? undefined : toPolicyPod(pod, ip)
+    const ip = addresses.of(pod)
+    return ip === undefined ? undefined : toPolicyPod(pod, ip)
   }
 
   async function whenKnown({ uid, namespace, name }: Parameters<PolicyEnforcer['protect']>[0]): Promise<void> {
@@ -172,7 +170,7 @@ export async function openPolicyEnforcer(options: PolicyEnforcerOptions): Promis
 
   return {
     async protect(pod, ip) {
-      given.set(pod.uid, ip)
+      addresses.give(pod.uid, ip)
       if (policies.list().length === 0) return
       await (selecting ??= startSelecting())
       await whenKnown(pod)
@@ -180,10 +178,9 @@ export async function openPolicyEnforcer(options: PolicyEnforcerOptions): Promis
       await settled()
     },
     forget(uid) {
-      if (!given.has(uid)) return
-      if (selected === undefined) return void given.delete(uid)
-      given.set(uid, undefined)
-      touch()
+      if (!addresses.takeBack(uid)) return
+      if (selected === undefined) addresses.forgetOthers([])
+      else touch()
     },
     settled,
     async close() {
