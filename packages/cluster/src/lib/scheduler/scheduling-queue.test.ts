@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import { describe, it } from 'node:test'
 
 import type { Clock } from '@fairlead/kube/controller'
@@ -168,6 +169,7 @@ describe('SchedulingQueue', () => {
     clock.pass(1000)
     await second
     assert.equal(queue.pop()?.key, 'default/a')
+    assert.equal(getEventListeners(stop.signal, 'abort').length, 0)
     const third = queue.ready(stop.signal)
     stop.abort()
     await third

@@ -122,9 +122,12 @@ export class SchedulingQueue {
     const { promise, resolve } = Promise.withResolvers<void>()
     this.#wake = resolve
     this.#setTimer()
-    signal.addEventListener('abort', () => resolve(), { once: true })
+    const stop = (): void => resolve()
+    signal.addEventListener('abort', stop)
     if (signal.aborted || this.#hasActive()) resolve()
     await promise
+    // The signal lives as long as the cluster, and is waited on as often as there is nothing to do.
+    signal.removeEventListener('abort', stop)
     this.#cancelTimer?.()
     this.#wake = undefined
   }
