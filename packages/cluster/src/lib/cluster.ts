@@ -213,6 +213,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const gateway = openGateway({
     client: clientOf(server, gatewayUser),
     meshHost: network.gateway,
+    access: services.passages,
     redirect: (redirects) => services.redirect(redirects),
     onError: fault('gateway'),
   })

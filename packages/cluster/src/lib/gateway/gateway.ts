@@ -4,6 +4,7 @@ import { compileWorld } from './compile/compile.ts'
 import type { Compiled } from './compile/compile.ts'
 import { installClasses, installDefinitions } from './definitions/install.ts'
 import type { World } from './objects.ts'
+import type { Access } from './plane/access.ts'
 import type { ListenerOutcome } from './plane/plane.ts'
 import type { Serving } from './serving.ts'
 import { openSources } from './sources.ts'
@@ -31,6 +32,8 @@ export interface GatewayOptions {
   readonly host?: string | undefined
   /** Where it listens for pods: the host as they see it. */
   readonly meshHost: string
+  /** Asked before an endpoint is chosen. Default: everybody may reach everything. */
+  readonly access?: Access | undefined
   /**
    * Makes traffic to Services go elsewhere, by `namespace/name/port`; replaces what was told before. Resolves when that is in force.
    */
@@ -44,7 +47,7 @@ const retryMs = 2_000
 
 /** Resolves when the kinds it reads are installed and what is there already is served. */
 export async function openGateway(options: GatewayOptions): Promise<Gateway> {
-  const { client, host = '127.0.0.1', meshHost, redirect, onError } = options
+  const { client, host = '127.0.0.1', meshHost, access, redirect, onError } = options
   await installDefinitions(client)
   const stop = new AbortController()
   let serving: Serving | undefined
@@ -90,13 +93,13 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     await serving?.plane.apply(routing)
     await redirectTo(redirectsOf(compiled, outcomes, meshHost))
     if ([...outcomes.values()].some((outcome) => 'problem' in outcome)) retry()
-    tell(world, compiled, outcomes)
+    tell(compiled, outcomes)
     await writeStatuses(client, world, compiled, outcomes)
   }
 
   async function startServing(): Promise<Serving> {
     const { openServing } = await import('./serving.ts')
-    return await openServing({ client, host: meshHost, signal: stop.signal, onError })
+    return await openServing({ client, host: meshHost, access, signal: stop.signal, onError })
   }
 
   async function redirectTo(next: ReadonlyMap<string, Redirect>): Promise<void> {
@@ -113,18 +116,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
     timer.unref()
   }
 
-  function tell(
-    { services }: World,
-    { ingresses, routing, isolated }: Compiled,
-    outcomes: ReadonlyMap<string, ListenerOutcome>,
-  ): void {
-    for (const key of isolated) {
-      const service = services.get(key)
-      const message =
-        'Routes for calls of this Service are not followed: a NetworkPolicy says who may reach its pods, or those they lead to'
-      if (service !== undefined)
-        events.record(named(service, 'v1', 'Service'), { type: 'Warning', reason: 'RoutesNotFollowed', message })
-    }
+  function tell({ ingresses, routing }: Compiled, outcomes: ReadonlyMap<string, ListenerOutcome>): void {
     for (const { ingress, listeners, problems } of ingresses) {
       const failed = listeners.flatMap((key) => problemOf(outcomes.get(routing.listeners.get(key)?.key ?? key)))
       for (const message of [...problems, ...failed]) {

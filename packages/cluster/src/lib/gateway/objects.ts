@@ -1,7 +1,7 @@
 import type { Namespace, Pod, Secret, Service } from '@fairlead/kube/types/core-v1'
 import type { EndpointSlice } from '@fairlead/kube/types/discovery-v1'
 import type { Condition, LabelSelector, ObjectMeta } from '@fairlead/kube/types/meta-v1'
-import type { Ingress, IngressClass, NetworkPolicy } from '@fairlead/kube/types/networking-v1'
+import type { Ingress, IngressClass } from '@fairlead/kube/types/networking-v1'
 
 /** An object of a kind that the gateway defines itself, as far as the gateway reads it. */
 export interface Custom<Spec, Status = never> {
@@ -22,7 +22,6 @@ export interface World {
   readonly pods: ReadonlyMap<string, Pod>
   readonly secrets: ReadonlyMap<string, Secret>
   readonly namespaces: ReadonlyMap<string, Namespace>
-  readonly networkPolicies: readonly NetworkPolicy[]
   readonly ingresses: readonly Ingress[]
   readonly ingressClasses: readonly IngressClass[]
   readonly gatewayClasses: readonly GatewayClass[]

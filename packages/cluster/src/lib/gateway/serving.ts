@@ -1,6 +1,7 @@
 import type { KubeClient } from '@fairlead/kube'
 import { openMetricsEndpoint } from './metrics-endpoint.ts'
 import { publishMetrics } from './metrics-service.ts'
+import type { Access } from './plane/access.ts'
 import { openDataPlane } from './plane/plane.ts'
 import type { DataPlane } from './plane/plane.ts'
 
@@ -16,10 +17,11 @@ export async function openServing(options: {
   /** Where metrics are served: the host as pods see it. */
   readonly host: string
   readonly signal: AbortSignal
+  readonly access?: Access | undefined
   readonly onError?: ((error: unknown) => void) | undefined
 }): Promise<Serving> {
   const { host } = options
-  const plane = openDataPlane({ onError: options.onError })
+  const plane = openDataPlane({ access: options.access, onError: options.onError })
   const endpoint = await openMetricsEndpoint({ host, render: () => plane.metrics.render() })
   // Pods reach the host at this address unless they are processes of it, which are told no addresses of loopback.
   if (!host.startsWith('127.')) void publishMetrics({ ...options, port: endpoint.port })

@@ -58,7 +58,6 @@ export function openSources(options: SourcesOptions): Sources {
   const slices = follow(client.resource('discovery.k8s.io/v1/EndpointSlice'))
   const pods = follow(client.resource('v1/Pod'), slimPod)
   const namespaces = follow(client.resource('v1/Namespace'))
-  const networkPolicies = follow(client.resource('networking.k8s.io/v1/NetworkPolicy'))
   // Only from when some object asks for TLS.
   const secrets = follow(client.resource('v1/Secret'))
 
@@ -69,7 +68,7 @@ export function openSources(options: SourcesOptions): Sources {
     async world() {
       const classes = { ingressClasses: ingressClasses.list(), gatewayClasses: gatewayClasses.list() }
       if (causes.every((informer) => informer.list().length === 0)) return { ...noWorld, ...classes }
-      await Promise.all([services, slices, pods, namespaces, networkPolicies].map((informer) => informer.start()))
+      await Promise.all([services, slices, pods, namespaces].map((informer) => informer.start()))
       const known = {
         ingresses: ingresses.list(),
         gateways: gateways.list() as World['gateways'],
@@ -84,7 +83,6 @@ export function openSources(options: SourcesOptions): Sources {
         secrets: byKey(secrets.list()),
         namespaces: new Map(namespaces.list().map((one) => [one.metadata?.name ?? '', one])),
         ...classes,
-        networkPolicies: networkPolicies.list(),
         httpRoutes: httpRoutes.list(),
         grpcRoutes: grpcRoutes.list(),
         grants: grants.list(),
@@ -144,7 +142,6 @@ const noWorld: World = {
   pods: new Map(),
   secrets: new Map(),
   namespaces: new Map(),
-  networkPolicies: [],
   ingresses: [],
   ingressClasses: [],
   gatewayClasses: [],

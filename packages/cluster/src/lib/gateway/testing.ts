@@ -43,7 +43,6 @@ export function makeWorld(parts: Partial<World>): World {
     pods: new Map(pods.map((pod) => [`shop/${pod.metadata.name}`, pod])),
     secrets: new Map(),
     namespaces: new Map([['shop', { metadata: { name: 'shop', labels: { team: 'shop' } } }]]),
-    networkPolicies: [],
     ingresses: [],
     ingressClasses: [
       {

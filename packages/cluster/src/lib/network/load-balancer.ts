@@ -11,6 +11,7 @@ import {
   wantedListeners,
 } from './load-balancer-plan.ts'
 import type { BalancerHost, PortOutcome, WantedListener } from './load-balancer-plan.ts'
+import type { Passages } from './passages.ts'
 import type { Backend, ServedPort } from './service-ports.ts'
 import type { ServiceTable } from './service-table.ts'
 import { openTcpProxy } from './tcp-proxy.ts'
@@ -33,6 +34,8 @@ export interface LoadBalancerOptions {
   readonly ownDevice?: string | undefined
   /** Whether rules pass UDP on, at the address of each port. Default false. */
   readonly passesUdp?: boolean | undefined
+  /** Who may be reached by whom. Default: all by everybody. */
+  readonly passages?: Passages | undefined
   readonly onError?: ((error: unknown) => void) | undefined
 }
 
@@ -109,9 +112,16 @@ export function openLoadBalancer(options: LoadBalancerOptions): LoadBalancer {
     const { host, port } = listener.wanted
     try {
       const isAllowed = (client: string): boolean => isAllowedClient(listener.wanted.sourceRanges, client)
-      const backends = (): readonly Backend[] => backendsOf(listener.wanted)
+      const backends = (address: string): readonly Backend[] => backendsOf(listener.wanted, address)
       const affinitySeconds = (): number | undefined => servedBy(listener.wanted)?.affinitySeconds
-      const proxy = await openTcpProxy({ host, port, isAllowed, backends, affinitySeconds })
+      const proxy = await openTcpProxy({
+        host,
+        port,
+        isAllowed,
+        backends,
+        affinitySeconds,
+        onPass: (connection, address) => options.passages?.note(connection, address),
+      })
       if (listener.isGone) return await proxy.close()
       listener.proxy = proxy
       listener.problem = undefined
@@ -128,9 +138,12 @@ export function openLoadBalancer(options: LoadBalancerOptions): LoadBalancer {
     return table.entries.get(service)?.ports.find((port) => port.key === key)
   }
 
-  function backendsOf(wanted: WantedListener): readonly Backend[] {
+  function backendsOf(wanted: WantedListener, address: string): readonly Backend[] {
     const served = servedBy(wanted)
-    return served?.externalBackends ?? served?.backends ?? []
+    const backends = served?.externalBackends ?? served?.backends ?? []
+    // Behind a redirect it is the gateway that asks.
+    const permits = served?.isRedirected === true ? undefined : options.passages?.permissionOf(address)
+    return permits === undefined ? backends : backends.filter(({ ip, port }) => permits(ip, port))
   }
 
   function report(listener: Listener, error: unknown): void {

@@ -102,7 +102,9 @@ function renderKeys(plan: NetworkPlan, port: ServedPort, keys: readonly string[]
   const rules = port.affinitySeconds === undefined ? spread(plan, chain, port) : stick(plan, chain, port)
   const { parts, commands } = rules
   const ends = backends.map((backend) => `${backend.ip}:${backend.port}`)
-  return [[port.key, { keys, chain, parts, addresses: backends.map(({ ip }) => ip), ends, commands }]]
+  // The node needs no other address to reach itself, and would be taken for someone else by it.
+  const addresses = backends.map(({ ip }) => ip).filter((ip) => ip !== gatewayOf(plan))
+  return [[port.key, { keys, chain, parts, addresses, ends, commands }]]
 }
 
 interface Rules {

@@ -9,6 +9,8 @@ import { openDnsServer } from './dns-server.ts'
 import { servedHostPorts } from './host-ports.ts'
 import { openLoadBalancer } from './load-balancer.ts'
 import { openHealthChecks } from './health-checks.ts'
+import { createPassages } from './passages.ts'
+import type { Passages } from './passages.ts'
 import { bridgeName, dnsAddressOf } from './plan.ts'
 import type { PodNetwork } from './pod-network.ts'
 import { openPolicyEnforcer } from './policy/enforcer.ts'
@@ -33,6 +35,8 @@ export interface ServiceNetwork {
    * told before. Resolves when it is in force.
    */
   redirect(redirects: ReadonlyMap<string, Backend>): Promise<void>
+  /** To be asked by whoever passes connections of others on to pods. */
+  readonly passages: Passages
   /** Where the name server itself listens. */
   readonly dns: { readonly host: string; readonly port: number }
   /** A pod's `/etc/resolv.conf` for `dnsPolicy: ClusterFirst`; of use where pods have network namespaces. */
@@ -101,12 +105,14 @@ export async function openServiceNetwork(options: ServiceNetworkOptions): Promis
   opened.defer(() => policies?.close())
   const unenforced = policies === undefined ? reportUnenforced({ client, ...watching }) : undefined
   opened.defer(() => unenforced?.close())
+  const passages = createPassages({ node: network.gateway, facts: () => policies?.facts })
   const balancer = openLoadBalancer({
     client,
     table,
     listenAddress: options.listenAddress,
     ownDevice: bridgeName(plan),
     passesUdp: plan.mode === 'namespaces',
+    passages,
     onError,
   })
   const hosts = plan.mode === 'namespaces' ? ['127.0.0.1', network.gateway] : ['127.0.0.1']
@@ -115,13 +121,20 @@ export async function openServiceNetwork(options: ServiceNetworkOptions): Promis
   if (plan.mode === 'namespaces') void publishDns({ client, address: dnsAddressOf(plan), dns, ...watching })
 
   const held = opened.move()
+  let redirected: readonly Backend[] = []
   const nameServer = plan.mode === 'namespaces' ? dnsAddressOf(plan) : dns.host
   return {
     pods: policies === undefined || rules === undefined ? network : joinPods(network, rules, policies),
     async redirect(redirects) {
+      const next = [...redirects.values()]
+      // Open before anything leads there, and until nothing does any more.
+      await policies?.openPassages([...redirected, ...next])
+      redirected = next
       table.redirect(redirects)
       await proxy.settled()
+      await policies?.openPassages(next)
     },
+    passages,
     nameServer,
     dns: { host: dns.host, port: dns.port },
     resolvConf: (namespace) => renderResolvConf(nameServer, namespace, domain),

@@ -30,6 +30,8 @@ export interface ServedPort {
   readonly backends: readonly Backend[]
   /** The backends for node ports, load balancers and external addresses, where the traffic policies differ. */
   readonly externalBackends?: readonly Backend[] | undefined
+  /** Whether the only backend is one that passes connections on by itself. */
+  readonly isRedirected?: boolean | undefined
   /** Seconds a client sticks to its endpoint (`sessionAffinity: ClientIP`). */
   readonly affinitySeconds?: number | undefined
 }

@@ -114,7 +114,7 @@ export function createServiceTable(services: ObjectSource<Service>, slices: Obje
 /** One place for everybody, so there is nothing to stick to. */
 function elsewhere(port: ServedPort, place: Backend | undefined): ServedPort {
   if (place === undefined || port.protocol !== 'tcp') return port
-  return { ...port, backends: [place], externalBackends: undefined, affinitySeconds: undefined }
+  return { ...port, isRedirected: true, backends: [place], externalBackends: undefined, affinitySeconds: undefined }
 }
 
 function keyOf(namespace = '', name = ''): string {

@@ -18,11 +18,13 @@ export interface TcpProxyOptions {
   /** 0 picks a free one. */
   readonly port: number
   /** The endpoints for a new connection, asked each time; a connection once made keeps its endpoint until it ends. */
-  readonly backends: () => readonly Backend[]
+  readonly backends: (client: string) => readonly Backend[]
   /** Asked with the address of each client; the connections of others are reset. Default: everybody may. */
   readonly isAllowed?: ((client: string) => boolean) | undefined
   /** How long a client, by its address, keeps its endpoint; asked with each connection. Default: not at all. */
   readonly affinitySeconds?: (() => number | undefined) | undefined
+  /** Told of each connection to an endpoint, before anything is sent on it, with the address of the client it is made for. */
+  readonly onPass?: ((connection: Socket, client: string) => void) | undefined
   /** How long one endpoint may take to accept. Default 2,000. */
   readonly connectTimeoutMs?: number | undefined
 }
@@ -53,10 +55,10 @@ export async function openTcpProxy(options: TcpProxyOptions): Promise<TcpProxy> 
   const port = typeof address === 'object' && address !== null ? address.port : options.port
 
   async function pass(client: Socket): Promise<void> {
-    if (options.isAllowed?.(client.remoteAddress ?? '') === false) return void client.resetAndDestroy()
-    const backends = options.backends()
+    const address = (client.remoteAddress ?? '').replace(/^::ffff:/, '')
+    if (options.isAllowed?.(address) === false) return void client.resetAndDestroy()
+    const backends = options.backends(address)
     const seconds = options.affinitySeconds?.()
-    const address = client.remoteAddress ?? ''
     const kept = seconds === undefined ? -1 : sticky.find(address, backends)
     const first = kept === -1 ? turn++ : kept
     for (let i = 0; i < backends.length; i++) {
@@ -65,7 +67,10 @@ export async function openTcpProxy(options: TcpProxyOptions): Promise<TcpProxy> 
       if (backend === undefined || upstream === undefined) continue
       if (seconds !== undefined) sticky.keep(address, backend, seconds)
       if (client.destroyed) upstream.destroy()
-      else join(client, upstream)
+      else {
+        options.onPass?.(upstream, address)
+        join(client, upstream)
+      }
       return
     }
     client.resetAndDestroy()

@@ -16,15 +16,13 @@ export interface Compiled {
   readonly gatewayApi: GatewayApiReport
   /** Keys of mesh listeners by `namespace/name/port` of the Service whose traffic they take. */
   readonly mesh: ReadonlyMap<string, string>
-  /** Services, by `namespace/name`, whose traffic is left alone because of a NetworkPolicy. */
-  readonly isolated: readonly string[]
 }
 
 /** Everything the gateway has to do in this world. Pure. */
 export function compileWorld(world: World): Compiled {
   const clusters = createClusterTable(world)
   const listeners = createListenerTable()
-  const mesh: MeshTable = { drafts: new Map(), isolated: new Set() }
+  const mesh: MeshTable = { drafts: new Map() }
   // Gateways say which ports they want and cannot have others: they come first.
   const gatewayApi = compileGatewayApi(world, clusters, listeners, mesh)
   const ingresses = compileIngresses(world, clusters, listeners)
@@ -35,7 +33,6 @@ export function compileWorld(world: World): Compiled {
     routing: { listeners: configs, clusters: clusters.clusters },
     ingresses,
     gatewayApi,
-    isolated: [...mesh.isolated],
     mesh: new Map([...mesh.drafts].map(([key, draft]) => [key, draft.key])),
   }
 }

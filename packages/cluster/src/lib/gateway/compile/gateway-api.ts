@@ -175,17 +175,11 @@ function attachToService(
   const ports = (service.spec?.ports ?? []).filter((one) =>
     parentRef.port === undefined ? mayBeHttp(one) : one.port === parentRef.port,
   )
-  const plain = rules.map(({ rule }) => rule)
-  const drafts = ports.flatMap(({ port }) => openMesh(mesh, service, port, { world, clusters, rules: plain }) ?? [])
+  const drafts = ports.flatMap(({ port }) => openMesh(mesh, service, port, { clusters }) ?? [])
   for (const draft of drafts) place(places, draft, '*', rules)
   return drafts.length > 0
     ? verdict('Accepted', true, 'Accepted', '')
-    : verdict(
-        'Accepted',
-        false,
-        'NoMatchingParent',
-        'the Service has no such port or no address, or a NetworkPolicy says who may reach its pods or those of a backend',
-      )
+    : verdict('Accepted', false, 'NoMatchingParent', 'the Service has no such port or no address')
 }
 
 /** ResolvedRefs of a route: the first reference that leads nowhere is told. */

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { DestinationRule, IstioRoute, VirtualService, World } from '../objects.ts'
-import { makeService, makeSlice } from '../../network/testing.ts'
 import { describeRule, makeWorld, ruleFor } from '../testing.ts'
 import type { Asked } from '../testing.ts'
 import { compileWorld } from './compile.ts'
@@ -85,40 +84,6 @@ void describe('compileIstio', () => {
     ])
     assert.equal(compileWorld({ ...plain, services }).mesh.size, 0)
   })
-
-  it('is no way around a NetworkPolicy for the pods of a Service', () => {
-    const policy = (podSelector: object): object => ({
-      metadata: { name: 'p', namespace: 'shop' },
-      spec: { podSelector },
-    })
-    const of = (podSelector: object): ReturnType<typeof compileWorld> =>
-      compileWorld(world([{ route: [subset('v1')] }], { networkPolicies: [policy(podSelector)] }))
-    assert.deepEqual([of({}).mesh.size, of({}).isolated], [0, ['shop/web']])
-    assert.equal(of({ matchLabels: { app: 'other' } }).mesh.size, 1)
-  })
-
-  const ways: [what: string, route: IstioRoute][] = [
-    ['a destination', { route: [{ destination: { host: 'vault.safe' } }] }],
-    ['a mirror', { route: [subset('v1')], mirror: { host: 'vault.safe' } }],
-  ]
-  for (const [what, route] of ways) {
-    it(`is no way around a NetworkPolicy for the pods of ${what} in another namespace`, () => {
-      const { services, slices, pods } = makeWorld({})
-      const endpoint = { addresses: ['10.64.0.20'], targetRef: { kind: 'Pod', name: 'vault-0' } }
-      const slice = makeSlice('vault', [{ name: 'http', port: 8080 }], [endpoint], 'safe')
-      const guarded = world([route], {
-        services: new Map([
-          ...services,
-          ['safe/vault', makeService('vault', { ports: [{ port: 80, name: 'http' }] }, 'safe')],
-        ]),
-        slices: new Map([...slices, ['safe/vault', [slice]]]),
-        pods: new Map([...pods, ['safe/vault-0', { metadata: { name: 'vault-0', namespace: 'safe' } }]]),
-        networkPolicies: [{ metadata: { name: 'nobody', namespace: 'safe' }, spec: { podSelector: {} } }],
-      })
-      assert.deepEqual([compileWorld(guarded).mesh.size, compileWorld(guarded).isolated], [0, ['shop/web']])
-      assert.equal(compileWorld({ ...guarded, networkPolicies: [] }).mesh.size, 1)
-    })
-  }
 
   it('leaves out what HTTP cannot carry: statuses, names and values of headers, and what frames messages', () => {
     const set = { 'bad name': '1', 'x-split': 'a\nb', 'Transfer-Encoding': 'chunked', 'X-Good': '1' }

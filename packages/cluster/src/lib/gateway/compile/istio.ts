@@ -125,7 +125,7 @@ function compileMesh(service: VirtualService, to: { world: World; clusters: Clus
       const route = `VirtualService ${namespace}/${name}`
       const context = { route, namespace, gateway: 'mesh', port: port.port, world: to.world, clusters: to.clusters }
       const rules = routes.map((one) => compileIstioRoute(one, context))
-      const draft = openMesh(to.mesh, called, port.port, { ...to, rules })
+      const draft = openMesh(to.mesh, called, port.port, to)
       if (draft !== undefined) addRules(draft, '*', rules)
     }
   }

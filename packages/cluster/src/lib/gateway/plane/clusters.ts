@@ -92,12 +92,20 @@ export function createClusters(): Clusters {
   }
 }
 
-/** The next endpoint of a cluster, another than those tried. */
+/** The next endpoint of a cluster that may be reached, another than those tried. */
 export function nextCandidate(
   live: LiveCluster,
-  options: { hash: string | undefined; tried: ReadonlySet<Candidate> | undefined; random: () => number },
+  options: {
+    hash: string | undefined
+    tried: ReadonlySet<Candidate> | undefined
+    random: () => number
+    permits: ((ip: string, port: number) => boolean) | undefined
+  },
 ): Candidate | undefined {
   const { cluster, candidates, load } = live
   const { balance } = cluster.policy
-  return chooseEndpoint(candidates, { ...options, balance, turn: load.turn++, now: Date.now() })
+  const { permits } = options
+  const reachable =
+    permits === undefined ? candidates : candidates.filter(({ endpoint: { ip, port } }) => permits(ip, port))
+  return chooseEndpoint(reachable, { ...options, balance, turn: load.turn++, now: Date.now() })
 }

@@ -1,7 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Http2ServerRequest } from 'node:http2'
 import type { Http2ServerResponse } from 'node:http2'
+import type { Socket } from 'node:net'
 import { hostOf } from '../hostname.ts'
+import type { Access } from './access.ts'
 import type { RequestFacts } from './match.ts'
 
 /** Node gives requests of both versions of HTTP the same shape. */
@@ -19,7 +21,7 @@ export class IncomingFacts implements RequestFacts {
   readonly source: string
   readonly #headers: Incoming['headers']
 
-  constructor(request: Incoming, scheme: 'http' | 'https') {
+  constructor(request: Incoming, scheme: 'http' | 'https', access?: Access) {
     const { headers } = request
     const { authority, target } = targetOf(request)
     const mark = target.indexOf('?')
@@ -29,7 +31,7 @@ export class IncomingFacts implements RequestFacts {
     this.authority = authority
     this.host = hostOf(authority)
     this.scheme = scheme
-    this.source = plainAddress(request.socket.remoteAddress)
+    this.source = sourceOf(request.socket, access)
     this.#headers = headers
   }
 
@@ -55,6 +57,15 @@ const mayBeCrooked = /\/\.|%2e|\\/i
 function plainPath(path: string): string {
   if (!mayBeCrooked.test(path)) return path
   return URL.canParse(path, 'http://a') ? new URL(`http://a${path}`).pathname : path
+}
+
+/** The address of a client, also of one whose connection was passed on. */
+export function sourceOf(
+  connection: Pick<Socket, 'remoteAddress' | 'remotePort' | 'localPort'>,
+  access: Access | undefined,
+): string {
+  const address = plainAddress(connection.remoteAddress)
+  return access === undefined ? address : access.clientOf(connection, address)
 }
 
 /** IPv4 clients of a socket for both versions are told as `::ffff:10.0.0.1`. */

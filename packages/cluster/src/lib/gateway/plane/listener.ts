@@ -10,7 +10,9 @@ import { createSecureContext } from 'node:tls'
 import type { SecureContext } from 'node:tls'
 import { findHost } from '../hostname.ts'
 import type { Certificate, ListenerConfig } from '../model.ts'
+import { permissionAt } from './access.ts'
 import { nextCandidate } from './clusters.ts'
+import { sourceOf } from './incoming.ts'
 import type { Incoming, Outgoing } from './incoming.ts'
 import { compileRules } from './route-state.ts'
 import type { ListenerState, PlaneContext } from './route-state.ts'
@@ -202,8 +204,11 @@ function followSessions(server: {
 /** A connection of another protocol goes to an endpoint as it is. */
 function passThrough(context: PlaneContext, state: ListenerState, client: Socket): void {
   const live = state.passthrough === undefined ? undefined : state.cluster(state.passthrough)
+  const permits = permissionAt(context.access, sourceOf(client, context.access), state)
   const candidate =
-    live === undefined ? undefined : nextCandidate(live, { hash: undefined, tried: undefined, random: context.random })
+    live === undefined
+      ? undefined
+      : nextCandidate(live, { hash: undefined, tried: undefined, random: context.random, permits })
   if (candidate === undefined || live === undefined) {
     client.resetAndDestroy()
     return

@@ -1,3 +1,4 @@
+import type { permissionAt } from './access.ts'
 import type { LiveCluster } from './clusters.ts'
 import { nextCandidate } from './clusters.ts'
 import type { PlaneContext } from './route-state.ts'
@@ -8,10 +9,15 @@ const mirrorTimeoutMs = 15_000
 const mostCopies = 256
 
 /** Sends a copy whose answer nobody waits for. Bodies that are streams are not copied. */
-export function mirrorTo(context: PlaneContext, live: LiveCluster, request: UpstreamRequest): void {
+export function mirrorTo(
+  context: PlaneContext,
+  live: LiveCluster,
+  request: UpstreamRequest,
+  permits: ReturnType<typeof permissionAt>,
+): void {
   const { body } = request
   if ((body !== null && !Buffer.isBuffer(body)) || live.load.active >= mostCopies) return
-  const candidate = nextCandidate(live, { hash: undefined, tried: undefined, random: context.random })
+  const candidate = nextCandidate(live, { hash: undefined, tried: undefined, random: context.random, permits })
   if (candidate === undefined) return
   // Envoy marks the host of copies like this.
   const { host } = request.headers

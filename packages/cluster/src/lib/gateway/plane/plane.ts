@@ -1,4 +1,5 @@
 import type { ListenerConfig, Routing } from '../model.ts'
+import type { Access } from './access.ts'
 import { createClusters } from './clusters.ts'
 import { openListener } from './listener.ts'
 import type { Listener } from './listener.ts'
@@ -24,6 +25,8 @@ export interface DataPlaneOptions {
   readonly metrics?: GatewayMetrics | undefined
   /** How long a client may take for the head of a request. Default 60,000. */
   readonly headTimeoutMs?: number | undefined
+  /** Absent: everybody may reach everything. */
+  readonly access?: Access | undefined
   readonly onError?: ((error: unknown) => void) | undefined
 }
 
@@ -31,8 +34,8 @@ export interface DataPlaneOptions {
 const drainMs = 30_000
 
 export function openDataPlane(options: DataPlaneOptions = {}): DataPlane {
-  const { random = Math.random, metrics = createGatewayMetrics(), headTimeoutMs = 60_000, onError } = options
-  const context: PlaneContext = { clusters: createClusters(), metrics, random, headTimeoutMs, onError }
+  const { random = Math.random, metrics = createGatewayMetrics(), headTimeoutMs = 60_000, access, onError } = options
+  const context: PlaneContext = { clusters: createClusters(), metrics, random, headTimeoutMs, access, onError }
   const listeners = new Map<string, { kind: string; listener: Listener }>()
   const outcomes = new Map<string, ListenerOutcome>()
   const closing = new Set<Listener>()

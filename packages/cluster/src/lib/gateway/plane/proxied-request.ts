@@ -1,5 +1,6 @@
 import type { Candidate } from './balance.ts'
 import { countOutcome } from './balance.ts'
+import { permissionAt } from './access.ts'
 import { answer, cut, writeChunk, writeHead } from './answers.ts'
 import type { LiveCluster } from './clusters.ts'
 import { nextCandidate } from './clusters.ts'
@@ -85,8 +86,10 @@ export class ProxiedRequest implements UpstreamHandler {
   #attempt(): void {
     if (this.#isOver) return
     const { live, request } = this.#plan
-    const candidate = nextCandidate(live, { hash: this.#plan.hash, tried: this.#tried, random: this.#context.random })
-    if (candidate === undefined) return this.#fail(503, `no endpoint of ${live.cluster.key} is ready`)
+    const permits = permissionAt(this.#context.access, this.#facts.source, this.#listener)
+    const { random } = this.#context
+    const candidate = nextCandidate(live, { hash: this.#plan.hash, tried: this.#tried, random, permits })
+    if (candidate === undefined) return this.#fail(503, whyNone(live))
     this.#candidate = candidate
     this.#isSent = this.#isSkipping = false
     candidate.state.active++
@@ -236,6 +239,11 @@ export class ProxiedRequest implements UpstreamHandler {
       durationMs: performance.now() - startedAt,
     })
   }
+}
+
+function whyNone({ cluster, candidates }: LiveCluster): string {
+  if (candidates.length === 0) return `no endpoint of ${cluster.key} is ready`
+  return `no endpoint of ${cluster.key} may be reached from here by the NetworkPolicies of the cluster`
 }
 
 class TryTimeout extends Error {}

@@ -1,4 +1,5 @@
 import type { ListenerConfig, Rule } from '../model.ts'
+import type { Access } from './access.ts'
 import { createWeightedChoice } from './balance.ts'
 import type { Clusters, LiveCluster } from './clusters.ts'
 import { createMatcher } from './match.ts'
@@ -30,6 +31,8 @@ export interface PlaneContext {
   readonly headTimeoutMs: number
   /** Told of what should not have happened; the request it happened to was answered. */
   readonly onError?: ((error: unknown) => void) | undefined
+  /** Absent: everybody may reach everything. */
+  readonly access?: Access | undefined
 }
 
 /** The rules of a listener, ready; the share each target got so far begins anew. */

@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
 import type { Balance, CorsPolicy, Mirror, WeightedTarget } from '../model.ts'
+import { permissionAt } from './access.ts'
 import { answer } from './answers.ts'
 import { readBody } from './body.ts'
 import type { LiveCluster } from './clusters.ts'
@@ -24,7 +25,7 @@ export function serve(context: PlaneContext, listener: ListenerState, incoming: 
   const startedAt = performance.now()
   incoming.on('error', () => {})
   response.on('error', () => {})
-  const facts = new IncomingFacts(incoming, listener.scheme)
+  const facts = new IncomingFacts(incoming, listener.scheme, context.access)
   const found = listener.find(facts)
   // Clients of a listener that goes have to find another.
   if (listener.isClosing && 'shouldKeepAlive' in response) response.shouldKeepAlive = false
@@ -134,9 +135,10 @@ function forward(exchange: Exchange, target: WeightedTarget, live: LiveCluster, 
   readBody(incoming, limit, (body) => attempt(exchange, () => proxied({ method, path, headers, body })))
 }
 
-function copyTo({ context, listener }: Exchange, mirror: Mirror, request: UpstreamRequest): void {
+function copyTo({ context, listener, facts }: Exchange, mirror: Mirror, request: UpstreamRequest): void {
   const live = mirror.cluster === undefined ? undefined : listener.cluster(mirror.cluster)
-  if (live !== undefined && happens(context, mirror.percent)) mirrorTo(context, live, request)
+  if (live !== undefined && happens(context, mirror.percent))
+    mirrorTo(context, live, request, permissionAt(context.access, facts.source, listener))
 }
 
 function happens({ random }: PlaneContext, percent: number): boolean {

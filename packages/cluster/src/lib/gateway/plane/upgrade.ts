@@ -3,6 +3,7 @@ import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream'
 import type { WeightedTarget } from '../model.ts'
+import { permissionAt } from './access.ts'
 import type { Candidate } from './balance.ts'
 import { nextCandidate } from './clusters.ts'
 import type { LiveCluster } from './clusters.ts'
@@ -58,7 +59,7 @@ function decide(
   client: Duplex,
 ): Upgrade | number {
   const startedAt = performance.now()
-  const facts = new IncomingFacts(incoming, listener.scheme)
+  const facts = new IncomingFacts(incoming, listener.scheme, context.access)
   const found = listener.find(facts)
   if (found === undefined) return 404
   const { action } = found.rule
@@ -66,7 +67,8 @@ function decide(
   const target = action.targets[listener.chooseTarget(found.rule) ?? -1]
   const live = target?.cluster === undefined ? undefined : listener.cluster(target.cluster)
   if (target === undefined || live === undefined) return 500
-  const candidate = nextCandidate(live, { hash: undefined, tried: undefined, random: context.random })
+  const permits = permissionAt(context.access, facts.source, listener)
+  const candidate = nextCandidate(live, { hash: undefined, tried: undefined, random: context.random, permits })
   if (candidate === undefined) return 503
   return { context, listener, incoming, client, facts, found, target, live, candidate, startedAt }
 }

@@ -8,6 +8,7 @@ import { bridgeName, policyTableName } from '../plan.ts'
 import type { NetworkPlan } from '../plan.ts'
 import { openRuleWriter } from '../rule-writer.ts'
 import type { RuleWriter } from '../rule-writer.ts'
+import type { Backend } from '../service-ports.ts'
 import { toPolicyPod, trimPod } from './facts.ts'
 import type { PolicyDns, PolicyFacts, PolicyPod } from './facts.ts'
 import { createGivenAddresses } from './given-addresses.ts'
@@ -21,6 +22,10 @@ export interface PolicyEnforcer {
   protect(pod: { readonly uid: string; readonly namespace: string; readonly name: string }, ip: string): Promise<void>
   /** The pod has no address any more. */
   forget(uid: string): void
+  /** What decides about who may reach whom now; undefined while there is no policy. For those who pass connections on. */
+  readonly facts: PolicyFacts | undefined
+  /** Lets pods reach these ports of the node, whose owners hold to policies themselves, and no others; resolves when that is in force. */
+  openPassages(places: readonly Backend[]): Promise<void>
   /** Resolves when every change seen so far is in force. */
   settled(): Promise<void>
   /** Stops updating; the rules stay in force. */
@@ -56,6 +61,8 @@ export async function openPolicyEnforcer(options: PolicyEnforcerOptions): Promis
   let selecting: Promise<void> | undefined
   let writer: RuleWriter | undefined
   let loaded: Parts = noParts
+  let facts: PolicyFacts | undefined
+  let passages: readonly Backend[] = []
   // What is in the kernel may be of an earlier run.
   let isKnown = false
   let stale = true
@@ -96,7 +103,8 @@ export async function openPolicyEnforcer(options: PolicyEnforcerOptions): Promis
   async function bringIntoForce(): Promise<void> {
     if (policies.list().length === 0) return await removeTable()
     await (selecting ??= startSelecting())
-    const next = planPolicies(readFacts(), bridgeName(plan))
+    facts = readFacts()
+    const next = planPolicies(facts, bridgeName(plan))
     writer ??= openRuleWriter(policyTableName(plan))
     const before = isKnown ? loaded : noParts
     const renew =
@@ -108,6 +116,7 @@ export async function openPolicyEnforcer(options: PolicyEnforcerOptions): Promis
   }
 
   async function removeTable(): Promise<void> {
+    facts = undefined
     if (isKnown && loaded.size === 0) return
     const own = writer ?? openRuleWriter(policyTableName(plan))
     writer = undefined
@@ -139,7 +148,7 @@ export async function openPolicyEnforcer(options: PolicyEnforcerOptions): Promis
     const namespaces = new Map(
       (selected?.namespaces.list() ?? []).map(({ metadata }) => [metadata?.name ?? '', metadata?.labels ?? {}]),
     )
-    return { policies: policies.list(), pods, namespaces, dns }
+    return { policies: policies.list(), pods, namespaces, dns, passages }
   }
 
   function policyPodOf(pod: Pod): PolicyPod | undefined {
@@ -181,6 +190,15 @@ export async function openPolicyEnforcer(options: PolicyEnforcerOptions): Promis
       if (!addresses.takeBack(uid)) return
       if (selected === undefined) addresses.forgetOthers([])
       else touch()
+    },
+    get facts() {
+      return facts
+    },
+    async openPassages(places) {
+      passages = places
+      if (policies.list().length === 0) return
+      touch()
+      await settled()
     },
     settled,
     async close() {

@@ -34,6 +34,8 @@ export interface PolicyFacts {
   /** Labels of namespaces. */
   readonly namespaces: ReadonlyMap<string, Labels>
   readonly dns?: PolicyDns | undefined
+  /** TCP ports of the node that pass connections on to pods and hold to policies themselves, which is by `allows`. */
+  readonly passages?: readonly { readonly ip: string; readonly port: number }[] | undefined
 }
 
 /** The pod as policies see it at `ip`; undefined for pods of the host's network. */

@@ -1,18 +1,11 @@
 import type { NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from '@fairlead/kube/types/networking-v1'
-import { matchesSelector } from '../../label-selector.ts'
-import { cidrContains, parseCidr, renderCidr } from '../cidr.ts'
+import { parseCidr, renderCidr } from '../cidr.ts'
 import { toProtocol } from './facts.ts'
 import type { PolicyDns, PolicyFacts, PolicyPod } from './facts.ts'
+import { isAbout, isInBlock, isPeer, rulesOf, selects } from './meaning.ts'
+import type { Direction, Rule } from './meaning.ts'
 import { shortHash } from './parts.ts'
 import type { Part, Parts } from './parts.ts'
-
-type Direction = 'ingress' | 'egress'
-
-/** A rule of either direction: whom it is about, and the ports of the pod that is called. */
-interface Rule {
-  readonly peers: readonly NetworkPolicyPeer[]
-  readonly ports: readonly NetworkPolicyPort[]
-}
 
 /** Labels of the name server's pods on most clusters: policies select it by these. */
 const dnsIdentity = { namespace: 'kube-system', labels: { 'k8s-app': 'kube-dns', 'kubernetes.io/name': 'CoreDNS' } }
@@ -31,6 +24,12 @@ export function planPolicies(facts: PolicyFacts, bridge: string): Parts {
   // A pod is never kept from itself, also not on the way over its Service.
   const selves = [...addresses].toSorted().map((ip) => `${ip} . ${ip}`)
   parts.set('selves', { kind: 'set', declaration: '{ type ipv4_addr . ipv4_addr; }', content: selves })
+  const passages = (facts.passages ?? []).map(({ ip, port }) => `${ip} . ${port}`).toSorted()
+  parts.set('passages', {
+    kind: 'set',
+    declaration: '{ type ipv4_addr . inet_service; }',
+    content: [...new Set(passages)],
+  })
   for (const [name, part] of hooks(bridge)) parts.set(name, part)
   return parts
 }
@@ -42,10 +41,12 @@ export function planPolicies(facts: PolicyFacts, bridge: string): Parts {
 function hooks(bridge: string): [name: string, part: Part][] {
   const known = ['ct state established,related accept', 'ip saddr . ip daddr @selves accept']
   const out = [...known, `iifname ${bridge} ip saddr vmap @egress`]
+  // Who asks there is asked for by the one that listens: it knows where it goes on.
+  const inside = [...known, 'ip daddr . tcp dport @passages accept', `iifname ${bridge} ip saddr vmap @egress`]
   const hook = (name: string, priority: number): string => `{ type filter hook ${name} priority ${priority}; }`
   return [
     ['leaving', { kind: 'chain', declaration: hook('forward', 10), content: out }],
-    ['to-node', { kind: 'chain', declaration: hook('input', 10), content: out }],
+    ['to-node', { kind: 'chain', declaration: hook('input', 10), content: inside }],
     [
       'arriving',
       {
@@ -60,8 +61,8 @@ function hooks(bridge: string): [name: string, part: Part][] {
 function planDirection(direction: Direction, facts: PolicyFacts, parts: Map<string, Part>): void {
   const chainsOf = new Map<string, string[]>()
   for (const policy of facts.policies.toSorted((a, b) => keyOf(a).localeCompare(keyOf(b)))) {
-    if (!typesOf(policy).includes(direction)) continue
-    const pods = selectedPods(policy, facts)
+    if (!isAbout(policy, direction)) continue
+    const pods = facts.pods.filter((pod) => selects(policy, pod))
     if (pods.length === 0) continue
     const chain = `${direction}-${shortHash(keyOf(policy))}`
     planPolicy(chain, direction, policy, pods, facts, parts)
@@ -131,19 +132,6 @@ function matchBlock(address: string, { cidr, except = [] }: NonNullable<NetworkP
   return [`${address} ${renderCidr(range)}${rest.join('')}`]
 }
 
-function isPeer(
-  pod: Pick<PolicyPod, 'namespace' | 'labels'>,
-  { namespaceSelector, podSelector }: NetworkPolicyPeer,
-  namespace: string,
-  { namespaces }: PolicyFacts,
-): boolean {
-  const isInNamespace =
-    namespaceSelector === undefined
-      ? pod.namespace === namespace
-      : matchesSelector(namespaceSelector, namespaces.get(pod.namespace))
-  return isInNamespace && (podSelector === undefined || matchesSelector(podSelector, pod.labels))
-}
-
 /** One match per protocol and one for named ports; a single empty one stands for all ports. `called`: whose names count. */
 function planPorts(name: string, { ports }: Rule, called: readonly PolicyPod[], parts: Map<string, Part>): string[] {
   if (ports.length === 0) return ['']
@@ -202,29 +190,6 @@ function coversDns({ port, endPort, protocol }: NetworkPolicyPort, wanted: 'udp'
   if (toProtocol(protocol) !== wanted) return false
   if (typeof port === 'number') return port <= 53 && 53 <= (endPort ?? port)
   return port === undefined || port === dnsPorts[wanted]
-}
-
-function isInBlock(address: string, block: NetworkPolicyPeer['ipBlock']): boolean {
-  const range = parseCidr(block?.cidr ?? '')
-  if (range === undefined || !cidrContains(range, address)) return false
-  return !(block?.except ?? []).some((text) => cidrContains(parseCidr(text) ?? { base: 0, bits: 32 }, address))
-}
-
-function rulesOf({ spec }: NetworkPolicy, direction: Direction): Rule[] {
-  if (direction === 'egress') return (spec?.egress ?? []).map(({ to = [], ports = [] }) => ({ peers: to, ports }))
-  return (spec?.ingress ?? []).map(({ from = [], ports = [] }) => ({ peers: from, ports }))
-}
-
-/** By default a policy is about ingress, and about egress when it has a rule of that. */
-function typesOf({ spec }: NetworkPolicy): string[] {
-  const types = spec?.policyTypes ?? ['Ingress', ...((spec?.egress ?? []).length > 0 ? ['Egress'] : [])]
-  return types.map((type) => type.toLowerCase())
-}
-
-function selectedPods({ metadata, spec }: NetworkPolicy, { pods }: PolicyFacts): PolicyPod[] {
-  return pods.filter(
-    ({ namespace, labels }) => namespace === metadata?.namespace && matchesSelector(spec?.podSelector ?? {}, labels),
-  )
 }
 
 function addressesOf(pods: readonly PolicyPod[]): string[] {
