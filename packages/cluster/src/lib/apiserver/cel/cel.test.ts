@@ -85,10 +85,42 @@ describe('compile and evaluate', () => {
       'named formats',
       '!format.dns1123Label().validate("abc").hasValue() && format.dns1123Label().validate("A").hasValue()',
     ],
+    ['unsigned numbers in capitals', '0x1FU == 31u'],
+    ['an int beside a double, as doubles', '!(dyn(9223372036854775807) < 9223372036854775808.0)'],
+    ['rounding to even', '"%.0f %.0f %.1f".format([0.5, 2.5, 0.25]) == "0 2 0.2"'],
+    ['thousands', '"%.2f".format([-1234567.5]) == "-1,234,567.50"'],
+    [
+      'powers of ten',
+      '"%e".format([1052.032911275]) == "1.052033×10⁰³" && "%e".format([-1.5e-10]) == "-1.500000×10⁻¹⁰"',
+    ],
+    [
+      'values in lists',
+      `"%s".format([["a", 1.5, null, b"x", duration("2h")]]) == '["a", 1.500000, null, b"x", duration("7200s")]'`,
+    ],
+    ['values in maps', `"%s".format([{"b": 1, "a": [true]}]) == '{"a":[true], "b":1}'`],
+    [
+      'large doubles as texts',
+      'string(1234567.0) == "1.234567e+06" && string(0.000001) == "1e-06" && string(-0.0) == "-0"',
+    ],
+    ['doubles from texts', 'double("0x1p-2") == 0.25 && double("1_0") == 10.0'],
+    ['white space of Unicode', '"\\u0085\\u00a0a\\ufeff".trim() == "a\\ufeff"'],
+    ['places beyond the end', '"abc".indexOf("a", 30) == -1 && "abc".lastIndexOf("", 5) == 5'],
+    ['all milliseconds of a duration', 'duration("123.321s").getMilliseconds() == 123321'],
+    ['fields of what has none', '!has(dyn(1).a) && !{"a": dyn(null)}.?a.b.hasValue()'],
+    ['order by something else', '[[1, 2], [1]].sortBy(e, e.size()) == [[1], [1, 2]]'],
+    ['an alternative nobody needs', 'optional.of(1).or(optional.of(1 / 0)).orValue(1 / 0) == 1'],
+    ['findings of formats', 'format.uuid().validate("x").value() == ["does not match the UUID format"]'],
   ]
   for (const [title, text] of good) it(title, () => assert.equal(run(text), true, text))
 
   const failing: readonly (readonly [string, RegExp])[] = [
+    ['0.0 / 0.0 < 1.0', /NaN values cannot be ordered/],
+    ["timestamp('9999-12-31T23:59:59Z') + duration('1s') > timestamp('2000-01-01T00:00:00Z')", /timestamp overflow/],
+    ['dyn(-9223372036854775808) % -1 == 0', /integer overflow/],
+    ['int(name) == 1', /type conversion error from 'string' to 'int'/],
+    ['"%d".format([x.text]) == ""', /decimal clause can only be used on integers, was given string/],
+    ["ip('::ffff:10.0.0.1').family() == 4", /IPv4-mapped IPv6 address "::ffff:10.0.0.1" is not allowed/],
+    ['[1].flatten(-1) == [1]', /level must be non-negative/],
     ['1 / 0 == 1', /division by zero/],
     ['x.z == 1', /no such key: z/],
     ['x.list[7] == 1', /index out of bounds: 7/],
@@ -113,6 +145,16 @@ describe('compile and evaluate', () => {
     ['has(x)', /invalid argument to has\(\) macro/],
     ['name.all(c, true)', /cannot be range of a comprehension/],
     ['while == 1', /reserved identifier: while/],
+    ['x.`a` == 1', /unsupported syntax: '`'/],
+    ['duration("1d") > duration("1h")', /invalid duration argument/],
+    ['timestamp("2023-02-30T00:00:00Z") == x', /invalid timestamp argument/],
+    ['name.matches("(")', /invalid matches argument/],
+    ['"%d".format([1, 2])', /too many arguments supplied to string.format \(expected 1, got 2\)/],
+    ['"%d %d".format([1])', /index 1 out of range/],
+    ['"%d".format(["a"])', /decimal clause can only be used on integers, was given string/],
+    ['"%q".format([1])', /unrecognized formatting clause "q"/],
+    ['["a"].sum() == "a"', /found no matching overload for 'sum'/],
+    ['[1].existsOne(i, i == 1)', /undeclared reference to 'existsOne'/],
   ]
   for (const [text, message] of wrong) {
     it(`refuses: ${text}`, () => {
@@ -133,6 +175,24 @@ describe('compile and evaluate', () => {
     const text = '[1,2,3,4,5,6,7,8,9].all(a, [1,2,3,4,5,6,7,8,9].all(b, [1,2,3,4,5,6,7,8,9].all(c, a + b + c > 0)))'
     assert.throws(() => run(text, 1000), CelBudgetError)
   })
+
+  const costs: readonly (readonly [string, number])[] = [
+    ['[1, 2, 3] == [1, 2, 3]', 1],
+    ['name in ["a", "b"]', 1],
+    ['duration("1h") < duration("2h")', 1],
+    ['["a"][0] == name', 4],
+    ['[1, 2, 3].filter(i, i > 2)', 20],
+    ['!!true', 0],
+    ['items[0] == name', 4],
+    ['cidr("10.0.0.0/8").containsIP("10.0.0.1")', 3],
+  ]
+  for (const [text, cost] of costs) {
+    it(`costs what it costs upstream: ${text}`, () => {
+      const meter = { spent: 0, limit: 1000 }
+      compile(text, variables).evaluate(values, meter)
+      assert.equal(meter.spent, cost)
+    })
+  }
 
   it('estimates the most an expression can cost from the limits of its variables', () => {
     const cost = (text: string): number => compile(text, variables).estimatedCost

@@ -1,8 +1,9 @@
 import { check } from './check.ts'
 import type { Checked } from './check.ts'
 import { estimateCost } from './cost.ts'
-import { evaluate } from './evaluate.ts'
+import { Constants, evaluate } from './evaluate.ts'
 import type { Meter } from './evaluate.ts'
+import { checkLiterals } from './literals.ts'
 import { parse } from './parse.ts'
 import type { Type } from './types.ts'
 import type { Value } from './values.ts'
@@ -23,17 +24,21 @@ export interface Program {
  * against those of its variables. Throws CelSyntaxError.
  */
 export function compile(expression: string, variables: ReadonlyMap<string, Type>): Program {
-  return new CompiledProgram(check(parse(expression), variables), variables)
+  const checked = check(parse(expression), variables)
+  checkLiterals(checked)
+  return new CompiledProgram(checked, variables)
 }
 
 class CompiledProgram implements Program {
   readonly #checked: Checked
   readonly #declared: ReadonlyMap<string, Type>
+  readonly #constants: Constants
   #estimate: number | undefined
 
   constructor(checked: Checked, declared: ReadonlyMap<string, Type>) {
     this.#checked = checked
     this.#declared = declared
+    this.#constants = new Constants(checked.expr)
   }
 
   get type(): Type {
@@ -50,6 +55,6 @@ class CompiledProgram implements Program {
   }
 
   evaluate(variables: ReadonlyMap<string, Value>, meter: Meter): Value {
-    return evaluate(this.#checked, variables, meter)
+    return evaluate(this.#checked, this.#constants, variables, meter)
   }
 }

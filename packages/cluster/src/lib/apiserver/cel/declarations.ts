@@ -79,16 +79,13 @@ format: string_format string.(list<dyn>) string
 strings.quote: strings_quote (string) string
 find: string_find_string string.(string) string
 findAll: string_find_all_string string.(string) list<string>; string_find_all_string_int string.(string,int) list<string>
-isSorted: list_a_is_sorted_bool list<A>.() bool
-sum: list_sum list<A>.() A
-max: list_max list<A>.() A
-min: list_min list<A>.() A
 slice: list_slice list<A>.(int,int) list<A>
 flatten: list_flatten list<list<A>>.() list<A>; list_flatten_int list<dyn>.(int) list<dyn>
 lists.range: lists_range (int) list<int>
 reverse: list_reverse list<A>.() list<A>
 distinct: list_distinct list<A>.() list<A>
 sort: list_sort list<A>.() list<A>
+@sortByAssociatedKeys: list_sortByAssociatedKeys list<A>.(list<B>) list<A>
 first: list_first list<A>.() optional<A>
 last: list_last list<A>.() optional<A>
 sets.contains: list_sets_contains_list (list<A>,list<A>) bool
@@ -107,7 +104,7 @@ getEscapedPath: url_get_escaped_path kubernetes.URL.() string
 getQuery: url_get_query kubernetes.URL.() map<string,list<string>>
 quantity: string_to_quantity (string) kubernetes.Quantity
 isQuantity: is_quantity_string (string) bool
-sign: quantity_sign kubernetes.Quantity.() int
+sign: quantity_sign (kubernetes.Quantity) int
 isInteger: quantity_is_integer kubernetes.Quantity.() bool
 asInteger: quantity_as_integer kubernetes.Quantity.() int
 asApproximateFloat: quantity_get_float kubernetes.Quantity.() double
@@ -172,6 +169,18 @@ const declared = new Map(
     .filter((line) => line !== '')
     .map((line) => readLine(line)),
 )
+const summable = ['int', 'uint', 'double', 'duration']
+for (const [name, result, of] of [
+  ['isSorted', 'bool', [...summable, 'bool', 'timestamp', 'string', 'bytes']],
+  ['max', undefined, [...summable, 'bool', 'timestamp', 'string', 'bytes']],
+  ['min', undefined, [...summable, 'bool', 'timestamp', 'string', 'bytes']],
+  ['sum', undefined, summable],
+] as const) {
+  declared.set(
+    name,
+    of.map((type) => readOverload(`list_${type}_${name}_${result ?? type} list<${type}>.() ${result ?? type}`)),
+  )
+}
 for (const name of 'dns1123Label dns1123Subdomain dns1035Label dns1123LabelPrefix dns1123SubdomainPrefix dns1035LabelPrefix qualifiedName labelValue uri uuid byte date datetime'.split(
   ' ',
 )) {

@@ -3,6 +3,7 @@ import type { Checked } from './check.ts'
 import { functions, typeNames } from './declarations.ts'
 import { runtimeCost } from './runtime-cost.ts'
 import { library } from './library.ts'
+import { findConstants } from './literals.ts'
 import { noOverload, operators } from './operators.ts'
 import type { Expr, Literal } from './syntax.ts'
 import { CelBudgetError, CelError, CelMap, CelObject, isList, Optional, TypeValue, Uint } from './values.ts'
@@ -15,29 +16,70 @@ export interface Meter {
 }
 
 /** Runs a checked expression. Throws {@link CelError}, or {@link CelBudgetError} when it costs too much. */
-export function evaluate(checked: Checked, variables: ReadonlyMap<string, Value>, meter: Meter): Value {
-  return new Evaluation(checked, variables, meter).run(checked.expr)
+export function evaluate(
+  checked: Checked,
+  constants: Constants,
+  variables: ReadonlyMap<string, Value>,
+  meter: Meter,
+): Value {
+  return new Evaluation(checked, constants, variables, meter).run(checked.expr)
+}
+
+/** The parts of an expression that are the same whenever it runs; each is worked out once, and costs nothing. */
+export class Constants {
+  readonly #ids: ReadonlySet<number>
+  readonly #values = new Map<number, Value>()
+
+  constructor(expr: Expr) {
+    this.#ids = findConstants(expr)
+  }
+
+  has(expr: Expr): boolean {
+    return this.#ids.has(expr.id)
+  }
+
+  get(expr: Expr, work: () => Value): Value {
+    let value = this.#values.get(expr.id)
+    if (value === undefined) {
+      value = work()
+      this.#values.set(expr.id, value)
+    }
+    return value
+  }
 }
 
 class Evaluation {
   readonly #checked: Checked
+  readonly #constants: Constants
   readonly #globals: ReadonlyMap<string, Value>
   readonly #meter: Meter
   readonly #locals: { readonly name: string; value: Value | CelError }[] = []
 
-  constructor(checked: Checked, variables: ReadonlyMap<string, Value>, meter: Meter) {
+  constructor(checked: Checked, constants: Constants, variables: ReadonlyMap<string, Value>, meter: Meter) {
     this.#checked = checked
+    this.#constants = constants
     this.#globals = variables
     this.#meter = meter
   }
 
   run(expr: Expr): Value {
+    if (expr.kind === 'literal') return literalValue(expr.value)
+    if (this.#constants.has(expr)) return this.#constants.get(expr, () => this.#free(expr))
+    return this.#work(expr)
+  }
+
+  /** What is known before the expression runs is not counted. */
+  #free(expr: Exclude<Expr, { kind: 'literal' }>): Value {
+    const { spent } = this.#meter
+    const value = this.#work(expr)
+    this.#meter.spent = spent
+    return value
+  }
+
+  #work(expr: Exclude<Expr, { kind: 'literal' }>): Value {
     switch (expr.kind) {
-      case 'literal':
-        return literalValue(expr.value)
       case 'ident':
-        this.#spend(1)
-        return this.#variable(expr.name)
+        return this.#ident(expr.name)
       case 'select':
         return this.#select(expr)
       case 'call':
@@ -54,6 +96,14 @@ class Evaluation {
   #spend(cost: number): void {
     this.#meter.spent += cost
     if (this.#meter.spent > this.#meter.limit) throw new CelBudgetError()
+  }
+
+  /** A variable costs one to read; the name of a type is a constant. */
+  #ident(name: string): Value {
+    const value = this.#variable(name)
+    const isType = value instanceof TypeValue && !this.#globals.has(name) && typeNames.has(name)
+    if (!isType) this.#spend(1)
+    return value
   }
 
   #variable(name: string): Value {
@@ -81,11 +131,13 @@ class Evaluation {
     }
     const operand = this.run(expr.operand)
     if (operand instanceof Optional) {
-      const inner = operand.value === undefined ? undefined : fieldOf(operand.value, expr.field)
+      const { value } = operand
+      const inner = value !== undefined && hasField(value, expr.field) ? fieldOf(value, expr.field) : undefined
       if (expr.isTest) return inner !== undefined
       this.#spend(1)
       return inner instanceof Optional ? inner : new Optional(inner)
     }
+    this.#spend(isAttribute(expr.operand) ? 0 : 1)
     if (expr.isTest) return hasField(operand, expr.field)
     this.#spend(1)
     const value = fieldOf(operand, expr.field)
@@ -99,6 +151,8 @@ class Evaluation {
     if (name === '_?_:_') return this.#condition(args)
     if (name === '@not_strictly_false') return this.#notFalse(args)
     if (name === '_?._') return this.#optionalSelect(args)
+    if (target !== undefined && name === 'or') return this.#firstOf(target, args)
+    if (target !== undefined && name === 'orValue') return this.#firstOf(target, args, true)
     const qualified = target === undefined ? name : joinName(target, name)
     const isNamespaced = target !== undefined && qualified !== undefined && functions.has(qualified)
     const own = isNamespaced ? (qualified ?? name) : name
@@ -109,9 +163,27 @@ class Evaluation {
     const implementation = operators.get(own) ?? library.get(own)
     if (implementation === undefined) throw noOverload()
     const result = implementation(values)
+    if (own === '@in' && this.#isSet(args[1])) return result
+    if (own === '_[_]' && !isAttribute(args[0])) this.#spend(1)
+    // An index that is read from a variable is part of what is read.
+    if (own === '_[_]' && isAttribute(args[1])) return result
     const overloads = this.#checked.overloads.get(expr.id) ?? []
     this.#spend(runtimeCost(own, overloads.length === 1 ? (overloads[0] ?? '') : '', values, result))
     return result
+  }
+
+  /** Whether a list is planned as a set: looking something up in it costs nothing. */
+  #isSet(list: Expr | undefined): boolean {
+    if (list?.kind !== 'list' || !this.#constants.has(list)) return false
+    return list.items.every((item) => item.kind === 'literal' && !['bytes', 'null'].includes(item.value.type))
+  }
+
+  /** `or` and `orValue`: what comes second is evaluated only when it is needed, and the choice is free. */
+  #firstOf(target: Expr, [other]: readonly Expr[], unwraps = false): Value {
+    const first = this.run(target)
+    if (!(first instanceof Optional) || other === undefined) throw noOverload()
+    if (first.value === undefined) return this.run(other)
+    return unwraps ? first.value : first
   }
 
   /** `&&` and `||`: one side that decides is enough, even when the other one fails. */
@@ -134,7 +206,9 @@ class Evaluation {
   #condition([condition, yes, no]: readonly Expr[]): Value {
     const value = this.run(condition as Expr)
     if (typeof value !== 'boolean') throw noOverload()
-    return this.run((value ? yes : no) as Expr)
+    const chosen = (value ? yes : no) as Expr
+    // Upstream counts the branch of a condition only where it is more than a variable.
+    return chosen.kind === 'ident' ? this.#variable(chosen.name) : this.run(chosen)
   }
 
   /** The condition of a loop: a failure so far may still be overruled by a later element. */
@@ -214,14 +288,21 @@ class Evaluation {
   }
 }
 
+/** A variable and what is read from it: one thing to Kubernetes, which counts a look into any other value as one more. */
+function isAttribute(expr: Expr | undefined): boolean {
+  if (expr === undefined) return false
+  if (expr.kind === 'call') return expr.name === '_[_]' || expr.name === '_[?_]' || expr.name === '_?._'
+  return expr.kind === 'ident' || expr.kind === 'select'
+}
+
 function literalValue({ type, value }: Literal): Value {
   return type === 'uint' ? new Uint(value) : value
 }
 
 function hasField(value: Value, field: string): boolean {
   if (value instanceof CelObject) return value.has(field)
-  if (value instanceof CelMap) return value.get(field) !== undefined
-  throw noOverload()
+  // A test for a field never fails: what has no fields has not this one either.
+  return value instanceof CelMap && value.get(field) !== undefined
 }
 
 function fieldOf(value: Value, field: string): Value | undefined {

@@ -1,6 +1,7 @@
 import { BlockList, isIP, isIPv4 } from 'node:net'
 
 import { hasFormat } from '../custom-resources/formats.ts'
+import { dnsLabel, dnsLabel1035, dnsSubdomain, labelValue, qualifiedName } from '../kinds/names.ts'
 import { noOverload } from './operators.ts'
 import type { Implementation } from './operators.ts'
 import { parseQuantity, Quantity } from './quantity.ts'
@@ -17,7 +18,7 @@ class Url extends Opaque {
     this.isPath = text.startsWith('/')
     const parsed = URL.parse(text, this.isPath ? 'relative://host' : undefined)
     // oxlint-disable-next-line no-control-regex -- no URL of a request has them
-    if (parsed === null || /[\u0000-\u0020\u007f]/.test(text)) {
+    if (parsed === null || /[\u0000-\u001f\u007f]/.test(text)) {
       throw new CelError(
         `URL parse error during conversion from string: parse ${JSON.stringify(text)}: invalid URI for request`,
       )
@@ -47,6 +48,8 @@ function bytesOf(text: string): number[] {
   return [...left, ...Array.from({ length: 16 - left.length - right.length }, () => 0), ...right]
 }
 
+const mappedPrefix = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255].join()
+
 class Ip extends Opaque {
   readonly typeName: string = 'net.IP'
   readonly bytes: readonly number[]
@@ -57,10 +60,14 @@ class Ip extends Opaque {
   }
 
   static parse(text: string): Ip {
-    if (isIP(text) === 0 || text.includes('%') || /^::ffff:\d+\./i.test(text)) {
+    if (isIP(text) === 0 || text.includes('%')) {
       throw new CelError(`IP Address ${JSON.stringify(text)} parse error during conversion from string`)
     }
-    return new Ip(bytesOf(text))
+    const bytes = bytesOf(text)
+    if (bytes.length === 16 && bytes.slice(0, 12).join() === mappedPrefix) {
+      throw new CelError(`IPv4-mapped IPv6 address ${JSON.stringify(text)} is not allowed`)
+    }
+    return new Ip(bytes)
   }
 
   get isVersion4(): boolean {
@@ -83,6 +90,7 @@ class Ip extends Opaque {
 
 class Cidr extends Opaque {
   readonly typeName = 'net.CIDR'
+  override readonly size: number
   readonly ip: Ip
   readonly bits: number
 
@@ -90,6 +98,7 @@ class Cidr extends Opaque {
     super()
     this.ip = ip
     this.bits = bits
+    this.size = Math.ceil(bits / 8)
   }
 
   static parse(text: string): Cidr {
@@ -188,37 +197,41 @@ class NamedFormat extends Opaque {
   }
 }
 
-const label = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/
-const subdomain = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/
-const label1035 = /^[a-z]([-a-z0-9]*[a-z0-9])?$/
+/** What is wrong with a text, in upstream's words. */
+type Judge = (text: string) => readonly string[]
 
-function isQualified(text: string): boolean {
-  const parts = text.split('/')
-  const name = parts.at(-1) ?? ''
-  const isNamed = name.length <= 63 && /^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$/.test(name)
-  return (
-    isNamed &&
-    (parts.length === 1 || (parts.length === 2 && (parts[0] ?? '').length <= 253 && subdomain.test(parts[0] ?? '')))
-  )
+function inWordsOf(check: (field: string, value: string) => readonly { readonly message: string }[]): Judge {
+  return (text) => check('', text).map(({ message }) => message.replace(/^Invalid value: (?:"(?:[^"\\]|\\.)*"): /, ''))
 }
 
-const formats: ReadonlyMap<string, (text: string) => boolean> = new Map([
-  ['dns1123Label', (text: string) => text.length <= 63 && label.test(text)],
-  ['dns1123Subdomain', (text: string) => text.length <= 253 && subdomain.test(text)],
-  ['dns1035Label', (text: string) => text.length <= 63 && label1035.test(text)],
-  ['dns1123LabelPrefix', (text: string) => text.length <= 63 && label.test(text.replace(/-$/, 'a'))],
-  ['dns1123SubdomainPrefix', (text: string) => text.length <= 253 && subdomain.test(text.replace(/-$/, 'a'))],
-  ['dns1035LabelPrefix', (text: string) => text.length <= 63 && label1035.test(text.replace(/-$/, 'a'))],
-  ['qualifiedName', isQualified],
-  ['labelValue', (text: string) => text.length <= 63 && /^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$/.test(text)],
-  ...['uri', 'uuid', 'byte', 'date', 'datetime'].map(
-    (name) => [name, (text: string) => hasFormat(name, text)] as const,
-  ),
+/** A name that something is appended to may end with a dash. */
+function asPrefix(judge: Judge): Judge {
+  return (text) => judge(text.replace(/-$/, 'a'))
+}
+
+function named(format: string, fault: string): readonly [string, Judge] {
+  return [format, (text) => (hasFormat(format, text) ? [] : [fault])]
+}
+
+const formats: ReadonlyMap<string, Judge> = new Map([
+  ['dns1123Label', inWordsOf(dnsLabel)],
+  ['dns1123Subdomain', inWordsOf(dnsSubdomain)],
+  ['dns1035Label', inWordsOf(dnsLabel1035)],
+  ['dns1123LabelPrefix', asPrefix(inWordsOf(dnsLabel))],
+  ['dns1123SubdomainPrefix', asPrefix(inWordsOf(dnsSubdomain))],
+  ['dns1035LabelPrefix', asPrefix(inWordsOf(dnsLabel1035))],
+  ['qualifiedName', inWordsOf(qualifiedName)],
+  ['labelValue', inWordsOf(labelValue)],
+  ['uri', (text: string) => (hasFormat('uri', text) ? [] : [`parse ${JSON.stringify(text)}: invalid URI for request`])],
+  named('uuid', 'does not match the UUID format'),
+  named('byte', 'invalid base64'),
+  named('date', 'invalid date'),
+  named('datetime', 'invalid datetime'),
 ])
 
 function validate(format: NamedFormat, text: string): Value {
-  const isGood = formats.get(format.name)?.(text) ?? true
-  return new Optional(isGood ? undefined : [`must be a valid ${format.name}: ${JSON.stringify(text)}`])
+  const faults = formats.get(format.name)?.(text) ?? []
+  return new Optional(faults.length === 0 ? undefined : faults)
 }
 
 function ofText(use: (text: string, rest: readonly Value[]) => Value): Implementation {

@@ -54,6 +54,18 @@ function flatten(list: readonly Value[], depth: number): Value[] {
   return list.flatMap((item) => (isList(item) ? (depth > 1 ? flatten(item, depth - 1) : [...item]) : [item]))
 }
 
+function levels(depth: Value | undefined): number {
+  const count = depth === undefined ? 1 : Number(depth)
+  if (count < 0) throw new CelError('level must be non-negative')
+  return count
+}
+
+function sortByKeys(list: readonly Value[], [keys]: readonly Value[]): Value {
+  if (keys === undefined || !isList(keys)) throw noOverload()
+  const pairs = list.map((item, at) => [item, keys[at] as Value] as const)
+  return pairs.toSorted(([, a], [, b]) => order(a, b)).map(([item]) => item)
+}
+
 function slice(list: readonly Value[], [from, to]: readonly Value[]): Value {
   const [start, end] = [Number(from), Number(to)]
   if (start < 0 || end < 0) throw new CelError(`cannot slice(${start}, ${end}), negative indexes not supported`)
@@ -72,11 +84,12 @@ const listFunctions: readonly (readonly [string, Implementation])[] = [
   ['max', extreme('max', 1)],
   ['min', extreme('min', -1)],
   ['slice', listed(slice)],
-  ['flatten', listed((list, [depth]) => flatten(list, depth === undefined ? 1 : Number(depth)))],
+  ['flatten', listed((list, [depth]) => flatten(list, levels(depth)))],
   ['lists.range', ([count]) => Array.from({ length: bounded(Number(count)) }, (_, index) => BigInt(index))],
   ['reverse', listed((list) => list.toReversed())],
   ['distinct', listed((list) => list.filter((item, index) => !has(list.slice(0, index), item)))],
   ['sort', listed((list) => list.toSorted(order))],
+  ['@sortByAssociatedKeys', listed(sortByKeys)],
   ['first', listed((list) => new Optional(list[0]))],
   ['last', listed((list) => new Optional(list.at(-1)))],
   ['sets.contains', pair((a, b) => b.every((item) => has(a, item)))],

@@ -39,7 +39,6 @@ const macros: ReadonlyMap<string, (call: MacroCall) => Expr> = new Map([
   ['exists:3', (call: MacroCall) => expandExists(call, 2)],
   ['exists_one:2', (call: MacroCall) => expandExistsOne(call, 1)],
   ['exists_one:3', (call: MacroCall) => expandExistsOne(call, 2)],
-  ['existsOne:2', (call: MacroCall) => expandExistsOne(call, 1)],
   ['existsOne:3', (call: MacroCall) => expandExistsOne(call, 2)],
   ['map:2', (call: MacroCall) => expandMap(call, 1)],
   ['map:3', (call: MacroCall) => expandMap(call, 1)],
@@ -50,6 +49,7 @@ const macros: ReadonlyMap<string, (call: MacroCall) => Expr> = new Map([
   ['transformMap:4', (call: MacroCall) => expandTransformMap(call, 'cel.@mapInsert')],
   ['transformMapEntry:3', (call: MacroCall) => expandTransformMap(call, 'cel.@mapMerge')],
   ['transformMapEntry:4', (call: MacroCall) => expandTransformMap(call, 'cel.@mapMerge')],
+  ['sortBy:2', expandSortBy],
   ['optMap:2', (call: MacroCall) => expandOptional(call, true)],
   ['optFlatMap:2', (call: MacroCall) => expandOptional(call, false)],
 ])
@@ -162,13 +162,17 @@ function expandTransformMap(call: MacroCall, insert: 'cel.@mapInsert' | 'cel.@ma
   })
 }
 
-/** `x.optMap(v, e)`: e with the value, when there is one. */
-function expandOptional(call: MacroCall, wraps: boolean): Expr {
+/** `x.sortBy(v, e)`: the elements in the order of e of each. */
+function expandSortBy(call: MacroCall): Expr {
   const { build, at, target } = call
-  const { variable, rest } = bind(call, 1)
-  const value = build.call('value', target, [], at)
-  // Bound by a comprehension over nothing, whose result is evaluated with the accumulator under the variable's name.
-  const bound = build.fold({
+  const list = (): Expr => build.ident('@__sortBy_input__', at)
+  const keys = expandMap({ ...call, target: list() }, 1)
+  return bindTo(call, '@__sortBy_input__', target, build.call('@sortByAssociatedKeys', list(), [keys], at))
+}
+
+/** `result` where `variable` is `value`: a comprehension over nothing, whose accumulator has the name of the variable. */
+function bindTo({ build, at }: MacroCall, variable: string, value: Expr, result: Expr): Expr {
+  return build.fold({
     at,
     range: build.list([], at),
     variable: '#unused',
@@ -177,8 +181,16 @@ function expandOptional(call: MacroCall, wraps: boolean): Expr {
     init: value,
     condition: build.literal({ type: 'bool', value: false }, at),
     step: build.ident(variable, at),
-    result: rest[0] as Expr,
+    result,
   })
+}
+
+/** `x.optMap(v, e)`: e with the value, when there is one. */
+function expandOptional(call: MacroCall, wraps: boolean): Expr {
+  const { build, at, target } = call
+  const { variable, rest } = bind(call, 1)
+  const value = build.call('value', target, [], at)
+  const bound = bindTo(call, variable, value, rest[0] as Expr)
   const some = wraps ? build.call('optional.of', undefined, [bound], at) : bound
   const none = build.call('optional.none', undefined, [], at)
   return build.call('_?_:_', undefined, [build.call('hasValue', target, [], at), some, none], at)

@@ -1,4 +1,4 @@
-import { renderDuration, renderTimestamp, parseDuration, parseTimestamp, partOf } from './time.ts'
+import { renderDuration, renderTimestamp, parseDuration, parseTimestamp, partOf, toMoment } from './time.ts'
 import {
   CelError,
   CelMap,
@@ -66,8 +66,8 @@ function add(args: readonly Value[]): Value {
   if (typeof a === 'string' && typeof b === 'string') return a + b
   if (isList(a) && isList(b)) return addLists(a, b)
   if (a instanceof Uint8Array && b instanceof Uint8Array) return Buffer.concat([a, b])
-  if (a instanceof Timestamp && b instanceof Duration) return new Timestamp(a.nanos + b.nanos)
-  if (a instanceof Duration && b instanceof Timestamp) return new Timestamp(a.nanos + b.nanos)
+  if (a instanceof Timestamp && b instanceof Duration) return toMoment(a.nanos + b.nanos)
+  if (a instanceof Duration && b instanceof Timestamp) return toMoment(a.nanos + b.nanos)
   if (a instanceof Duration && b instanceof Duration) return new Duration(toInt(a.nanos + b.nanos))
   return addNumbers(args)
 }
@@ -96,7 +96,7 @@ function addLists(a: readonly Value[], b: readonly Value[]): readonly Value[] {
 function subtract(args: readonly Value[]): Value {
   const [a, b] = args as readonly [Value, Value]
   if (a instanceof Timestamp && b instanceof Timestamp) return new Duration(toInt(a.nanos - b.nanos))
-  if (a instanceof Timestamp && b instanceof Duration) return new Timestamp(a.nanos - b.nanos)
+  if (a instanceof Timestamp && b instanceof Duration) return toMoment(a.nanos - b.nanos)
   if (a instanceof Duration && b instanceof Duration) return new Duration(toInt(a.nanos - b.nanos))
   return subtractNumbers(args)
 }
@@ -108,6 +108,7 @@ function divide(what: 'divide' | 'modulus'): Implementation {
     const [x, y] = [numberOf(a), numberOf(b)]
     if (typeof x !== 'bigint' || typeof y !== 'bigint' || a instanceof Uint !== b instanceof Uint) throw noOverload()
     if (y === 0n) throw new CelError(what === 'divide' ? 'division by zero' : 'modulus by zero')
+    if (what === 'modulus' && x === least && y === -1n) throw new CelError('integer overflow')
     const result = what === 'divide' ? x / y : x % y
     return a instanceof Uint ? toUint(result) : toInt(result)
   }
@@ -117,7 +118,8 @@ function ordered(test: (order: number) => boolean): Implementation {
   return ([a, b]) => {
     const order = compare(a as Value, b as Value)
     if (order === undefined) throw noOverload()
-    return Number.isNaN(a) || Number.isNaN(b) ? false : test(order)
+    if (Number.isNaN(a) || Number.isNaN(b)) throw new CelError('NaN values cannot be ordered')
+    return test(order)
   }
 }
 
@@ -143,7 +145,12 @@ function renderKey(key: Value): string {
 
 function optionalIndex([container, key]: readonly Value[]): Value {
   const inner = container instanceof Optional ? container.value : container
-  return new Optional(inner === undefined ? undefined : lookUp(inner, key as Value))
+  return new Optional(inner === undefined || !hasElements(inner) ? undefined : lookUp(inner, key as Value))
+}
+
+/** Of what has no elements, an element that may be missing is missing. */
+function hasElements(value: Value): boolean {
+  return isList(value) || value instanceof CelMap || value instanceof CelObject
 }
 
 function contains([item, container]: readonly Value[]): Value {
@@ -185,9 +192,8 @@ function convertInt([value]: readonly Value[]): Value {
     return BigInt(Math.trunc(value))
   }
   if (typeof value !== 'string') throw noOverload()
-  if (!/^[-+]?\d+$/.test(value))
-    throw new CelError(`strconv.ParseInt: parsing ${JSON.stringify(value)}: invalid syntax`)
-  return toInt(BigInt(value.replace('+', '')), `strconv.ParseInt: parsing ${JSON.stringify(value)}: value out of range`)
+  if (!/^[-+]?\d+$/.test(value)) throw noConversion('int')
+  return toInt(BigInt(value.replace('+', '')), noConversion('int').message)
 }
 
 function convertUint([value]: readonly Value[]): Value {
@@ -198,7 +204,7 @@ function convertUint([value]: readonly Value[]): Value {
     return toUint(BigInt(Math.trunc(value)))
   }
   if (typeof value !== 'string') throw noOverload()
-  if (!/^\d+$/.test(value)) throw new CelError(`strconv.ParseUint: parsing ${JSON.stringify(value)}: invalid syntax`)
+  if (!/^\d+$/.test(value) || BigInt(value) > mostUnsigned) throw noConversion('uint')
   return toUint(BigInt(value))
 }
 
@@ -206,17 +212,29 @@ function convertDouble([value]: readonly Value[]): Value {
   const number = numberOf(value as Value)
   if (number !== undefined) return Number(number)
   if (typeof value !== 'string') throw noOverload()
-  const named: Readonly<Record<string, number>> = {
-    NaN: Number.NaN,
-    Inf: Infinity,
-    '+Inf': Infinity,
-    '-Inf': -Infinity,
-  }
-  const parsed = named[value] ?? (value.trim() === value && value !== '' ? Number(value) : Number.NaN)
-  if (Number.isNaN(parsed) && value !== 'NaN') {
-    throw new CelError(`strconv.ParseFloat: parsing ${JSON.stringify(value)}: invalid syntax`)
-  }
+  return parseDouble(value)
+}
+
+/** A number as Go reads it. */
+function parseDouble(text: string): number {
+  if (/^[-+]?nan$/i.test(text)) return Number.NaN
+  if (/^[-+]?inf(inity)?$/i.test(text)) return text.startsWith('-') ? -Infinity : Infinity
+  const isNumber = /^[-+]?(\d+(_\d+)*\.?(\d+(_\d+)*)?|\.\d+(_\d+)*)(e[-+]?\d+)?$/i.test(text)
+  const parsed = isNumber ? Number(text.replaceAll('_', '')) : parseHexadecimal(text)
+  if (!Number.isFinite(parsed)) throw noConversion('double')
   return parsed
+}
+
+function parseHexadecimal(text: string): number {
+  const match = /^([-+]?)0x([0-9a-f]*)\.?([0-9a-f]*)p([-+]?\d+)$/i.exec(text)
+  const [, sign = '', whole = '', fraction = '', exponent = ''] = match ?? []
+  if (match === null || whole + fraction === '') return Number.NaN
+  const size = Number.parseInt(whole + fraction, 16) * 2 ** (Number(exponent) - 4 * fraction.length)
+  return sign === '-' ? -size : size
+}
+
+export function noConversion(type: string): CelError {
+  return new CelError(`type conversion error from 'string' to '${type}'`)
 }
 
 export function toText(value: Value): string {
@@ -228,16 +246,20 @@ export function toText(value: Value): string {
   if (value instanceof Timestamp) return renderTimestamp(value)
   if (value instanceof Duration) return renderDuration(value)
   if (value instanceof Uint8Array) return decodeText(value)
+  if (value instanceof TypeValue) return value.name
   const text = value instanceof Opaque ? value.toText() : undefined
   if (text === undefined) throw noOverload()
   return text
 }
 
-function renderDouble(value: number): string {
+/** The shortest text of a double; with an exponent below 1e-4 and from 1e6 on (`%g` of Go, without a precision). */
+export function renderDouble(value: number): string {
   if (Number.isNaN(value)) return 'NaN'
   if (!Number.isFinite(value)) return value > 0 ? '+Inf' : '-Inf'
-  const text = String(value)
-  return text.replace(/e([+-])(\d)$/, 'e$10$2')
+  if (value === 0) return Object.is(value, -0) ? '-0' : '0'
+  const size = Math.abs(value)
+  if (size >= 1e-4 && size < 1e6) return String(value)
+  return value.toExponential().replace(/e([+-])(\d)$/, 'e$10$2')
 }
 
 function decodeText(bytes: Uint8Array): string {
@@ -253,7 +275,7 @@ function convertBool([value]: readonly Value[]): Value {
   if (typeof value !== 'string') throw noOverload()
   if (['1', 't', 'T', 'true', 'TRUE', 'True'].includes(value)) return true
   if (['0', 'f', 'F', 'false', 'FALSE', 'False'].includes(value)) return false
-  throw new CelError(`strconv.ParseBool: parsing ${JSON.stringify(value)}: invalid syntax`)
+  throw noConversion('bool')
 }
 
 function timePart(name: string): Implementation {
@@ -273,7 +295,7 @@ function durationPart(name: string, { nanos }: Duration): bigint {
   }
   const unit = units[name]
   if (unit === undefined) throw noOverload()
-  return name === 'getMilliseconds' ? (nanos / unit) % 1000n : nanos / unit
+  return nanos / unit
 }
 
 function isZero(value: Value): boolean {
@@ -341,14 +363,12 @@ export const operators: ReadonlyMap<string, Implementation> = new Map<string, Im
   ['optional.none', () => new Optional(undefined)],
   ['hasValue', ([a]) => (a instanceof Optional ? a.value !== undefined : fail())],
   ['value', ([a]) => (a instanceof Optional ? (a.value ?? fail('optional.none() dereference')) : fail())],
-  ['or', ([a, b]) => (a instanceof Optional ? (a.value === undefined ? (b as Value) : a) : fail())],
-  ['orValue', ([a, b]) => (a instanceof Optional ? (a.value ?? (b as Value)) : fail())],
   ['cel.@mapInsert', mapInsert],
 ])
 
 function toTimestamp(value: Value): Value {
   if (typeof value === 'string') return parseTimestamp(value)
-  if (typeof value === 'bigint') return new Timestamp(value * 1_000_000_000n)
+  if (typeof value === 'bigint') return toMoment(value * 1_000_000_000n)
   return value instanceof Timestamp ? value : fail()
 }
 

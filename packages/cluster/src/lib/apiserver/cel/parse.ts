@@ -129,6 +129,7 @@ class Parser {
     const token = this.#peek()
     if (token.kind !== 'operator' || (token.text !== '!' && token.text !== '-')) return this.#member(this.#primary())
     this.#position += 1
+    if (this.#take(token.text)) return this.#unnested(token.at)
     const following = this.#peek()
     if (token.text === '-' && following.kind === 'literal' && ['int', 'double'].includes(following.value.type)) {
       this.#position += 1
@@ -139,6 +140,15 @@ class Parser {
     const operand = this.#unary()
     this.#depth -= 1
     return this.#build.call(token.text === '!' ? '!_' : '-_', undefined, [operand], token.at)
+  }
+
+  /** Two negations are none. */
+  #unnested(at: number): Expr {
+    this.#depth += 1
+    if (this.#depth > deepest) throw new CelSyntaxError(`expression recursion limit exceeded: ${deepest}`, at)
+    const operand = this.#unary()
+    this.#depth -= 1
+    return operand
   }
 
   #negative(literal: Extract<Token, { kind: 'literal' }>['value'], at: number): Expr {
@@ -226,7 +236,7 @@ class Parser {
       }
       return this.#build.literal(token.value, token.at)
     }
-    if (token.kind === 'ident' && !token.isQuoted) {
+    if (token.kind === 'ident') {
       this.#position += 1
       if (isReserved(token.text)) throw new CelSyntaxError(`reserved identifier: ${token.text}`, token.at)
       return this.#isNext('(') ? this.#call(token.text, undefined, token.at) : this.#build.ident(token.text, token.at)

@@ -38,9 +38,9 @@ export function runtimeCost(name: string, overload: string, args: readonly Value
     case 'validate':
       return walk(1 + size(1)) * Math.ceil(128 * regex)
     case 'containsIP':
-      return 4
+      return walk(2 * size(0)) + parsing(args[1])
     case 'containsCIDR':
-      return 6
+      return walk(2 * size(0)) + walk(size(0)) + 1 + parsing(args[1])
     case 'contains':
       return walk(size(0)) * walk(size(1))
     case '@in':
@@ -66,8 +66,14 @@ export function runtimeCost(name: string, overload: string, args: readonly Value
   }
 }
 
+/** A text in the place of an address is read first. */
+function parsing(value: Value | undefined): number {
+  return typeof value === 'string' ? Math.ceil(sizeOf(value) * traversal) : 0
+}
+
 function listCost(value: Value): number {
-  if (!Array.isArray(value)) return Math.ceil(sizeOf(value) * traversal)
+  // Looking for a text in a text is free upstream: its estimator only knows the function of lists of this name.
+  if (!Array.isArray(value)) return 0
   return (value as readonly Value[]).reduce<number>(
     (sum, item) => sum + 1 + (typeof item === 'string' ? Math.ceil(sizeOf(item) * traversal) : 0),
     0,

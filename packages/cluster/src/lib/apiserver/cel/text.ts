@@ -1,8 +1,9 @@
 import { RE2JS } from 're2js'
 
-import { noOverload, toText } from './operators.ts'
+import { formatValues } from './format.ts'
+import { noOverload } from './operators.ts'
 import type { Implementation } from './operators.ts'
-import { CelError, CelMap, isList, numberOf } from './values.ts'
+import { CelError, isList } from './values.ts'
 import type { Value } from './values.ts'
 
 function text(use: (characters: readonly string[], rest: readonly Value[], whole: string) => Value): Implementation {
@@ -30,7 +31,7 @@ function indexOf(characters: readonly string[], [wanted, offset]: readonly Value
   const part = Array.from(asText(wanted))
   const start = offset === undefined ? 0 : Number(offset)
   if (part.length === 0) return BigInt(start)
-  if (start < 0 || start > characters.length) throw new CelError(`index out of range: ${start}`)
+  if (start < 0) throw new CelError(`index out of range: ${start}`)
   for (let at = start; at <= characters.length - part.length; at += 1) {
     if (part.every((char, index) => characters[at + index] === char)) return BigInt(at)
   }
@@ -41,8 +42,9 @@ function lastIndexOf(characters: readonly string[], [wanted, offset]: readonly V
   const part = Array.from(asText(wanted))
   const latest = characters.length - part.length
   const start = offset === undefined ? latest : Number(offset)
-  if (offset !== undefined && (start < 0 || start > characters.length))
-    throw new CelError(`index out of range: ${start}`)
+  if (offset !== undefined && part.length === 0) return BigInt(start)
+  if (offset !== undefined && start < 0) throw new CelError(`index out of range: ${start}`)
+  if (offset !== undefined && start >= characters.length) return -1n
   for (let at = Math.min(start, latest); at >= 0; at -= 1) {
     if (part.every((char, index) => characters[at + index] === char)) return BigInt(at)
   }
@@ -99,57 +101,6 @@ function upper(whole: string): string {
   return whole.replaceAll(/[a-z]/g, (char) => char.toUpperCase())
 }
 
-/** `'%s has %d'.format([...])`. */
-function format(_characters: readonly string[], [args]: readonly Value[], whole: string): Value {
-  if (args === undefined || !isList(args)) throw noOverload()
-  let next = 0
-  return whole.replaceAll(
-    /%(%|(?:\.(\d+))?([sdfeboxX]))?/g,
-    (all, code: string | undefined, digits: string | undefined, verb: string | undefined) => {
-      if (code === '%') return '%'
-      if (verb === undefined)
-        throw new CelError(`could not parse formatting clause: unrecognized formatting clause "${all}"`)
-      const value = args[next]
-      if (value === undefined) throw new CelError(`index ${next} out of range`)
-      next += 1
-      return formatOne(verb, value, digits === undefined ? undefined : Number(digits))
-    },
-  )
-}
-
-function formatOne(verb: string, value: Value, precision: number | undefined): string {
-  const number = numberOf(value)
-  if (verb === 's') return formatText(value)
-  if (verb === 'f' && number !== undefined) return Number(number).toFixed(precision ?? 6)
-  if (verb === 'e' && number !== undefined) {
-    return Number(number)
-      .toExponential(precision ?? 6)
-      .replace(/e([+-])(\d)$/, 'e$10$2')
-  }
-  if (verb === 'd' && number !== undefined) return toText(value)
-  const bases: Readonly<Record<string, number>> = { b: 2, o: 8, x: 16, X: 16 }
-  const base = bases[verb]
-  if (base !== undefined && typeof number === 'bigint') {
-    return verb === 'X' ? number.toString(base).toUpperCase() : number.toString(base)
-  }
-  if (verb === 'b' && typeof value === 'boolean') return value ? '1' : '0'
-  if ((verb === 'x' || verb === 'X') && (typeof value === 'string' || value instanceof Uint8Array)) {
-    const hex = Buffer.from(value as string).toString('hex')
-    return verb === 'X' ? hex.toUpperCase() : hex
-  }
-  throw new CelError(`error during formatting: %${verb} does not take this value`)
-}
-
-function formatText(value: Value): string {
-  if (value === null) return 'null'
-  if (isList(value)) return `[${value.map(formatText).join(', ')}]`
-  if (value instanceof CelMap) {
-    const parts = [...value.entries()].map(([key, child]) => `${formatText(key)}:${formatText(child)}`)
-    return `{${parts.toSorted().join(', ')}}`
-  }
-  return toText(value)
-}
-
 function quote([value]: readonly Value[]): Value {
   if (typeof value !== 'string') throw noOverload()
   const escapes: Readonly<Record<string, string>> = {
@@ -168,6 +119,10 @@ function quote([value]: readonly Value[]): Value {
     .join('')}"`
 }
 
+/** White space as Unicode has it; JavaScript's own also counts the byte order mark, and not U+0085. */
+const outerSpace =
+  /^[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+|[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+$/g
+
 /** Functions on texts (cel-go's strings extension, version 2) and Kubernetes' `find`. */
 export const textFunctions: ReadonlyMap<string, Implementation> = new Map<string, Implementation>([
   [
@@ -185,9 +140,15 @@ export const textFunctions: ReadonlyMap<string, Implementation> = new Map<string
   ['replace', text(replace)],
   ['split', text(split)],
   ['substring', text(substring)],
-  ['trim', text((_characters, _rest, whole) => whole.trim())],
+  ['trim', text((_characters, _rest, whole) => whole.replaceAll(outerSpace, ''))],
   ['join', join],
-  ['format', text(format)],
+  [
+    'format',
+    text((_characters, [values], whole) => {
+      if (values === undefined || !isList(values)) throw noOverload()
+      return formatValues(whole, values)
+    }),
+  ],
   ['strings.quote', quote],
   ['find', text((_characters, [pattern], whole) => findAll(whole, pattern as Value, 1)[0] ?? '')],
   [

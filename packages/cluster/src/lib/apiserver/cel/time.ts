@@ -1,15 +1,28 @@
 import { CelError, Duration, Timestamp } from './values.ts'
 
 const second = 1_000_000_000n
-const timestamp = /^(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?(?:[Zz]|([+-])(\d\d):(\d\d))$/
+const timestamp = /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9})\d*)?(?:Z|([+-])(\d\d):(\d\d))$/
+/** From the year 1 to the end of 9999. */
+const [earliest, latest] = [-62_135_596_800n * second, 253_402_300_800n * second - 1n]
 
 export function parseTimestamp(text: string): Timestamp {
   const match = timestamp.exec(text)
-  const millis = match === null ? Number.NaN : Date.parse(text.replace(/\.\d+/, ''))
-  if (match === null || Number.isNaN(millis)) {
-    throw new CelError(`parsing time "${text}" as "2006-01-02T15:04:05Z07:00": cannot parse "${text}" as "2006"`)
+  const millis = match === null ? Number.NaN : Date.parse(text.replace(/[.,]\d+/, ''))
+  if (match === null || Number.isNaN(millis) || !isOnCalendar(match)) {
+    throw new CelError("type conversion error from 'string' to 'google.protobuf.Timestamp'")
   }
-  return new Timestamp(BigInt(millis) * 1_000_000n + BigInt((match[7] ?? '').padEnd(9, '0')))
+  return toMoment(BigInt(millis) * 1_000_000n + BigInt((match[7] ?? '').padEnd(9, '0')))
+}
+
+/** JavaScript takes 30 February for 2 March, and hour 24 for the next day. */
+function isOnCalendar([, year, month, day, hour]: RegExpExecArray): boolean {
+  return Number(hour) < 24 && Number(day) <= new Date(Date.UTC(Number(year), Number(month), 0)).getUTCDate()
+}
+
+/** A point in time; throws {@link CelError} for one the language has not. */
+export function toMoment(nanos: bigint): Timestamp {
+  if (nanos < earliest || nanos > latest) throw new CelError('timestamp overflow')
+  return new Timestamp(nanos)
 }
 
 /** A day as JSON schemas have it (`2006-01-02`). */
@@ -37,7 +50,7 @@ const units: Readonly<Record<string, number>> = {
 
 export function parseDuration(text: string): Duration {
   const match = /^([-+]?)((?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+|0)$/.exec(text)
-  if (match === null) throw new CelError(`time: invalid duration "${text}"`)
+  if (match === null) throw noDuration()
   let nanos = 0n
   for (const [, digits = '', unit = ''] of (match[2] ?? '').matchAll(/(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)/g)) {
     const [whole = '', fraction = ''] = digits.split('.')
@@ -45,7 +58,13 @@ export function parseDuration(text: string): Duration {
     nanos += BigInt(whole === '' ? 0 : whole) * BigInt(factor)
     if (fraction !== '') nanos += BigInt(Math.trunc(Number(`0.${fraction}`) * factor))
   }
-  return new Duration(match[1] === '-' ? -nanos : nanos)
+  const total = match[1] === '-' ? -nanos : nanos
+  if (BigInt.asIntN(64, total) !== total) throw noDuration()
+  return new Duration(total)
+}
+
+function noDuration(): CelError {
+  return new CelError("type conversion error from 'string' to 'google.protobuf.Duration'")
 }
 
 export function renderDuration({ nanos }: Duration): string {

@@ -47,6 +47,8 @@ export class TypeValue {
 /** A value only the functions of one extension know: a quantity, an address, a decision. */
 export abstract class Opaque {
   abstract readonly typeName: string
+  /** What costs are counted by. */
+  readonly size: number = 1
   abstract equals(other: Opaque): boolean
   toText(): string | undefined {
     return undefined
@@ -168,9 +170,7 @@ export function typeOf(value: Value): string {
 export function equals(a: Value, b: Value): boolean {
   if (a === b) return true
   const [x, y] = [numberOf(a), numberOf(b)]
-  // A bigint and a number compare by value.
-  // oxlint-disable-next-line eqeqeq -- that is what == does here
-  if (x !== undefined && y !== undefined) return x == y
+  if (x !== undefined && y !== undefined) return typeof x === typeof y ? x === y : Number(x) === Number(y)
   if (a === null || b === null || typeof a !== 'object' || typeof b !== 'object') return false
   if (isList(a)) return isList(b) && equalLists(a, b)
   if (a instanceof CelMap) return b instanceof CelMap && equalMaps(a, b)
@@ -214,13 +214,18 @@ function equalObjects(a: CelObject, b: CelObject): boolean {
 /** Less than zero, zero, more than zero; undefined for values that have no order. */
 export function compare(a: Value, b: Value): number | undefined {
   const [x, y] = [numberOf(a), numberOf(b)]
-  if (x !== undefined && y !== undefined) return x < y ? -1 : x > y ? 1 : 0
+  if (x !== undefined && y !== undefined) return typeof x === typeof y ? order(x, y) : order(Number(x), Number(y))
   if (typeof a === 'string' && typeof b === 'string') return Buffer.compare(Buffer.from(a), Buffer.from(b))
   if (typeof a === 'boolean' && typeof b === 'boolean') return Number(a) - Number(b)
   if (a instanceof Uint8Array && b instanceof Uint8Array) return Buffer.compare(a, b)
   const both = (a instanceof Timestamp && b instanceof Timestamp) || (a instanceof Duration && b instanceof Duration)
   if (!both) return undefined
   return a.nanos < b.nanos ? -1 : a.nanos > b.nanos ? 1 : 0
+}
+
+/** An int and a double compare as doubles, as upstream does it: 2^63 - 1 is not less than 2^63. */
+function order(a: bigint | number, b: bigint | number): number {
+  return a < b ? -1 : a > b ? 1 : 0
 }
 
 /** Length of a text in code points. */
@@ -234,7 +239,7 @@ export function textLength(text: string): number {
 export function sizeOf(value: Value): number {
   if (typeof value === 'string') return textLength(value)
   if (value instanceof Uint8Array || isList(value)) return value.length
-  if (value instanceof CelMap) return value.size
+  if (value instanceof CelMap || value instanceof Opaque) return value.size
   return value instanceof Optional && value.value !== undefined ? sizeOf(value.value) : 1
 }
 
