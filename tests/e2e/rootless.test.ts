@@ -207,6 +207,30 @@ describe('a cluster of a user who is not root', { skip, timeout: 480_000 }, () =
     await kubectl('delete hpa client')
   })
 
+  it('scales by what pods tell of themselves, with nothing installed', async () => {
+    await kubectl('scale deployment client --replicas=1')
+    await kubectl('rollout status deployment/client --timeout=60s')
+    await kubectl('apply -f -', autoscaler({ name: 'jobs_waiting', averageValue: '10' }))
+    await eventually(
+      'two replicas',
+      async () => (await kubectl('get deployment client -o jsonpath={.spec.replicas}')) === '2',
+      patienceMs,
+    )
+    const path = '/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/pods/*/jobs_waiting'
+    assert.equal(JSON.parse(await kubectl(`get --raw ${path}`)).items[0].value, '20')
+    const rate = path.replace('jobs_waiting', 'http_requests_per_second')
+    await eventually(
+      'a rate',
+      async () => {
+        await askPod('/')
+        const { items } = JSON.parse(await kubectl(`get --raw ${rate}`)) as { items: { value: string }[] }
+        return items.some(({ value }) => value !== '0')
+      },
+      patienceMs,
+    )
+    await kubectl('delete hpa client')
+  })
+
   /** What the pod `client` answers; it may be another process than a moment ago. */
   async function askPod(path: string): Promise<string> {
     const found = await podsOf('app=client')
@@ -252,7 +276,8 @@ describe('a cluster of a user who is not root', { skip, timeout: 480_000 }, () =
       { name: 'keys', secret: { secretName: 'keys' } },
       { name: 'data', emptyDir: {} },
     ]
-    const template = { metadata: { labels }, spec: { containers: [container], volumes } }
+    const annotations = { 'prometheus.io/scrape': 'true', 'prometheus.io/port': '8080' }
+    const template = { metadata: { labels, annotations }, spec: { containers: [container], volumes } }
     const spec = { selector: { matchLabels: labels }, template }
     return JSON.stringify({ apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: 'client' }, spec })
   }
@@ -270,10 +295,16 @@ function policy(): string {
   return JSON.stringify({ ...about, metadata: { name: 'nobody-in' }, spec })
 }
 
-function autoscaler(): string {
-  const target = { type: 'Utilization', averageUtilization: 20 }
+function autoscaler(pods?: { name: string; averageValue: string }): string {
   const scaleTargetRef = { apiVersion: 'apps/v1', kind: 'Deployment', name: 'client' }
-  const metrics = [{ type: 'Resource', resource: { name: 'cpu', target } }]
+  const metric =
+    pods === undefined
+      ? { type: 'Resource', resource: { name: 'cpu', target: { type: 'Utilization', averageUtilization: 20 } } }
+      : {
+          type: 'Pods',
+          pods: { metric: { name: pods.name }, target: { type: 'AverageValue', averageValue: pods.averageValue } },
+        }
+  const metrics = [metric]
   const about = { apiVersion: 'autoscaling/v2', kind: 'HorizontalPodAutoscaler', metadata: { name: 'client' } }
   return JSON.stringify({ ...about, spec: { scaleTargetRef, minReplicas: 1, maxReplicas: 2, metrics } })
 }
@@ -313,6 +344,7 @@ import { readFileSync, writeFileSync } from "node:fs"
 import { text } from 'node:stream/consumers'
 const account = '/var/run/secrets/kubernetes.io/serviceaccount'
 let isBroken = false
+let served = 0
 const call = (url) => new Promise((done, fail) =>
   get(url, { agent: false }, (response) => done(text(response))).on('error', fail))
 const whoAmI = () => new Promise((done, fail) => {
@@ -324,6 +356,7 @@ const whoAmI = () => new Promise((done, fail) => {
 })
 const routes = {
   '/name': () => process.env.HOSTNAME,
+  '/metrics': () => '# TYPE jobs_waiting gauge\\njobs_waiting 20\\nhttp_requests_total ' + served + '\\n',
   '/headers': (query, headers) => JSON.stringify(headers),
   '/file': (query) => readFileSync(query.get('path'), 'utf8'),
   '/write': (query) => { writeFileSync(query.get('path'), 'noted'); return 'written' },
@@ -341,6 +374,7 @@ const routes = {
 }
 const server = createServer(async ({ url, headers }, response) => {
   const { pathname, searchParams } = new URL(url, 'http://pod')
+  served++
   try {
     if (pathname === '/healthy' && isBroken) response.statusCode = 500
     response.end(await (routes[pathname]?.(searchParams, headers) ?? '${version}'))

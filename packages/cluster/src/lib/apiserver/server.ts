@@ -28,6 +28,7 @@ import { listen } from './http-server.ts'
 import type { Listener, ListenOptions } from './http-server.ts'
 import { Definitions } from './custom-resources/definitions.ts'
 import { createOpenApi } from './openapi/document.ts'
+import { createCustomMetricsApi } from '../addons/custom-metrics/custom-metrics-api.ts'
 import { createMetricsApi } from '../addons/metrics/metrics-api.ts'
 import type { Kubelet } from './kubelet.ts'
 import { knownResource } from './resource.ts'
@@ -120,7 +121,10 @@ class Server implements ApiServer {
     const registry = new AdmittedRegistry({ store, admission: this.#admission, guard, now }, this.#dynamic)
     const { frontProxy } = options
     const findKubelet = options.kubelet ?? unreachable
-    const embedded = options.kubelet === undefined ? [] : [createMetricsApi({ store, findKubelet })]
+    const embedded =
+      options.kubelet === undefined
+        ? []
+        : [createMetricsApi({ store, findKubelet }), createCustomMetricsApi({ store, now })]
     const about = { store, registry, catalogue, resolveService, frontProxy, embedded, now, onError }
     this.#context = {
       store,

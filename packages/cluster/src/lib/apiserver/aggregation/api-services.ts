@@ -89,7 +89,7 @@ export class ApiServices {
     const name = serviceNameOf({ group, version })
     const remote = this.#remotes.get(name)
     if (remote !== undefined) return async (request) => await this.#forward(remote, request)
-    const embedded = this.#embedded.get(name)
+    const embedded = this.#isGivenAway(name) ? undefined : this.#embedded.get(name)
     return embedded === undefined ? undefined : async (request) => await embedded.serve(request)
   }
 
@@ -105,7 +105,7 @@ export class ApiServices {
         ),
       ),
     )
-    for (const [name, each] of this.#embedded) local.set(name, renderEmbedded(each))
+    for (const [name, each] of this.#embedded) if (!this.#isGivenAway(name)) local.set(name, renderEmbedded(each))
     const missing = [...local].filter(([name]) => store.get(services.collection, name) === undefined)
     await Promise.all(missing.map(([, object]) => this.#create(object)))
     for (const entry of store.list(services.collection)) {
@@ -182,17 +182,34 @@ export class ApiServices {
   }
 
   #forget(name: string): void {
-    if (this.#remotes.delete(name)) this.#publish()
+    const remote = this.#remotes.get(name)
+    if (!this.#remotes.delete(name)) return
+    this.#publish()
+    this.#syncGroup(remote)
   }
 
   #set(name: string, remote: RemoteVersion): void {
+    const isNew = !this.#remotes.has(name)
     this.#remotes.set(name, remote)
     this.#publish()
+    if (isNew) this.#syncGroup(remote)
+  }
+
+  /** An embedded version comes and goes with the servers of its group. */
+  #syncGroup(remote: RemoteVersion | undefined): void {
+    if ([...this.#embedded.values()].some(({ group }) => group === remote?.group)) this.#wantSync()
   }
 
   #publish(): void {
-    const embedded = [...this.#embedded].filter(([name]) => !this.#remotes.has(name)).map(([, each]) => toRemote(each))
+    const own = [...this.#embedded].filter(([name]) => !this.#remotes.has(name) && !this.#isGivenAway(name))
+    const embedded = own.map(([, each]) => toRemote(each))
     this.#options.catalogue.setRemotes([...embedded, ...this.#remotes.values()])
+  }
+
+  /** Whether another version of its group is a server's: clients would mix the two. */
+  #isGivenAway(name: string): boolean {
+    const group = this.#embedded.get(name)?.group
+    return [...this.#remotes].some(([other, remote]) => other !== name && remote.group === group)
   }
 
   #probeUnavailable(): void {
