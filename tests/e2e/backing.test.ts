@@ -1,15 +1,6 @@
 // A database of an app on the embedded cluster: PostgreSQL of Debian, an app that stores rows, and what survives.
 import assert from 'node:assert/strict'
-import {
-  chmodSync,
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { createKubectl, eventually, freePort, Home, type Kubectl, missing, run } from './support/machine.ts'
@@ -67,7 +58,6 @@ describe('a database of an app', { skip: missing(programs, { root: true }), time
     kubectl = createKubectl(await home.kubeconfig(), home.dir)
     const image = await pushDatabase()
     await writeApp(image)
-    await provideVolume()
     const { stdout } = await home.fairleadOk(['up', app, '--json'], { timeoutMs: 240_000 })
     url = JSON.parse(stdout).services[0].url
   })
@@ -98,23 +88,6 @@ describe('a database of an app', { skip: missing(programs, { root: true }), time
     const image = `${registry.address}/test/postgres:15`
     await buildah('push', '--tls-verify=false', 'database', `docker://${image}`)
     return image
-  }
-
-  /** A volume made by hand for the claim of the StatefulSet, as an administrator does where nothing makes them. */
-  async function provideVolume(): Promise<void> {
-    const path = join(home.dir, 'volume')
-    mkdirSync(path)
-    chmodSync(path, 0o777)
-    chmodSync(home.dir, 0o711)
-    const claim = { name: 'data-db-0', namespace: 'default' }
-    const common = { accessModes: ['ReadWriteOnce'] }
-    const volume = { ...common, capacity: { storage: '1Gi' }, hostPath: { path }, claimRef: claim }
-    const wanted = { ...common, volumeName: 'by-hand', resources: { requests: { storage: '1Gi' } } }
-    const objects = [
-      { apiVersion: 'v1', kind: 'PersistentVolume', metadata: { name: 'by-hand' }, spec: volume },
-      { apiVersion: 'v1', kind: 'PersistentVolumeClaim', metadata: claim, spec: wanted },
-    ]
-    for (const object of objects) await kubectl('create -f -', JSON.stringify(object))
   }
 
   async function writeApp(image: string): Promise<void> {
@@ -154,6 +127,19 @@ describe('a database of an app', { skip: missing(programs, { root: true }), time
         'get pods -l app.kubernetes.io/name=notes -o jsonpath={.items[*].status.containerStatuses[0].restartCount}',
       ),
       '0',
+    )
+  })
+
+  it('is in the status of the app', async () => {
+    const services: { service: string; readyReplicas: number }[] = JSON.parse(
+      (await home.fairleadOk(['status', 'notes', '--json'])).stdout,
+    )
+    assert.deepEqual(
+      services.map(({ service, readyReplicas }) => [service, readyReplicas]),
+      [
+        ['db', 1],
+        ['notes', 1],
+      ],
     )
   })
 

@@ -36,7 +36,7 @@ export const up: Command = defineCommand({
   args: ['[dir]'],
   options: {
     context: contextOption,
-    detach: { type: 'boolean', help: 'do not wait until the services are ready' },
+    detach: { type: 'boolean', help: 'wait until the programs run, not until the services are ready' },
     timeout: { type: 'string', value: 'TIME', help: 'how long to wait for readiness, such as 90s; default 2m' },
     base: { type: 'string', value: 'BASE', help: 'what images stand on: auto (default), debian or a reference' },
     'sign-key': { type: 'string', value: 'KEY', help: 'sign the images with this private key, a file or env://NAME' },
@@ -142,7 +142,7 @@ export const up: Command = defineCommand({
       }
       for (const { warnings } of built) for (const warning of warnings) terminal.note(warning)
       for (const line of describeBases(built)) terminal.note(terminal.paint('dim', line))
-      const state = options.detach ? 'applied, not waited for' : hasChanged ? 'up' : 'up, nothing changed'
+      const state = options.detach ? 'started, its readiness not waited for' : hasChanged ? 'up' : 'up, nothing changed'
       terminal.note(terminal.paint('bold', `${app.name} is ${state} (${renderDuration(durationMs)})`))
       for (const { service, url } of services) if (url !== undefined) terminal.print(`${service}  ${url}`)
       for (const line of nextCommands(app, context, env, cwd)) terminal.note(terminal.paint('dim', line))
@@ -182,9 +182,9 @@ async function deliver(options: DeliverOptions): Promise<Delivered> {
     step.done(countActions(all))
     return all
   })
-  if (detach) return { built, applied, services: [] }
   const live = applied.filter(({ action }) => action !== 'pruned').map(({ object }) => object)
-  return { built, applied, services: await waitFor(live, app.services, options) }
+  const named = detach ? [...(app.backing ?? []), ...app.services] : app.services
+  return { built, applied, services: await waitFor(live, named, options) }
 }
 
 /** Databases and brokers come first: a service that ends where it does not reach one would crash until it does. */
@@ -209,17 +209,18 @@ async function deliverBacking(options: DeliverOptions): Promise<Applied[]> {
 async function waitFor(
   objects: readonly KubeObject[],
   named: readonly { readonly name: string }[],
-  { client, steps, deadlineMs, signal }: DeliverOptions,
+  { client, steps, deadlineMs, detach, signal }: DeliverOptions,
 ): Promise<ReadyService[]> {
   const waiting = new Map(named.map(({ name }) => [name, steps.start(name)]))
+  const state = detach ? 'started' : 'ready'
   const onProgress = ({ service, phase, detail }: ServiceProgress): void => {
     const step = waiting.get(service)
-    if (phase === 'ready') step?.done(detail === '' ? 'ready' : `ready at ${detail}`)
+    if (phase === 'ready') step?.done(detail === '' ? state : `${state} at ${detail}`)
     else step?.update(detail)
     if (phase === 'ready') waiting.delete(service)
   }
   try {
-    const services = await waitForReady(client, objects, { deadlineMs, signal, onProgress })
+    const services = await waitForReady(client, objects, { until: state, deadlineMs, signal, onProgress })
     for (const step of waiting.values()) step.done('ready, without an address yet')
     return services
   } catch (error) {

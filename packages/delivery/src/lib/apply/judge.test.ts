@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { Deployment } from '@fairlead/kube/types/apps-v1'
 import type { ContainerState, ContainerStatus, Pod, Service } from '@fairlead/kube/types/core-v1'
-import { isHopeless, judge, type Judgement } from './judge.ts'
+import { isHopeless, judge, judgeStart, type Judgement } from './judge.ts'
 
 const now = Date.parse('2026-01-01T00:01:00Z')
 
@@ -160,6 +160,19 @@ describe('judge', () => {
     const conditions = [{ type: 'ReplicaFailure', status: 'True', message: 'exceeded quota' }]
     const judgement = judge({ service: 'web', workload: deployment({ conditions }), pods: [] }, 2, now)
     assert.equal(reasonOf(judgement), 'its pods are refused: exceeded quota')
+  })
+
+  it('tells that programs were started, though they are not ready', () => {
+    const started = (...pods: Pod[]): string =>
+      judgeStart({ service: 'web', workload: deployment({ replicas: 2, updatedReplicas: 2 }), pods }, 2, now).phase
+    const running = container({ running: {} })
+    const created = container({ waiting: { reason: 'ContainerCreating' } })
+    assert.equal(started(running, running), 'ready')
+    assert.equal(started(running), 'waiting')
+    assert.equal(started(running, created), 'waiting')
+    assert.equal(started(running, container({ waiting: { reason: 'ErrImagePull' } })), 'failed')
+    const crash = container({ waiting: { reason: 'CrashLoopBackOff' } }, { lastState: { terminated: { exitCode: 1 } } })
+    assert.equal(started(running, crash), 'ready')
   })
 
   it('says what it waits for', () => {

@@ -40,6 +40,34 @@ export function judge(observed: Observed, minGeneration: number, now: number): J
   return judgePods(observed, now) ?? { phase: 'waiting', detail: describeProgress(workload, observed.pods) }
 }
 
+/**
+ * Judges one service of which it is enough that its programs have been started: `ready` then, also when they crash, for they may wait
+ * for each other. Pure.
+ */
+export function judgeStart(observed: Observed, minGeneration: number, now: number): Judgement {
+  const judgement = judge(observed, minGeneration, now)
+  if (judgement.phase === 'ready' || judgement.phase === 'failed' || !hasStarted(observed, minGeneration)) {
+    return judgement
+  }
+  return { phase: 'ready', address: observed.publicService && addressOf(observed.publicService) }
+}
+
+/** Whether the newest revision has all its pods, and all their containers ran at least once. */
+function hasStarted({ workload, pods }: Observed, minGeneration: number): boolean {
+  const generation = Math.max(workload?.metadata?.generation ?? 0, minGeneration)
+  const desired = workload?.spec?.replicas ?? 1
+  const started = pods.filter(({ spec, status }) => {
+    const containers = status?.containerStatuses ?? []
+    const count = Math.max(spec?.containers.length ?? 1, 1)
+    return containers.length >= count && containers.every(({ state, lastState }) => hasRun(state) || hasRun(lastState))
+  })
+  return (workload?.status?.observedGeneration ?? 0) >= generation && started.length >= desired
+}
+
+function hasRun(state: ContainerStatus['state']): boolean {
+  return state?.running !== undefined || state?.terminated !== undefined
+}
+
 /** Whether waiting further is of no use: one service failed, or crashes while no other may be what it waits for. */
 export function isHopeless(judgements: readonly Judgement[]): boolean {
   if (judgements.some(({ phase }) => phase === 'failed')) return true

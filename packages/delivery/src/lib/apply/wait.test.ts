@@ -80,6 +80,18 @@ const crashed = {
 }
 
 describe('waitForReady', () => {
+  it('is content with programs that were started, where that is all that is asked for', async () => {
+    const double = createDouble()
+    const objects = [put(double, deployment('web', starting)), put(double, service('web', '127.0.0.1'))]
+    const wait = waitForReady(double.client, objects, { until: 'started', deadlineMs: 30_000 })
+    putPod(double, 'web', { restartCount: 0, state: { waiting: { reason: 'ContainerCreating' } } })
+    putPod(double, 'web', { restartCount: 0, state: { running: {} } })
+    assert.deepEqual(await wait, [{ service: 'web', url: 'http://127.0.0.1:8080' }])
+    putPod(double, 'web', { ...crashed, restartCount: 5 })
+    const [again] = await waitForReady(double.client, objects, { until: 'started' })
+    assert.equal(again?.service, 'web')
+  })
+
   it('resolves when a watch shows the last service ready, and told every change once', async () => {
     const double = createDouble()
     const objects = [put(double, deployment('web', starting)), put(double, service('web'))]

@@ -3,7 +3,7 @@ import type { KubeObject } from '@fairlead/kube/types'
 import { notReadyInTime, serviceFailed } from '../errors.ts'
 import { appLabel, serviceLabel } from '../render/labels.ts'
 import { readLastLines, readWarnings } from './diagnose.ts'
-import { type Fault, isHopeless, judge, type Judgement } from './judge.ts'
+import { type Fault, isHopeless, judge, type Judgement, judgeStart } from './judge.ts'
 import { type AppView, watchApp } from './observe.ts'
 
 /** Where one service stands; told whenever it changes. */
@@ -23,6 +23,11 @@ export interface ReadyService {
 
 export interface WaitOptions {
   readonly signal?: AbortSignal | undefined
+  /**
+   * `ready` (default): rolled out and reachable. `started`: the programs of all services run, or ran and crashed; with an address where
+   * there is one by then.
+   */
+  readonly until?: 'ready' | 'started' | undefined
   /** Milliseconds until the wait is given up. Default 120,000. */
   readonly deadlineMs?: number | undefined
   /** Milliseconds to wait for the address of a load balancer once every pod is ready. Default 30,000. */
@@ -125,12 +130,13 @@ function settle(
   const started = Date.now()
   const told = new Map<string, string>()
   let podsReadySince: number | undefined
+  const judgeIt = options.until === 'started' ? judgeStart : judge
 
   const review = (): void => {
     const now = Date.now()
     const judged = awaited.map((service) => ({
       service: service.name,
-      judgement: judge(view.observe(service), service.minGeneration, now),
+      judgement: judgeIt(view.observe(service), service.minGeneration, now),
     }))
     for (const { service, judgement } of judged) tell(service, judgement)
     const phases = judged.map(({ judgement }) => judgement)

@@ -55,6 +55,22 @@ function createShop(logs = {}): Double {
 }
 
 describe('listServices', () => {
+  it('tells of databases too', async () => {
+    const double = createShop()
+    double.put('/apis/apps/v1/namespaces/default/statefulsets/db', {
+      apiVersion: 'apps/v1',
+      kind: 'StatefulSet',
+      metadata: { name: 'db', namespace: 'default', labels: labels('shop', 'db') },
+      spec: { replicas: 1, template: { spec: { containers: [{ name: 'db', image: 'postgres:17' }] } } },
+      status: { replicas: 1, updatedReplicas: 1, readyReplicas: 1 },
+    })
+    const found = (await listServices(double.client, { app: 'shop' })).find(({ service }) => service === 'db')
+    assert.deepEqual(
+      [found?.app, found?.replicas, found?.readyReplicas, found?.outdatedReplicas, found?.image, found?.url],
+      ['shop', 1, 1, 0, 'postgres:17', undefined],
+    )
+  })
+
   it('tells of every service, sorted by app and name', async () => {
     const services = await listServices(createShop().client)
     assert.deepEqual(

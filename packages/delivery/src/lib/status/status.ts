@@ -1,5 +1,5 @@
-import type { KubeClient } from '@fairlead/kube'
-import type { Deployment } from '@fairlead/kube/types/apps-v1'
+import { type KubeClient, KubeError } from '@fairlead/kube'
+import type { Deployment, StatefulSet } from '@fairlead/kube/types/apps-v1'
 import type { Pod, Service } from '@fairlead/kube/types/core-v1'
 import { addressOf } from '../apply/judge.ts'
 import { appLabel, managedByLabel, managerName, serviceLabel, versionLabel } from '../render/labels.ts'
@@ -19,7 +19,7 @@ export interface ServiceStatus {
   readonly image: string | undefined
   /** Where it is reachable from outside, when it is. */
   readonly url: string | undefined
-  /** When its Deployment was made. */
+  /** When its Deployment, or the StatefulSet of a backing service, was made. */
   readonly createdAt: string | undefined
 }
 
@@ -31,20 +31,21 @@ export interface StatusOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** The services delivered to a cluster, sorted by app and name. */
+/** The services delivered to a cluster, with the databases and brokers they use, sorted by app and name. */
 export async function listServices(client: KubeClient, options: StatusOptions = {}): Promise<ServiceStatus[]> {
   const { app, namespace, signal } = options
   const labelSelector = [`${managedByLabel}=${managerName}`, ...(app === undefined ? [] : [`${appLabel}=${app}`])].join(
     ',',
   )
   const selection = { namespace, allNamespaces: namespace === undefined, labelSelector, signal }
-  const [deployments, pods, services] = await Promise.all([
+  const [deployments, statefulSets, pods, services] = await Promise.all([
     client.resource('apps/v1/Deployment').list(selection),
+    client.resource('apps/v1/StatefulSet').list(selection).catch(noneIfForbidden),
     client.resource('v1/Pod').list(selection),
     client.resource('v1/Service').list(selection),
   ])
-  return deployments.items
-    .map((deployment) => describe(deployment, pods.items, services.items))
+  return [...deployments.items, ...statefulSets.items]
+    .map((workload) => describe(workload, pods.items, services.items))
     .toSorted((a, b) => `${a.app} ${a.service}`.localeCompare(`${b.app} ${b.service}`))
 }
 
@@ -74,8 +75,18 @@ export async function listServicePorts(
     )
 }
 
-function describe(deployment: Deployment, pods: readonly Pod[], services: readonly Service[]): ServiceStatus {
-  const { metadata, spec, status } = deployment
+/** An account that delivers no databases need not be allowed to list them. */
+function noneIfForbidden(error: unknown): { items: StatefulSet[] } {
+  if (error instanceof KubeError && error.httpStatus === 403) return { items: [] }
+  throw error
+}
+
+function describe(
+  workload: Deployment | StatefulSet,
+  pods: readonly Pod[],
+  services: readonly Service[],
+): ServiceStatus {
+  const { metadata, spec, status } = workload
   const service = metadata?.labels?.[serviceLabel] ?? metadata?.name ?? ''
   const belongs = (object: Pod | Service): boolean =>
     object.metadata?.namespace === metadata?.namespace &&
