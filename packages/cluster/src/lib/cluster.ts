@@ -25,7 +25,7 @@ import type { NodeAgent } from './node/node.ts'
 import type { OpenRegistryClient } from './node/registry-clients.ts'
 import { chooseNodes, planNodes, runNodes } from './nodes.ts'
 import type { Nodes, PlannedNode } from './nodes.ts'
-import { loadPki, loadSigningKey } from './pki.ts'
+import { loadPki, loadSigningKey, toSec1 } from './pki.ts'
 import type { ClusterPki } from './pki.ts'
 import { runScheduler } from './scheduler/run-scheduler.ts'
 import { openStore } from './storage/store.ts'
@@ -64,6 +64,8 @@ export interface ClusterOptions {
   readonly nodes?: number | undefined
   /** Values of the label `topology.kubernetes.io/zone`, given to the nodes in turn. Default: those of last time, first none. */
   readonly zones?: readonly string[] | undefined
+  /** Whether Ingress, Gateway API and Istio objects are served, and their kinds installed. Default: true. */
+  readonly gateway?: boolean | undefined
   /** Writes down who asks the API for what. Default: nothing is written. */
   readonly audit?: AuditOptions | undefined
   /** Aborts the start; a cluster that runs is stopped by {@link Cluster.close}. */
@@ -210,13 +212,16 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   })
   const closeServices = closeOnce<void>(() => services.close())
   opened.defer(() => closeServices())
-  const gateway = openGateway({
-    client: clientOf(server, gatewayUser),
-    meshHost: network.gateway,
-    access: services.passages,
-    redirect: (redirects) => services.redirect(redirects),
-    onError: fault('gateway'),
-  })
+  const gateway =
+    options.gateway === false
+      ? Promise.resolve(undefined)
+      : openGateway({
+          client: clientOf(server, gatewayUser),
+          meshHost: network.gateway,
+          access: services.passages,
+          redirect: (redirects) => services.redirect(redirects),
+          onError: fault('gateway'),
+        })
   // Awaited below; until then a failure is not to end the process.
   gateway.catch(() => {})
   opened.defer(async () => (await gateway.catch(() => undefined))?.close())
@@ -244,7 +249,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const held = opened.move()
   const close = closeOnce(async (stopPods: boolean) => {
     // While there are rules to change, and before the endpoints it leads to go.
-    await (await gateway).close()
+    await (await gateway)?.close()
     await nodes.stop({ stopPods })
     // Whoever still writes rules would make the network anew.
     await closeServices()
@@ -309,7 +314,7 @@ function renderAdminKubeconfig(url: string, pki: ClusterPki): string {
       server: url,
       certificateAuthority: pki.ca,
       clientCertificate: certificate,
-      clientKey: key,
+      clientKey: toSec1(key),
     }),
   )
 }

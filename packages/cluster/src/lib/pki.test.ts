@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
-import { X509Certificate } from 'node:crypto'
+import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
-import { loadPki, loadToken } from './pki.ts'
+import { loadPki, loadToken, toSec1 } from './pki.ts'
 
 const scratch = mkdtempSync(join(tmpdir(), 'fairlead-pki-'))
 after(() => rmSync(scratch, { recursive: true }))
@@ -60,6 +60,15 @@ describe('loadPki', () => {
     const second = await loadPki(dir)
     assert.notEqual(second.server.certificate, first.server.certificate)
     assert.equal(second.ca, first.ca)
+  })
+})
+
+describe('toSec1', () => {
+  it('writes a key so that its first line names the algorithm, as clients tell keys by it', async () => {
+    const { admin } = await loadPki(join(scratch, 'sec1'))
+    const key = toSec1(admin.key)
+    assert.match(key, /^-----BEGIN EC PRIVATE KEY-----\n/)
+    assert.equal(new X509Certificate(admin.certificate).checkPrivateKey(createPrivateKey(key)), true)
   })
 })
 

@@ -82,6 +82,14 @@ export async function loadPki(
   return { ca, authority, server, admin, frontProxy: { ...frontProxy, ca: proxyAuthority.certificate } }
 }
 
+/**
+ * A key in the form of SEC 1 (`EC PRIVATE KEY`), which names its algorithm in the first line: Java's fabric8 client tells keys
+ * by that line, and takes one in PKCS #8 for RSA.
+ */
+export function toSec1(pem: string): string {
+  return createPrivateKey(pem).export({ format: 'pem', type: 'sec1' }).toString()
+}
+
 /** Loads the key that signs tokens of service accounts (PEM, PKCS #8, P-256), making it when it does not exist yet. */
 export async function loadSigningKey(dir: string): Promise<string> {
   const file = join(dir, 'pki', 'service-account.key')
