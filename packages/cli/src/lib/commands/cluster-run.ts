@@ -40,6 +40,7 @@ export const clusterRun: Command = defineCommand({
     'audit-policy': { type: 'string', value: 'FILE', help: 'what the audit log holds' },
     'registry-port': { type: 'string', value: 'N', help: 'port of the registry' },
     'no-registry': { type: 'boolean', help: 'without the registry' },
+    'no-gateway': { type: 'boolean', help: 'without the gateway' },
   },
   examples: [{ command: 'fairlead cluster run', text: 'in the foreground, to see its log' }],
   async run({ options, homes, env, cwd, terminal, signal }) {
@@ -55,6 +56,7 @@ export const clusterRun: Command = defineCommand({
       auditLog: options['audit-log'] === undefined ? undefined : resolve(cwd, options['audit-log']),
       auditPolicy: options['audit-policy'] === undefined ? undefined : resolve(cwd, options['audit-policy']),
       noRegistry: options['no-registry'] || undefined,
+      noGateway: options['no-gateway'] || undefined,
       nodes: parseInteger('nodes', options.nodes, 1, 20),
       zones: parseZones(options.zones),
     }
@@ -81,13 +83,14 @@ export const clusterRun: Command = defineCommand({
       }
       const { startCluster } = await import('@fairlead/cluster')
       const { openClient } = await import('../image/registry.ts')
-      const { imagePolicy, auditLog: logFile, auditPolicy: policyFile, noRegistry: _, ...rest } = choices
+      const { imagePolicy, auditLog: logFile, auditPolicy: policyFile, noRegistry: _, noGateway, ...rest } = choices
       const policy = imagePolicy === undefined ? undefined : await loadImagePolicy(imagePolicy, env)
       cluster = await startCluster({
         dir: files.data,
         imagesDir,
         port,
         ...rest,
+        gateway: noGateway !== true,
         imagePolicy: policy,
         audit: logFile === undefined ? undefined : { logFile, policyFile },
         openRegistryClient: (credentials) => openClient(env, { credentials }),

@@ -28,6 +28,7 @@ export const clusterStart: Command = defineCommand({
     'audit-policy': { type: 'string', value: 'FILE', help: 'what the audit log holds (audit.k8s.io/v1 Policy)' },
     'registry-port': { type: 'string', value: 'N', help: 'port of the registry of the image store on 127.0.0.1' },
     'no-registry': { type: 'boolean', help: 'serve the image store to nobody' },
+    'no-gateway': { type: 'boolean', help: 'leave Ingress, Gateway API and Istio objects to others' },
     json: jsonOption,
   },
   examples: [
@@ -45,6 +46,7 @@ export const clusterStart: Command = defineCommand({
     const nodes = parseInteger('nodes', options.nodes, 1, 20)
     const zones = parseZones(options.zones)
     const noRegistry = options['no-registry'] || undefined
+    const noGateway = options['no-gateway'] || undefined
     if (noRegistry && registryPort !== undefined) {
       throw usage('Cannot use --registry-port with --no-registry', 'Leave one of them out')
     }
@@ -68,6 +70,7 @@ export const clusterStart: Command = defineCommand({
       nodes,
       zones,
       noRegistry,
+      noGateway,
       runtime,
       durability,
       imagePolicy,
@@ -129,5 +132,6 @@ export function listIgnored(
     ignored.push(`--registry-port ${registryPort}`)
   }
   if (noRegistry && registry) ignored.push('--no-registry')
+  if (asked.noGateway && running.choices?.noGateway !== true) ignored.push('--no-gateway')
   return ignored
 }

@@ -24,6 +24,7 @@ const nothing: ClusterChoices = {
   zones: undefined,
   auditPolicy: undefined,
   noRegistry: undefined,
+  noGateway: undefined,
 }
 
 describe('keepChoices', () => {
@@ -43,6 +44,7 @@ describe('keepChoices', () => {
       durability: 'strict',
     })
     assert.equal(keepChoices({}, { ...processes, choices: { noRegistry: true } }).noRegistry, true)
+    assert.equal(keepChoices({}, { ...processes, choices: { noGateway: true } }).noGateway, true)
   })
 
   it('refuses to run the pods of a process that died in another way', () => {
@@ -72,5 +74,7 @@ describe('listIgnored', () => {
     ])
     assert.deepEqual(listIgnored({ port: 6443, runtime: 'process', durability: 'relaxed' }, processes), [])
     assert.deepEqual(listIgnored({ runtime: 'auto' }, processes), [])
+    assert.deepEqual(listIgnored({ noGateway: true }, processes), ['--no-gateway'])
+    assert.deepEqual(listIgnored({ noGateway: true }, { ...processes, choices: { noGateway: true } }), [])
   })
 })

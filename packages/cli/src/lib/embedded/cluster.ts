@@ -99,7 +99,7 @@ export function removeCluster(homes: Homes): boolean {
  * next process takes them over. Throws FAIRLEAD_CLI_USAGE where both cannot be had.
  */
 export function keepChoices(asked: ClusterChoices, died: ClusterProcess | undefined): ClusterChoices {
-  const { runtime, durability, imagePolicy, auditLog, auditPolicy, noRegistry, nodes, zones } = asked
+  const { runtime, durability, imagePolicy, auditLog, auditPolicy, noRegistry, noGateway, nodes, zones } = asked
   if (died && runtime !== undefined && !isRunBy(died, runtime)) {
     throw usage(
       `Cannot use "--runtime ${runtime}": the cluster died, and its pods still run as ${describeRuntime(died)}`,
@@ -113,6 +113,7 @@ export function keepChoices(asked: ClusterChoices, died: ClusterProcess | undefi
     auditLog: auditLog ?? died?.choices?.auditLog,
     auditPolicy: auditPolicy ?? died?.choices?.auditPolicy,
     noRegistry: noRegistry ?? died?.choices?.noRegistry,
+    noGateway: noGateway ?? died?.choices?.noGateway,
     nodes: nodes ?? died?.choices?.nodes,
     zones: zones ?? died?.choices?.zones,
   }
@@ -149,7 +150,7 @@ const main = fileURLToPath(import.meta.resolve('fairlead/main'))
 
 async function launch(files: ClusterFiles, options: StartOptions): Promise<RunningCluster> {
   const { homes, port, registryPort, runtime, durability, imagePolicy, auditLog, auditPolicy, noRegistry } = options
-  const { nodes, zones, signal } = options
+  const { noGateway, nodes, zones, signal } = options
   signal.throwIfAborted()
   const child = spawnDetached(files, [
     'cluster',
@@ -159,6 +160,7 @@ async function launch(files: ClusterFiles, options: StartOptions): Promise<Runni
     ...(port === undefined ? [] : [`--port=${port}`]),
     ...(registryPort === undefined ? [] : [`--registry-port=${registryPort}`]),
     ...(noRegistry ? ['--no-registry'] : []),
+    ...(noGateway ? ['--no-gateway'] : []),
     ...(nodes === undefined ? [] : [`--nodes=${nodes}`]),
     ...(zones === undefined ? [] : [`--zones=${zones.join(',')}`]),
     ...(runtime === undefined ? [] : [`--runtime=${runtime}`]),

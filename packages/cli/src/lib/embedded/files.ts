@@ -77,6 +77,8 @@ export interface ClusterChoices {
   readonly zones?: readonly string[] | undefined
   /** Whether it has no registry. */
   readonly noRegistry?: boolean | undefined
+  /** Whether nothing serves Ingresses and routes. */
+  readonly noGateway?: boolean | undefined
 }
 
 /** `runc 1.1.5`, and why it is not a container runtime when it is none. */
