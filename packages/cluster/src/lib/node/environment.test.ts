@@ -30,6 +30,11 @@ function create(container: Partial<Container>): Promise<Record<string, string>> 
 }
 
 describe('createEnvironment', () => {
+  it('finds no key that only every object has', async () => {
+    const env = [{ name: 'A', valueFrom: { configMapKeyRef: { name: 'settings', key: 'constructor' } } }]
+    await assert.rejects(create({ env }), /couldn't find key constructor/)
+  })
+
   it('joins whole objects, single keys, fields and values in order', async () => {
     const env = await create({
       envFrom: [{ prefix: 'C_', configMapRef: { name: 'settings' } }, { secretRef: { name: 'keys' } }],

@@ -79,7 +79,7 @@ async function resolveValue(source: ValueSource, context: ValueContext): Promise
   const data = configMapKeyRef
     ? await readConfigMap(sources, namespace, name, optional)
     : await readSecret(sources, namespace, name, optional)
-  const value = data?.[key]
+  const value = data !== undefined && Object.hasOwn(data, key) ? data[key] : undefined
   if (value === undefined && !optional) {
     const kind = configMapKeyRef ? 'ConfigMap' : 'Secret'
     throw configInvalid(`${kind} ${namespace}/${name}`, `couldn't find key ${key} in ${kind} ${namespace}/${name}`)

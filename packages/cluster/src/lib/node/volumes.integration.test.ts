@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
-import { chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import type { Pod } from '@fairlead/kube/types/core-v1'
 
 import { IMAGE, isReady, openWorld, skipReason, until } from './testing/world.ts'
 import type { World } from './testing/world.ts'
+import { mountVolumes, unmountVolumes } from './volumes.ts'
+import type { VolumeSources } from './volumes.ts'
 
 const skip = skipReason()
 const stay = 'trap "exit 0" TERM; while true; do sleep 0.05; done'
@@ -36,6 +39,20 @@ async function bind(world: World, name: string, local: { path: string }): Promis
 function runs(volumes: NonNullable<Pod['spec']>['volumes'], more: Partial<NonNullable<Pod['spec']>> = {}): object {
   return { volumes, ...more }
 }
+
+describe('unmountVolumes', { skip }, () => {
+  it('unmounts first what lies in a folder with a space in its name', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'fairlead volumes '))
+    const place = { podIp: '', hostIp: '', nodeName: 'n', cpus: 1, memoryBytes: 1 }
+    const pod: Pod = { spec: { containers: [], volumes: [{ name: 'scratch', emptyDir: { medium: 'Memory' } }] } }
+    // Nothing but scratch space: no source is asked.
+    await mountVolumes(pod, dir, place, {} as VolumeSources)
+    const mounted = `${dir.replaceAll(' ', String.raw`\040`)}/scratch`
+    assert.ok((await readFile('/proc/self/mountinfo', 'utf8')).includes(mounted))
+    await unmountVolumes(pod, dir)
+    assert.deepEqual(await readdir(tmpdir()).then((names) => names.filter((name) => dir.endsWith(name))), [])
+  })
+})
 
 describe('volumes of containers', { skip }, () => {
   it('show the files of an image, read-only, whole or in part', async () => {

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { chmod, chown, lchown, lstat, mkdir, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, chown, lchown, lstat, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseQuantity } from '@fairlead/kube/types'
 import type {
@@ -11,6 +11,7 @@ import type {
   PodSecurityContext,
   Volume,
 } from '@fairlead/kube/types/core-v1'
+import { unmountAll } from '@fairlead/oci/runtime'
 
 import { configInvalid } from '../errors.ts'
 import { writeAtomically } from './atomic-directory.ts'
@@ -75,11 +76,8 @@ export async function refreshVolumes(pod: Pod, dir: string, place: PodPlace, sou
 
 /** Takes the pod's volumes away; what they hold of the host's own stays. */
 export async function unmountVolumes(pod: Pod | undefined, dir: string): Promise<void> {
-  const mounts = await readFile('/proc/self/mountinfo', 'utf8').catch(() => '')
-  for (const line of mounts.split('\n').toReversed()) {
-    const point = line.split(' ')[4] ?? ''
-    if (point.startsWith(`${dir}/`)) await mountTool('umount', ['-l', point])
-  }
+  // Elsewhere nothing is mounted.
+  if (process.platform === 'linux') await unmountAll(dir)
   await rm(dir, { recursive: true, force: true })
 }
 
@@ -158,7 +156,7 @@ function select(
   if (!items) return new Map(Object.entries(data).map(([name, content]) => [name, { content, mode }]))
   const files = new Map<string, ProjectedFile>()
   for (const { key, path, mode: own } of items) {
-    const content = data[key]
+    const content = Object.hasOwn(data, key) ? data[key] : undefined
     if (content) files.set(path, { content, mode: own ?? mode })
     else if (!optional) throw configInvalid(subject, `references non-existent config key: ${key}`)
   }
