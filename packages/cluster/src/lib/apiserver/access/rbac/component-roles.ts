@@ -49,7 +49,7 @@ export const componentRoles: readonly RoleFacts[] = [
   {
     name: 'fairlead:gateway',
     rules: [
-      'list watch | networking.k8s.io | ingressclasses ingresses networkpolicies',
+      'list watch | networking.k8s.io | ingressclasses ingresses',
       'create | networking.k8s.io | ingressclasses',
       'patch | networking.k8s.io | ingresses/status',
       'list watch | gateway.networking.k8s.io | gatewayclasses gateways grpcroutes httproutes referencegrants',
