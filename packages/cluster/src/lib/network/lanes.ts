@@ -61,10 +61,13 @@ export async function removeHost(plan: NetworkPlan): Promise<void> {
   // Adding first makes both commands succeed whether or not the thing is there.
   await runTool('nft', ['-f', '-'], {
     ...act,
-    input: [tableName(plan), policyTableName(plan)]
-      .map((name) => `add table ip ${name}\ndelete table ip ${name}\n`)
+    input: [`ip ${tableName(plan)}`, `ip ${policyTableName(plan)}`]
+      .map((name) => `add table ${name}\ndelete table ${name}\n`)
       .join(''),
   })
+  // Of its own: kernels may lack this family of tables.
+  const guard = `bridge ${tableName(plan)}`
+  await runTool('nft', ['-f', '-'], { ...act, input: `add table ${guard}\ndelete table ${guard}\n` }).catch(() => '')
   if ((await bridgeAddresses(bridge)) !== undefined) await runTool('ip', ['link', 'delete', bridge], act)
   await restoreForwarding()
 }
@@ -80,7 +83,8 @@ export async function createLanes(plan: NetworkPlan, lanes: readonly Lane[]): Pr
     `netns add ${netns}`,
     // The hardware address follows from the address, so a neighbour entry of an earlier holder is never wrong.
     `link add ${veth} up master ${bridge} type veth peer name eth0 address ${macOf(ip)} netns ${netns}`,
-    `link set ${veth} type bridge_slave hairpin on`,
+    // Pods reach each other by way of the host, where the rules are; there is nothing they could tell each other directly.
+    `link set ${veth} type bridge_slave isolated on hairpin on`,
   ])
   const pods = lanes.map(({ ip, netns }) =>
     [
@@ -133,7 +137,8 @@ async function bridgeAddresses(bridge: string): Promise<string[] | undefined> {
   )
 }
 
-function macOf(ip: string): string {
+/** The hardware address of whoever has a network address. */
+export function macOf(ip: string): string {
   const bytes = ip.split('.').map((part) => Number(part).toString(16).padStart(2, '0'))
   return ['0a', '58', ...bytes].join(':')
 }

@@ -1,7 +1,10 @@
 import { join } from 'node:path'
 import { createAddressPool } from './addresses.ts'
+import { addressAt, parseCidr } from './cidr.ts'
 import { openAttachments } from './attachments.ts'
 import { networkClosed } from '../errors.ts'
+import { openLaneGuard } from './lane-guard.ts'
+import type { LaneGuard } from './lane-guard.ts'
 import { createLanes, laneAt, listLaneNames, prepareHost, removeHost, removeLanes } from './lanes.ts'
 import type { Lane } from './lanes.ts'
 import { gatewayOf } from './plan.ts'
@@ -20,7 +23,7 @@ export async function openNamespaces(
   plan: NetworkPlan,
   options: Pick<PodNetworkOptions, 'ready' | 'onError'>,
 ): Promise<PodNetwork> {
-  await prepareHost(plan)
+  const [guard] = await Promise.all([openGuard(), prepareHost(plan)])
   const files = await openAttachments(join(dir, 'pods'))
   const addresses = createAddressPool(plan.podCidr)
   const wantedReady = options.ready ?? 3
@@ -34,6 +37,13 @@ export async function openNamespaces(
 
   await adopt()
   startFilling()
+
+  /** Where the kernel has no such rules pods are as they are on most clusters, and that is told. */
+  async function openGuard(): Promise<LaneGuard | undefined> {
+    const existing = (await listLaneNames(plan)).map((netns) => laneAt(plan, addressOfLane(plan, netns)))
+    const lanes = existing.filter((lane) => lane !== undefined)
+    return await openLaneGuard(plan, lanes).catch((error: unknown) => void options.onError?.(error))
+  }
 
   /** Keeps what an earlier run attached and still exists; sweeps everything else that carries the cluster's id. */
   async function adopt(): Promise<void> {
@@ -62,7 +72,7 @@ export async function openNamespaces(
       const lanes: Lane[] = []
       try {
         for (let i = 0; i < Math.min(missing, batchSize); i++) lanes.push(takeLane())
-        await createLanes(plan, lanes)
+        await Promise.all([guard?.admit(lanes), createLanes(plan, lanes)])
       } catch (error) {
         // Only those who wait now learn of it; the next attach tries again.
         for (const waiter of waiting.splice(0)) waiter.reject(error)
@@ -179,6 +189,13 @@ export async function openNamespaces(
 function netnsPath(plan: NetworkPlan, ip: string): string | undefined {
   const lane = laneAt(plan, ip)
   return lane === undefined ? undefined : `/run/netns/${lane.netns}`
+}
+
+/** The address that `fl<id>-<offset>` was made for. */
+function addressOfLane({ podCidr }: NetworkPlan, netns: string): string {
+  const offset = Number.parseInt(netns.slice(netns.indexOf('-') + 1), 16)
+  const range = parseCidr(podCidr)
+  return range === undefined || Number.isNaN(offset) ? '' : addressAt(range, offset)
 }
 
 function orphanOf(netns: string): Lane {
