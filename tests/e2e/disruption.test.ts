@@ -37,10 +37,9 @@ describe('requests while their pods change', { skip }, () => {
   it('are all answered when pods are deleted', async () => {
     await noneFailsWhile(async () => {
       for (const service of services) {
-        const names = await kubectl(
-          `get pods -l app.kubernetes.io/name=${service} -o jsonpath={.items[*].metadata.name}`,
-        )
-        await kubectl(`delete pod ${names.split(' ')[0]}`)
+        const { items } = JSON.parse(await kubectl(`get pods -l app.kubernetes.io/name=${service} -o json`))
+        const pod = items.find(({ metadata }: { metadata: object }) => !('deletionTimestamp' in metadata))
+        await kubectl(`delete pod ${pod.metadata.name}`)
         await ready()
       }
     })

@@ -33,7 +33,9 @@ export function startLoad({ url, perSecond, form, status = 200, connections = 'n
     const sent = send(url, form, agent)
       .then(
         (seen) =>
-          void (seen.status === status ? answers.push(seen.body) : failures.push(`${seen.status} ${seen.body}`)),
+          void (seen.status === status
+            ? answers.push(seen.body)
+            : failures.push(`${seen.status} ${seen.body.slice(0, 200)}`)),
       )
       .catch((error: Error) => void failures.push(error.message))
       .finally(() => pending.delete(sent))
