@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Command, defineCommand, jsonOption } from '../command.ts'
 import { connectEmbedded, embeddedFiles, isHealthy } from '../embedded/cluster.ts'
 import { type ClusterFiles, type ClusterProcess, type ClusterRegistry, describeRuntime } from '../embedded/files.ts'
+import { type Entrance, listEntrances, renderEntrance } from '../embedded/gateway.ts'
 import { findProcess, hasDied } from '../embedded/process.ts'
 import { renderAge } from '../terminal/text.ts'
 
@@ -19,6 +20,7 @@ export const clusterStatus: Command = defineCommand({
     const files = embeddedFiles(homes)
     const running = await findSettled(files, signal)
     const state = await readState()
+    const entrances = state === 'running' ? await listServed() : undefined
     const facts = {
       state,
       url: running?.url,
@@ -26,6 +28,7 @@ export const clusterStatus: Command = defineCommand({
       runtime: running?.runtime,
       nodes: running?.nodes,
       registry: running?.registry,
+      gateway: entrances,
       startedAt: running?.startedAt,
       dir: files.dir,
       kubeconfig: files.kubeconfig,
@@ -40,9 +43,14 @@ export const clusterStatus: Command = defineCommand({
       const { notEnforced = [] } = running.runtime ?? {}
       if (notEnforced.length > 0) terminal.print(`not enforced: ${notEnforced.join(', ')}`)
       if (running.registry) terminal.print(`registry ${renderRegistry(running.registry)}`)
+      for (const one of entrances ?? []) terminal.print(renderEntrance(one))
       terminal.print(`data in ${files.dir}`)
     } else terminal.print(`${state}; fairlead cluster start starts it`)
     return state === 'running' ? 0 : 1
+
+    async function listServed(): Promise<Entrance[]> {
+      return await listEntrances(connectEmbedded(homes), signal)
+    }
 
     async function readState(): Promise<'running' | 'starting' | 'unhealthy' | 'stopped' | 'died'> {
       if (!running) return hasDied(files) ? 'died' : 'stopped'
