@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { execFile, spawn, spawnSync } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,18 +7,14 @@ import { createInterface } from 'node:readline'
 import { after, before, describe, it } from 'node:test'
 import { promisify } from 'node:util'
 
-import { createKubeconfig, renderKubeconfig } from '@fairlead/kube'
-
 import { openStore } from '../storage/store.ts'
 import type { Store } from '../storage/store.ts'
-import { loadPki } from '../pki.ts'
+import { missesKubectl, serveKubectl } from './test-kubectl.ts'
 import { startTestServer } from './test-server.ts'
 import type { TestServer } from './test-server.ts'
 
 const run = promisify(execFile)
-const hasKubectl = spawnSync('kubectl', ['version', '--client']).status === 0
-const isSkipped = !hasKubectl && process.env['CI'] !== 'true'
-if (isSkipped) process.stderr.write('skipped: the tests that drive kubectl need kubectl on the PATH\n')
+const isSkipped = missesKubectl()
 
 const manifest = (replicas: number, image: string): string => `
 apiVersion: v1
@@ -46,17 +42,7 @@ describe('kubectl', { skip: isSkipped, timeout: 120_000 }, () => {
   before(async () => {
     store = await openStore({ dir: join(dir, 'store') })
     api = await startTestServer({ store })
-    const pki = await loadPki(dir)
-    const { certificate, key } = pki.server
-    const { port } = await api.server.listen({ tls: { cert: certificate, key, ca: pki.ca } })
-    const config = createKubeconfig({
-      name: 'test',
-      server: `https://127.0.0.1:${port}`,
-      certificateAuthority: pki.ca,
-      clientCertificate: pki.admin.certificate,
-      clientKey: pki.admin.key,
-    })
-    writeFileSync(env.KUBECONFIG, renderKubeconfig(config))
+    await serveKubectl(api.server, dir, env.KUBECONFIG)
   })
 
   after(async () => {

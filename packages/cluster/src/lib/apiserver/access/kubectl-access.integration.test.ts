@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { execFile, execFileSync, spawnSync } from 'node:child_process'
+import { execFile, execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { request } from 'node:https'
 import type { RequestOptions } from 'node:https'
@@ -13,14 +13,13 @@ import { createKubeClient, createKubeconfig, renderKubeconfig } from '@fairlead/
 import { createCertificateSigner } from '../../certificate-signer.ts'
 import { runControllers } from '../../controllers/run-controllers.ts'
 import { loadPki, loadSigningKey } from '../../pki.ts'
+import { missesKubectl, serveKubectl } from '../test-kubectl.ts'
 import { startTestServer } from '../test-server.ts'
 import type { TestServer } from '../test-server.ts'
 import { createLegacySigner } from './tokens/legacy-signer.ts'
 
 const run = promisify(execFile)
-const hasKubectl = spawnSync('kubectl', ['version', '--client']).status === 0
-const isSkipped = !hasKubectl && process.env['CI'] !== 'true'
-if (isSkipped) process.stderr.write('skipped: the tests that drive kubectl need kubectl on the PATH\n')
+const isSkipped = missesKubectl()
 
 describe('access with kubectl', { skip: isSkipped, timeout: 120_000 }, () => {
   const dir = mkdtempSync(join(tmpdir(), 'fairlead-access-'))
@@ -32,10 +31,11 @@ describe('access with kubectl', { skip: isSkipped, timeout: 120_000 }, () => {
   let working: Promise<unknown>
 
   before(async () => {
-    const pki = await loadPki(dir)
     const serviceAccountKey = await loadSigningKey(dir)
     api = await startTestServer({ serviceAccounts: true, serviceAccountKey })
-    ;({ port } = await api.server.listen({ tls: { cert: pki.server.certificate, key: pki.server.key, ca: pki.ca } }))
+    const served = await serveKubectl(api.server, dir, env.KUBECONFIG)
+    const { pki } = served
+    ;({ port } = served)
     ca = pki.ca
     const groups = ['system:serviceaccounts', 'system:serviceaccounts:kube-system']
     working = runControllers({
@@ -51,10 +51,7 @@ describe('access with kubectl', { skip: isSkipped, timeout: 120_000 }, () => {
       signToken: createLegacySigner(serviceAccountKey),
       signal: stop.signal,
     })
-    const { certificate: clientCertificate, key: clientKey } = pki.admin
     const server = `https://127.0.0.1:${port}`
-    const config = createKubeconfig({ name: 'test', server, certificateAuthority: ca, clientCertificate, clientKey })
-    writeFileSync(env.KUBECONFIG, renderKubeconfig(config))
     // A configuration with no credentials at all, for tokens given on the command line.
     writeFileSync(
       join(dir, 'bare'),

@@ -1,21 +1,17 @@
 import assert from 'node:assert/strict'
-import { execFile, spawnSync } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { promisify } from 'node:util'
 
-import { createKubeconfig, renderKubeconfig } from '@fairlead/kube'
-
-import { loadPki } from '../../pki.ts'
+import { missesKubectl, serveKubectl } from '../test-kubectl.ts'
 import { startTestServer } from '../test-server.ts'
 import type { TestServer } from '../test-server.ts'
 
 const run = promisify(execFile)
-const hasKubectl = spawnSync('kubectl', ['version', '--client']).status === 0
-const isSkipped = !hasKubectl && process.env['CI'] !== 'true'
-if (isSkipped) process.stderr.write('skipped: the tests that drive kubectl need kubectl on the PATH\n')
+const isSkipped = missesKubectl()
 
 interface Managed {
   manager: string
@@ -30,17 +26,7 @@ describe('kubectl apply --server-side', { skip: isSkipped, timeout: 120_000 }, (
 
   before(async () => {
     api = await startTestServer()
-    const pki = await loadPki(dir)
-    const { certificate, key } = pki.server
-    const { port } = await api.server.listen({ tls: { cert: certificate, key, ca: pki.ca } })
-    const config = createKubeconfig({
-      name: 'test',
-      server: `https://127.0.0.1:${port}`,
-      certificateAuthority: pki.ca,
-      clientCertificate: pki.admin.certificate,
-      clientKey: pki.admin.key,
-    })
-    writeFileSync(env.KUBECONFIG, renderKubeconfig(config))
+    await serveKubectl(api.server, dir, env.KUBECONFIG)
   })
   after(async () => {
     await api[Symbol.asyncDispose]()

@@ -1,9 +1,7 @@
 import { spawn } from 'node:child_process'
-import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createKubeconfig, renderKubeconfig } from '@fairlead/kube'
 
-import { loadPki } from '../../pki.ts'
+import { serveKubectl } from '../../apiserver/test-kubectl.ts'
 import type { World } from './world.ts'
 
 /** How a command ended. */
@@ -28,18 +26,8 @@ export interface Kubectl {
 
 /** Serves the world's API by HTTPS and points a kubeconfig at it. */
 export async function openKubectl(world: World): Promise<Kubectl> {
-  const pki = await loadPki(world.dir)
-  const { certificate: cert, key } = pki.server
-  const { port } = await world.server.listen({ tls: { cert, key, ca: pki.ca } })
   const kubeconfig = join(world.dir, 'kubeconfig')
-  const config = createKubeconfig({
-    name: 'test',
-    server: `https://127.0.0.1:${port}`,
-    certificateAuthority: pki.ca,
-    clientCertificate: pki.admin.certificate,
-    clientKey: pki.admin.key,
-  })
-  await writeFile(kubeconfig, renderKubeconfig(config), { mode: 0o600 })
+  await serveKubectl(world.server, world.dir, kubeconfig)
   const env = { PATH: process.env['PATH'] ?? '', HOME: world.dir, KUBECONFIG: kubeconfig }
   return {
     kubeconfig,
