@@ -55,18 +55,17 @@ describe('requests while their pods change', { skip }, () => {
     })
   })
 
-  /** Posts over connections that are kept, and pages over new ones, which need a second service. */
+  /** Posts over connections that are kept, and reads of a second service over new ones. */
   async function noneFailsWhile(action: (loads: readonly Load[]) => Promise<void>): Promise<void> {
-    const url = await urlOf('web')
     const loads = [
       startLoad({
-        url: `${url}/cart`,
+        url: `${await urlOf('web')}/cart`,
         perSecond: 50,
         form,
         status: 303,
         connections: 'kept',
       }),
-      startLoad({ url, perSecond: 20 }),
+      startLoad({ url: `${await urlOf('catalog')}/categories`, perSecond: 20 }),
     ]
     try {
       await moreAnswers(loads)
