@@ -10,6 +10,7 @@ interface Grant extends Amounts {
 /** What a node has granted its pods, so that one may grow only into what the others leave. */
 export class Grants {
   readonly #grants = new Map<string, Grant>()
+  readonly #shares = new Map<SharedClass, number>()
   readonly #waiting = new Map<string, () => void>()
 
   /** Notes what the pod may use; whoever waits for room is told when there may be more. */
@@ -32,6 +33,13 @@ export class Grants {
 
   ofClass(qosClass: SharedClass): Amounts {
     return sum([...this.#grants.values()].filter((grant) => grant.qosClass === qosClass))
+  }
+
+  /** Notes the processor shares of a class; whether they are other than those noted before. */
+  noteShares(qosClass: SharedClass, shares: number): boolean {
+    if (this.#shares.get(qosClass) === shares) return false
+    this.#shares.set(qosClass, shares)
+    return true
   }
 
   /** Calls `retry` once there may be room for the pod. */

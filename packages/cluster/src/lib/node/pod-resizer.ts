@@ -11,6 +11,7 @@ export class PodResizer {
   readonly #resources: PodResources
   readonly #isReady: () => boolean
   #resizing: Promise<void> = Promise.resolve()
+  #underWay = 0
   #cancelRetry: (() => void) | undefined
 
   /** `isReady` tells whether the pod has control groups. */
@@ -31,9 +32,17 @@ export class PodResizer {
   actuate(): void {
     this.#cancelRetry?.()
     if (!this.#isReady()) return
+    if (this.#underWay === 0 && !this.#resources.isDue(this.#resizables())) return
+    this.#underWay += 1
     // One after the other, so that the newest stays.
-    this.#resizing = this.#actuateAfter(this.#resizing).catch(this.#life.context.onError)
+    this.#resizing = this.#actuateAfter(this.#resizing)
+      .catch(this.#life.context.onError)
+      .finally(() => (this.#underWay -= 1))
     this.#life.run(this.#resizing)
+  }
+
+  #resizables(): ResizableContainer[] {
+    return [...this.#life.slots.values()].flatMap((slot) => this.#resizable(slot))
   }
 
   close(): void {
@@ -42,7 +51,7 @@ export class PodResizer {
 
   async #actuateAfter(previous: Promise<void>): Promise<void> {
     await previous
-    await this.#resources.actuate([...this.#life.slots.values()].flatMap((slot) => this.#resizable(slot)))
+    await this.#resources.actuate(this.#resizables())
     if (this.#resources.progress.inProgress?.error === undefined || this.#life.isDetached) return
     this.#cancelRetry = this.#life.context.clock.schedule(RETRY_MS, () => this.actuate())
   }

@@ -120,16 +120,26 @@ export class PodResources {
     await this.#limitPod(podLimits(this.#granted))
   }
 
-  /** Gives running containers what was granted: those that get less first, inside of what the whole pod may use. */
-  async actuate(running: readonly ResizableContainer[]): Promise<void> {
-    const pod = this.#granted
-    const wanted = podLimits(pod)
-    const due = running.flatMap((each) => {
-      const container = containersOf(pod).find(({ container: { name } }) => name === each.name)?.container
-      const change = container && changeOf(container, each.applied, container.resources)
+  /** Whether {@link actuate} has anything to do. */
+  isDue(running: readonly ResizableContainer[]): boolean {
+    return this.#progress.inProgress !== undefined || this.#dueOf(running).length > 0
+  }
+
+  #dueOf(running: readonly ResizableContainer[]): (Due & { readonly change: 'update' | 'restart' })[] {
+    const defs = new Map(containersOf(this.#granted).map(({ container }) => [container.name, container]))
+    return running.flatMap((each) => {
+      const container = defs.get(each.name)
+      const change = container === undefined ? 'none' : changeOf(container, each.applied, container.resources)
       return container === undefined || change === 'none' ? [] : [{ ...each, container, change }]
     })
-    if (due.length === 0 && this.#progress.inProgress === undefined) return
+  }
+
+  /** Gives running containers what was granted: those that get less first, inside of what the whole pod may use. */
+  async actuate(running: readonly ResizableContainer[]): Promise<void> {
+    if (!this.isDue(running)) return
+    const pod = this.#granted
+    const wanted = podLimits(pod)
+    const due = this.#dueOf(running)
     try {
       await this.#limitClass()
       await this.#limitPod(this.#limits === undefined ? wanted : widest(this.#limits, wanted))
@@ -175,6 +185,7 @@ export class PodResources {
     const qosClass = qosClassOf(this.#granted)
     if (qosClass === 'Guaranteed') return
     const cpuShares = qosClass === 'BestEffort' ? 2 : Math.max(2, Math.floor(grants.ofClass(qosClass).cpu * 1024))
+    if (!grants.noteShares(qosClass, cpuShares)) return
     await runtime.limitCgroup(`${cgroupParent}/${qosClass.toLowerCase()}`, { cpuShares })
   }
 

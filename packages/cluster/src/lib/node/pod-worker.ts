@@ -13,6 +13,8 @@ import type { NodeContext } from './node-context.ts'
 import { adoptPod } from './pod-adoption.ts'
 import { podFiles } from './pod-files.ts'
 import type { PodFiles } from './pod-files.ts'
+import { createPodKeeper } from './pod-keeper.ts'
+import type { PodKeeper } from './pod-keeper.ts'
 import type { PodLife } from './pod-life.ts'
 import { containersOf, hasOtherFields, uidOf } from './pod.ts'
 import type { PodPlaceOnNetwork } from './pod-ports.ts'
@@ -52,6 +54,7 @@ export class PodWorker {
   readonly #files: PodFiles
   readonly #slots = new Map<string, Slot>()
   readonly #writer: StatusWriter
+  readonly #keeper: PodKeeper
   readonly #aborting = new AbortController()
   readonly #gone = Promise.withResolvers<void>()
   readonly #background = new Set<Promise<unknown>>()
@@ -78,7 +81,6 @@ export class PodWorker {
   #isDetached = false
   #isTicking = false
   #cancelTimer: (() => void) | undefined
-  #saving: Promise<void> = Promise.resolve()
 
   private constructor(pod: Pod, kept: KeptPod | undefined, context: NodeContext) {
     this.#pod = pod
@@ -89,6 +91,7 @@ export class PodWorker {
     this.#reason = kept?.reason
     this.#message = kept?.message
     this.#writer = createStatusWriter(context.pods, { clock: context.clock, onError: context.onError })
+    this.#keeper = createPodKeeper(context.records, context.onError)
     const capacity = { cpu: context.cpus, memory: context.memoryBytes }
     this.#resources = new PodResources(pod, kept?.allocation, { ...context, capacity }, () => this.#resizer.resize())
     const life = this.#createLife()
@@ -157,7 +160,7 @@ export class PodWorker {
       run: (work) => this.#run(work),
       publish: () => this.#publish(),
       save: () => this.#save(),
-      saved: () => this.#saving,
+      saved: () => this.#keeper.kept(),
       event: (type, reason, message, container) => {
         const fieldPath = container ? `spec.containers{${container.name}}` : undefined
         const about = { apiVersion: 'v1', kind: 'Pod', metadata: this.#pod.metadata }
@@ -335,7 +338,7 @@ export class PodWorker {
     for (const slot of this.#slots.values()) slot.probing?.abort()
     await this.#writer.flush()
     this.#writer.close()
-    await this.#saving
+    await this.#keeper.kept()
   }
 
   /** Resolves when the API has been told of the pod's present state. */
@@ -413,7 +416,7 @@ export class PodWorker {
       this.#isDetached = true
       this.#writer.close()
       this.#resources.release()
-      await this.#saving
+      await this.#keeper.kept()
       const { uid = '', namespace = '', name = '' } = this.#pod.metadata ?? {}
       await this.#context.records.remove({ uid, namespace, name })
       this.#gone.resolve()
@@ -478,7 +481,7 @@ export class PodWorker {
 
   #save(): void {
     const { uid = '', namespace = '', name = '' } = this.#pod.metadata ?? {}
-    const kept: KeptPod = {
+    this.#keeper.keep({
       uid,
       namespace,
       name,
@@ -488,7 +491,6 @@ export class PodWorker {
       finished: this.#finished,
       reason: this.#reason,
       message: this.#message,
-    }
-    this.#saving = this.#saving.then(() => this.#context.records.write(kept)).catch(this.#context.onError)
+    })
   }
 }

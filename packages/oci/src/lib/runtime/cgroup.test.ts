@@ -53,4 +53,18 @@ describe('limitCgroup', () => {
       await rm(root, { recursive: true, force: true })
     }
   })
+
+  it('leaves a new group as the kernel makes it where nothing limits it', async () => {
+    const root = await mkdtemp(join(tmpdir(), 'fairlead-cgroup-'))
+    try {
+      await mkdir(join(root, 'pids'), { recursive: true })
+      await limitCgroup('/new', 'v1', {}, root)
+      // Made by hand: the kernel makes its files with the folder.
+      await writeFile(join(root, 'pids/new/pids.max'), '7')
+      await limitCgroup('/new', 'v1', {}, root)
+      assert.equal(await readFile(join(root, 'pids/new/pids.max'), 'utf8'), 'max')
+    } finally {
+      await rm(root, { recursive: true, force: true })
+    }
+  })
 })

@@ -1,3 +1,4 @@
+import { constants } from 'node:fs'
 import { mkdir, readFile, readdir, rmdir, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -70,13 +71,26 @@ export async function limitCgroup(
   if (layout === 'none' || cgroupPath === '' || cgroupPath.includes('..')) return
   const settings = layout === 'v2' ? settingsOfV2(limits) : settingsOfV1(limits)
   if (layout === 'v2') await handDownControllers(cgroupPath, root)
-  for (const { controller, file, value } of settings) {
-    const dir = join(root, layout === 'v2' ? '' : controller, cgroupPath)
-    await mkdir(dir, { recursive: true })
-    const path = join(dir, file)
-    // A kernel without the controller has no such file: then there is nothing to limit by.
-    if (await exists(path)) await writeFile(path, value)
+  const byFolder = Map.groupBy(settings, ({ controller }) => join(root, layout === 'v2' ? '' : controller, cgroupPath))
+  for (const [dir, files] of byFolder) {
+    const isNew = (await mkdir(dir, { recursive: true })) !== undefined
+    for (const { file, value } of files)
+      if (!isNew || !isDefault(file, value)) await writeSetting(join(dir, file), value)
   }
+}
+
+/** A new group is not limited. */
+function isDefault(file: string, value: string): boolean {
+  return value === 'max' || value === '-1' || value === `max ${CPU_PERIOD_US}` || file === 'cpu.cfs_period_us'
+}
+
+/** A kernel without the controller has no such file: then there is nothing to limit by. */
+async function writeSetting(path: string, value: string): Promise<void> {
+  await writeFile(path, value, { flag: constants.O_WRONLY | constants.O_TRUNC }).catch(
+    (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error
+    },
+  )
 }
 
 /** The files of version 1 (kernel documentation, "cgroup-v1"). Pure. */

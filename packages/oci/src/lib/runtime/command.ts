@@ -11,6 +11,9 @@ export interface CommandOptions {
   readonly timeoutMs?: number | undefined
 }
 
+/** Runs a system tool to its end; resolves to what it printed. */
+export type RunCommand = (file: string, args: readonly string[], options?: CommandOptions) => Promise<string>
+
 const MAX_OUTPUT_BYTES = 1 << 20
 
 /** The environment system tools run with: messages not translated, paths in UTF-8 (conmon refuses others under plain C). */

@@ -23,6 +23,7 @@ import { releaseByFifo } from './release.ts'
 import { openRecords } from './records.ts'
 import type { ContainerRecord } from './records.ts'
 import { watchMonitors } from './supervision.ts'
+import { createToolShell } from './tool-shell.ts'
 import { resolveInRoot } from './unpack.ts'
 import { resolveUser } from './users.ts'
 import type { UserIds } from './users.ts'
@@ -63,6 +64,7 @@ export async function openOciRuntime(options: RuntimeOptions): Promise<Container
   const runtimeRoot = join(runDir, 'runtime')
   const socketDir = join(runDir, 'socket')
   await Promise.all([runtimeRoot, socketDir].map((path) => mkdir(path, { recursive: true, mode: 0o700 })))
+  const shell = createToolShell()
   const stopWatching = watchMonitors(records, exits, options.superviseMs ?? 5000)
 
   async function create(spec: ContainerSpec): Promise<void> {
@@ -70,7 +72,7 @@ export async function openOciRuntime(options: RuntimeOptions): Promise<Container
     await mkdir(dir, { recursive: true, mode: 0o711 })
     const sharesPids = spec.pidNamespace !== undefined
     await records.write({ id: spec.id, createdAt: Date.now(), cgroupPath: spec.cgroupPath, sharesPids })
-    const rootDir = await mountOverlay(dir, layers.dir, await layers.stack(spec.image))
+    const rootDir = await mountOverlay(dir, layers.dir, await layers.stack(spec.image), shell.run)
     const user = await userOf(spec, rootDir)
     const config = createRuntimeConfig(spec.image.config, {
       ...spec,
@@ -143,7 +145,7 @@ export async function openOciRuntime(options: RuntimeOptions): Promise<Container
     }
     await killRest(record)
     if (record?.monitor !== undefined) await untilGone(record.monitor)
-    await unmountAll(join(dir, 'rootfs'))
+    await unmountAll(join(dir, 'rootfs'), shell.run)
     if (record?.cgroupPath) await removeCgroup(record.cgroupPath, cgroups)
     await exits.remove(id)
     await records.remove(id)
@@ -208,6 +210,7 @@ export async function openOciRuntime(options: RuntimeOptions): Promise<Container
     async close() {
       stopWatching()
       exits.close()
+      shell.close()
       if ((await records.ids()).length === 0) await rm(runDir, { recursive: true, force: true })
     },
   }

@@ -2,16 +2,22 @@ import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { runCommand } from './command.ts'
+import type { RunCommand } from './command.ts'
 
 /** Mounts `lower` (lowest first, relative to `layersDir`) under a writable layer of its own; returns the merged directory. */
-export async function mountOverlay(dir: string, layersDir: string, lower: readonly string[]): Promise<string> {
+export async function mountOverlay(
+  dir: string,
+  layersDir: string,
+  lower: readonly string[],
+  run: RunCommand = runCommand,
+): Promise<string> {
   const [upper, work, merged] = [join(dir, 'upper'), join(dir, 'work'), join(dir, 'rootfs')]
   await Promise.all([upper, work, merged].map((path) => mkdir(path, { recursive: true, mode: 0o755 })))
   // A lone lower directory needs no company; overlay lists the uppermost first.
   const lowerDirs = lower.toReversed().map(escape).join(':')
   const options = `lowerdir=${lowerDirs},upperdir=${escape(upper)},workdir=${escape(work)}`
   // Relative names keep many layers within the one page the kernel takes.
-  await runCommand('mount', ['-i', '-t', 'overlay', 'overlay', '-o', options, merged], { cwd: layersDir })
+  await run('mount', ['-i', '-t', 'overlay', 'overlay', '-o', options, merged], { cwd: layersDir })
   return merged
 }
 
@@ -32,10 +38,10 @@ export async function mountLayers(target: string, layersDir: string, lower: read
 }
 
 /** Unmounts whatever is mounted at or below `path`, also when it is in use. */
-export async function unmountAll(path: string): Promise<void> {
+export async function unmountAll(path: string, run: RunCommand = runCommand): Promise<void> {
   const points = (await mountPoints()).filter((point) => point === path || point.startsWith(`${path}/`))
   // Innermost first; several mounts on one point are listed several times.
-  for (const point of points.toReversed()) await runCommand('umount', ['-i', '-l', point])
+  for (const point of points.toReversed()) await run('umount', ['-i', '-l', point])
 }
 
 /** The mount points this process sees, in the order they were made. */
