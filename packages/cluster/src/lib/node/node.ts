@@ -186,7 +186,7 @@ class Agent implements NodeAgent {
   }
 
   static async open(options: NodeOptions): Promise<Agent> {
-    const { client, network, dir, nodeName, clock = systemClock } = options
+    const { client, network, dir, nodeName, nodesOfMachine = 1, clock = systemClock } = options
     const onError = options.onError ?? (() => {})
     const layout = await openLayout(options.images)
     const opened = await openRuntime(runtimeMode(options), runtimeDirs(options, layout))
@@ -210,8 +210,9 @@ class Agent implements NodeAgent {
       pods: client.resource('v1/Pod'),
       sources: createSources(client, tokens),
       hostIp: network.gateway,
-      cpus: cpus().length,
-      memoryBytes: totalmem(),
+      // Nodes of one machine have equal parts of it.
+      cpus: cpus().length / nodesOfMachine,
+      memoryBytes: Math.floor(totalmem() / nodesOfMachine),
       clusterDns: options.clusterDns,
       clusterDomain: options.clusterDomain ?? 'cluster.local',
       hostResolvConf: await readHostResolvConf(),

@@ -58,6 +58,15 @@ describe('phaseOf', () => {
       phase: 'Succeeded',
     },
     {
+      name: 'Running while sidecars of one that has ended still stop',
+      pod: {
+        sandbox: 'ready',
+        containers: [view(exited(0)), view(running, { name: 'proxy', role: 'sidecar' })],
+        finished: 'Succeeded',
+      },
+      phase: 'Running',
+    },
+    {
       name: 'Running while a deleted pod still stops',
       pod: { sandbox: 'ready', containers: [view(running)], deletion: { deadline: 9 } },
       phase: 'Running',
@@ -104,6 +113,20 @@ describe('renderStatus', () => {
       /^back-off 10s restarting failed container=app pod=web_shop\(u\)$/,
     )
     assert.equal(status.lastState?.terminated?.exitCode, 1)
+  })
+
+  it('shows where volumes are, and how far down they are read-only', () => {
+    const volumeMounts = [
+      { name: 'data', mountPath: '/data' },
+      { name: 'flat', mountPath: '/flat', readOnly: true },
+      { name: 'deep', mountPath: '/deep', readOnly: true, recursiveReadOnly: 'IfPossible' },
+    ]
+    const status = render([view(running)], {}, { spec: { containers: [{ name: 'app', volumeMounts }] } })
+    assert.deepEqual(status.containerStatuses?.[0]?.volumeMounts, [
+      { name: 'data', mountPath: '/data' },
+      { name: 'flat', mountPath: '/flat', readOnly: true, recursiveReadOnly: 'Disabled' },
+      { name: 'deep', mountPath: '/deep', readOnly: true, recursiveReadOnly: 'Enabled' },
+    ])
   })
 
   it('shows what a pod waits for', () => {

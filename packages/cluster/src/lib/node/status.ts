@@ -6,11 +6,12 @@ import type {
   PodCondition,
   PodStatus,
   ResourceRequirements,
+  VolumeMountStatus,
 } from '@fairlead/kube/types/core-v1'
 
 import { crashBackoffMs, restartAt } from './decide.ts'
 import type { ContainerView, Ending, PodView } from './decide.ts'
-import { qosClassOf, uidOf } from './pod.ts'
+import { containersOf, qosClassOf, uidOf } from './pod.ts'
 import type { ContainerRole } from './pod.ts'
 import { resizeConditions } from './resize.ts'
 import type { Allocation, ResizeProgress } from './resize.ts'
@@ -65,6 +66,7 @@ export function renderStatus(view: PodView, facts: PodFacts, now: number): PodSt
   const pick = (...roles: readonly ContainerRole[]): ContainerStatus[] =>
     view.containers.filter(({ role }) => roles.includes(role)).flatMap(({ name }) => statuses.get(name) ?? [])
   const phase = phaseOf(view)
+  const isOver = phase === 'Succeeded' || phase === 'Failed'
   const initial = pick('init', 'sidecar')
   const ephemeral = pick('ephemeral')
   return {
@@ -79,8 +81,8 @@ export function renderStatus(view: PodView, facts: PodFacts, now: number): PodSt
     containerStatuses: pick('main'),
     ...(initial.length > 0 ? { initContainerStatuses: initial } : {}),
     ...(ephemeral.length > 0 ? { ephemeralContainerStatuses: ephemeral } : {}),
-    ...(facts.reason ? { reason: facts.reason } : {}),
-    ...(facts.message ? { message: facts.message } : {}),
+    ...(isOver && facts.reason ? { reason: facts.reason } : {}),
+    ...(isOver && facts.message ? { message: facts.message } : {}),
     ...(facts.pod.metadata?.generation === undefined ? {} : { observedGeneration: facts.pod.metadata.generation }),
   }
 }
@@ -90,11 +92,11 @@ function renderPodResources(resources: ResourceRequirements): Pick<PodStatus, 'a
 }
 
 /**
- * The phase by the rules of "Pod Lifecycle": Pending until every main container has started once. A pod that is deleted
- * has ended with its last container: those who keep it with a finalizer, as Jobs do, wait for that.
+ * The phase by the rules of "Pod Lifecycle": Pending until every main container has started once. A pod has ended with its
+ * last container, sidecars among them: those who keep it with a finalizer, as Jobs do, and those who want its place wait for that.
  */
 export function phaseOf(view: PodView): 'Pending' | 'Running' | 'Succeeded' | 'Failed' {
-  if (view.finished) return view.finished
+  if (view.finished && !view.containers.some(isUp)) return view.finished
   const main = view.containers.filter(({ role }) => role === 'main')
   if (view.deletion && !view.containers.some(isUp)) return main.every(hasSucceeded) ? 'Succeeded' : 'Failed'
   const hasStarted = ({ state }: ContainerView): boolean => ['running', 'stopping', 'exited'].includes(state.phase)
@@ -131,7 +133,20 @@ function renderContainer(one: ContainerView, view: PodView, facts: PodFacts): Co
     state: shown,
     lastState: last ? renderEnding(last, facts.runtime) : {},
     ...renderResources(one, known?.applied, facts.allocation),
+    ...renderMounts(one.name, facts.pod),
   }
+}
+
+/** Where volumes are in a container, and whether all that is mounted below is read-only too (KEP-3857). */
+function renderMounts(name: string, pod: Pod): Pick<ContainerStatus, 'volumeMounts'> {
+  const def = containersOf(pod).find(({ container }) => container.name === name)
+  const volumeMounts = (def?.container.volumeMounts ?? []).map((mount): VolumeMountStatus => {
+    const shown = { name: mount.name, mountPath: mount.mountPath }
+    if (mount.readOnly !== true) return shown
+    const isDeep = mount.recursiveReadOnly === 'Enabled' || mount.recursiveReadOnly === 'IfPossible'
+    return { ...shown, readOnly: true, recursiveReadOnly: isDeep ? 'Enabled' : 'Disabled' }
+  })
+  return volumeMounts.length === 0 ? {} : { volumeMounts }
 }
 
 /** What was granted, and what a running container has of it. */
