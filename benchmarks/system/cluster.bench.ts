@@ -19,6 +19,9 @@ const main = join(repository, 'packages', 'cli', 'dist', 'main.js')
 const scratch = mkdtempSync(join(tmpdir(), 'fairlead-bench-'))
 const imagesDir = join(scratch, 'home', 'images')
 const rounds = 7
+/** After a start and after pods have begun there is work left for a moment. */
+const settleMs = 5_000
+const idleMs = 20_000
 
 /** A cluster in a child process of ours. */
 class Running implements AsyncDisposable {
@@ -27,18 +30,22 @@ class Running implements AsyncDisposable {
   readonly port: number
   readonly startedAt: number = performance.now()
 
-  constructor(dir: string, port: number) {
+  constructor(dir: string, port: number, flags: readonly string[]) {
     this.dir = dir
     this.port = port
     const args = [main, 'cluster', 'run']
-    this.child = spawn(process.execPath, [...args, '--dir', dir, '--images', imagesDir, '--port', String(port)], {
-      stdio: ['ignore', 'ignore', 'inherit'],
-      env: { ...process.env, FAIRLEAD_HOME: join(scratch, 'home') },
-    })
+    this.child = spawn(
+      process.execPath,
+      [...args, '--dir', dir, '--images', imagesDir, '--port', String(port), ...flags],
+      {
+        stdio: ['ignore', 'ignore', 'inherit'],
+        env: { ...process.env, FAIRLEAD_HOME: join(scratch, 'home') },
+      },
+    )
   }
 
-  static async start(dir: string): Promise<Running> {
-    return new Running(dir, await freePort())
+  static async start(dir: string, ...flags: readonly string[]): Promise<Running> {
+    return new Running(dir, await freePort(), flags)
   }
 
   /** Milliseconds from the start of the process to the first good answer of the API server. */
@@ -57,6 +64,23 @@ class Running implements AsyncDisposable {
     return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${this.child.pid}/status`, 'utf8'))?.[1]) / 1024
   }
 
+  /** Processor time this process takes while nobody asks for anything. */
+  async idleCpuPercent(): Promise<number> {
+    const [startedAt, before] = [performance.now(), this.#cpuMs()]
+    await pause(idleMs)
+    return (100 * (this.#cpuMs() - before)) / (performance.now() - startedAt)
+  }
+
+  #cpuMs(): number {
+    const stat = readFileSync(`/proc/${this.child.pid}/stat`, 'utf8')
+    const [user, system] = stat
+      .slice(stat.lastIndexOf(')') + 2)
+      .split(' ')
+      .slice(11, 13)
+    // Ticks of user space are a hundredth of a second on all architectures Linux runs Node on.
+    return (Number(user) + Number(system)) * 10
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     const ended = new Promise((resolve) => this.child.once('close', resolve))
     this.child.kill('SIGTERM')
@@ -67,7 +91,7 @@ class Running implements AsyncDisposable {
 try {
   execFileSync(process.execPath, [join(repository, 'scripts', 'build-cli.ts')], { cwd: repository })
   const image = buildHello()
-  const figures: Figure[] = [...(await measureStart()), ...(await measurePods(image))]
+  const figures: Figure[] = [...(await measureStart()), ...(await measurePods(image)), ...(await measureMany(image))]
   report('cluster', figures)
 } finally {
   rmSync(scratch, { recursive: true, force: true })
@@ -130,6 +154,30 @@ async function measurePods(image: string): Promise<Figure[]> {
   return [
     figureOf('pod of a local image, applied to Ready', 'ms', single, { atMost: 500 }),
     figureOf('50 pods of a local image, applied to all Ready', 's', fifty, { atMost: 8 }),
+  ]
+}
+
+/** As many pods as one machine is given in practice, and what the cluster takes while nothing happens. */
+async function measureMany(image: string): Promise<Figure[]> {
+  const count = 200
+  // A node takes 110 pods, as a kubelet's does.
+  await using cluster = await Running.start(join(scratch, 'many'), '--nodes', '2')
+  await cluster.apiReady()
+  const client = await cluster.client()
+  await client.resource('v1/ServiceAccount').list({ namespace: 'default' })
+  await pause(settleMs)
+  const empty = await cluster.idleCpuPercent()
+  const names = Array.from({ length: count }, (_, index) => `full-${index}`)
+  const seconds = (await startPods(client, image, names)) / 1000
+  await pause(settleMs)
+  const full = await cluster.idleCpuPercent()
+  const megabytes = cluster.residentMegabytes()
+  await removePods(client)
+  return [
+    figureOf(`${count} pods of a local image, applied to all Ready`, 's', [seconds]),
+    figureOf('processor time of an idle cluster, no pods, of one core', '%', [empty], { atMost: 1 }),
+    figureOf(`processor time of an idle cluster, ${count} pods probed every second, of one core`, '%', [full]),
+    figureOf(`memory with ${count} pods`, 'MiB', [megabytes]),
   ]
 }
 
