@@ -35,6 +35,7 @@ import (
 	_ "k8s.io/kubernetes/pkg/apis/resource/install"
 	_ "k8s.io/kubernetes/pkg/apis/scheduling/install"
 	_ "k8s.io/kubernetes/pkg/apis/storage/install"
+	"k8s.io/kubernetes/pkg/capabilities"
 	"k8s.io/kubernetes/pkg/registry/apps/controllerrevision"
 	"k8s.io/kubernetes/pkg/registry/apps/daemonset"
 	"k8s.io/kubernetes/pkg/registry/apps/deployment"
@@ -58,6 +59,7 @@ import (
 	"k8s.io/kubernetes/pkg/registry/core/replicationcontroller"
 	"k8s.io/kubernetes/pkg/registry/core/resourcequota"
 	"k8s.io/kubernetes/pkg/registry/core/secret"
+	"k8s.io/kubernetes/pkg/registry/core/service"
 	"k8s.io/kubernetes/pkg/registry/core/serviceaccount"
 	"k8s.io/kubernetes/pkg/registry/discovery/endpointslice"
 	"k8s.io/kubernetes/pkg/registry/flowcontrol/flowschema"
@@ -122,6 +124,7 @@ func strategies() map[string]one {
 		"ReplicationController":      {replicationcontroller.Strategy, "replicationcontrollers"},
 		"ResourceQuota":              {resourcequota.Strategy, "resourcequotas"},
 		"Secret":                     {secret.Strategy, "secrets"},
+		"Service":                    {service.Strategy, "services"},
 		"ServiceAccount":             {serviceaccount.Strategy, "serviceaccounts"},
 		"EndpointSlice":              {endpointslice.Strategy, "endpointslices"},
 		"FlowSchema":                 {flowschema.Strategy, "flowschemas"},
@@ -250,6 +253,8 @@ func run(all map[string]one, in input) (out output) {
 }
 
 func main() {
+	// As an API server with --allow-privileged, which every cluster has.
+	capabilities.Setup(true, 0)
 	all := strategies()
 	scanner := bufio.NewScanner(os.Stdin)
 	scanner.Buffer(make([]byte, 1<<20), 1<<26)

@@ -293,6 +293,8 @@ function judgeChange(
   current: KubeObject,
 ): FieldError[] {
   if (part === 'resize') return validateResize(object, current)
+  // Nothing of the pod is replaced: it is given a node.
+  if (part === 'binding') return []
   // What a write to the pod itself may not change is all that such a write changes.
   if (part === 'ephemeralcontainers') return strategy.validate?.(object, object) ?? []
   if (part === 'status' && strategy.validateStatus !== undefined) return strategy.validateStatus(object, current)

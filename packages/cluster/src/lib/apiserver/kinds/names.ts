@@ -13,15 +13,12 @@ const envName = /^[ -<>-~]+$/
 /** What is wrong with a DNS label (RFC 1123), in upstream's words. */
 export function dnsLabel(field: string, value: string): FieldError[] {
   if (value.length <= 63 && label.test(value)) return []
-  return [
-    ...tooLong(field, value, 63),
-    ...unless(
-      label.test(value),
-      field,
-      value,
-      "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
-    ),
-  ]
+  const errors = tooLong(field, value, 63)
+  if (label.test(value)) return errors
+  if (subdomain.test(value)) return [...errors, invalid(field, value, 'must not contain dots')]
+  const why =
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+  return [...errors, invalid(field, value, why)]
 }
 
 /** The older label rule (RFC 1035) services follow: it must begin with a letter. */
@@ -40,6 +37,23 @@ export function dnsLabel1035(field: string, value: string): FieldError[] {
 export function dnsSubdomain(field: string, value: string): FieldError[] {
   if (value.length <= 253 && subdomain.test(value)) return []
   return subdomainFaults(value, 'characters').map((why) => invalid(field, value, why))
+}
+
+const underscoredLabel = '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?'
+const underscoredPattern = `${underscoredLabel}(\\.${underscoredLabel})*`
+const underscored = new RegExp(`^${underscoredPattern}$`)
+
+/** A subdomain as search paths may be: with underscores, which names of hosts do not have. */
+export function dnsSubdomainWithUnderscore(field: string, value: string): FieldError[] {
+  return [
+    ...tooLong(field, value, 253),
+    ...unless(
+      underscored.test(value),
+      field,
+      value,
+      `a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '${underscoredPattern}')`,
+    ),
+  ]
 }
 
 const wildcard = /^\*\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/

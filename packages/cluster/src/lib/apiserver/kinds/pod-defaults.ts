@@ -65,7 +65,7 @@ function defaultContainer(container: Container, isHostNetwork: boolean): void {
 
 /** An image without tag means `latest`, which may be another one tomorrow; a digest never is. */
 function pullPolicy(image: string): string {
-  if (image.includes('@')) return 'IfNotPresent'
+  if (image === '' || image.includes('@')) return 'IfNotPresent'
   const tag = /:([^/:]+)$/.exec(image)?.[1] ?? 'latest'
   return tag === 'latest' ? 'Always' : 'IfNotPresent'
 }
@@ -87,13 +87,14 @@ function defaultHandler({ httpGet }: LifecycleHandler | Probe): void {
 }
 
 function defaultVolume(volume: Volume): void {
-  const { configMap, secret, downwardAPI, projected, hostPath, ephemeral } = volume
+  const { configMap, secret, downwardAPI, projected, hostPath, ephemeral, image } = volume
   for (const source of [configMap, secret, downwardAPI, projected]) {
     if (source !== undefined) source.defaultMode ??= defaultMode
   }
   for (const { fieldRef } of downwardAPI?.items ?? []) if (fieldRef !== undefined) fieldRef.apiVersion ??= 'v1'
   if (projected !== undefined) defaultProjected(projected)
   if (hostPath !== undefined) hostPath.type ??= ''
+  if (image !== undefined && (image.pullPolicy ?? '') === '') image.pullPolicy = pullPolicy(image.reference ?? '')
   if (ephemeral?.volumeClaimTemplate !== undefined) defaultClaimSpec(ephemeral.volumeClaimTemplate.spec)
   if (Object.keys(volume).every((key) => key === 'name')) volume.emptyDir = {}
 }

@@ -1,14 +1,13 @@
 import { parseQuantity } from '@fairlead/kube/types'
-import type { Pod, PodSpec, PodStatus, Toleration } from '@fairlead/kube/types/core-v1'
+import type { Pod, PodSpec, PodStatus } from '@fairlead/kube/types/core-v1'
 
-import { isEqual } from '../metadata.ts'
 import { defineKind } from './define.ts'
 import { forbidden } from './field-errors.ts'
 import { defaultPodSpec, defaultRunningPod } from './pod-defaults.ts'
 import { summarisePod } from './pod-status.ts'
+import { validatePodUpdate } from './pod-rules/update.ts'
 import { validatePodSpec } from './pod-validation.ts'
 import { age, ageColumn, column, nameColumn, orNone, wideColumn } from './printing.ts'
-import type { FieldError } from '../status.ts'
 import type { KindStrategy } from '../strategy.ts'
 
 export const pod: KindStrategy = defineKind<Pod>({
@@ -26,7 +25,7 @@ export const pod: KindStrategy = defineKind<Pod>({
   },
   validate(object, old) {
     const errors = validatePodSpec(object.spec, 'spec')
-    if (old !== undefined) return [...errors, ...validateUpdate(object, old)]
+    if (old !== undefined) return [...errors, ...validatePodUpdate(object, old)]
     const isDebugged = (object.spec?.ephemeralContainers ?? []).length > 0
     return isDebugged ? [...errors, forbidden('spec.ephemeralContainers', 'cannot be set on create')] : errors
   },
@@ -101,43 +100,6 @@ function isRequested(list: Record<string, string> | undefined): boolean {
 
 function isZero(quantity: string | number | undefined): boolean {
   return quantity === undefined || Number.parseFloat(String(quantity)) === 0
-}
-
-const immutableMessage =
-  'pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)'
-
-function validateUpdate(object: Pod, old: Pod): FieldError[] {
-  const { spec } = object
-  const before = old.spec
-  if (spec === undefined || before === undefined || isEqual(spec, before)) return []
-  const errors: FieldError[] = []
-  if (!keepsTolerations(spec.tolerations ?? [], before.tolerations ?? [])) {
-    errors.push(forbidden('spec.tolerations', 'existing toleration can not be modified except its tolerationSeconds'))
-  }
-  if (!isEqual(fixedPart(spec, before), fixedPart(before, before))) errors.push(forbidden('spec', immutableMessage))
-  return errors
-}
-
-/** The spec without what may change: images, deadline, tolerations, a node given for the first time. */
-function fixedPart(spec: PodSpec, before: PodSpec): unknown {
-  const { activeDeadlineSeconds: _deadline, tolerations: _tolerations, ...rest } = spec
-  const fixed: Record<string, unknown> = { ...rest }
-  if ((before.nodeName ?? '') === '') delete fixed['nodeName']
-  if ((before.schedulingGates ?? []).length >= (spec.schedulingGates ?? []).length) delete fixed['schedulingGates']
-  if ((before.terminationGracePeriodSeconds ?? 0) < 0) delete fixed['terminationGracePeriodSeconds']
-  fixed['containers'] = spec.containers.map(({ image: _image, ...container }) => container)
-  if (spec.initContainers !== undefined) {
-    fixed['initContainers'] = spec.initContainers.map(({ image: _image, ...container }) => container)
-  }
-  return fixed
-}
-
-function keepsTolerations(now: readonly Toleration[], before: readonly Toleration[]): boolean {
-  return before.every((old) => now.some((each) => isEqual(withoutSeconds(each), withoutSeconds(old))))
-}
-
-function withoutSeconds({ tolerationSeconds: _seconds, ...toleration }: Toleration): Toleration {
-  return toleration
 }
 
 function readinessGates({ spec, status }: Pod): string {

@@ -39,6 +39,11 @@ function isNative(name: string): boolean {
   return !name.includes('/') || name.includes('kubernetes.io/')
 }
 
+/** Whether it is a resource of somebody else, of which nobody can have more than was promised. */
+export function isExtended(name: string): boolean {
+  return !isNative(name)
+}
+
 /** The name of a resource anywhere: one of Kubernetes' own, or with a domain before it. */
 export function resourceName(field: string, name: string): FieldError[] {
   const errors = qualifiedName(field, name)
@@ -49,8 +54,10 @@ export function resourceName(field: string, name: string): FieldError[] {
 /** The name of a resource that containers may ask for. */
 export function containerResourceName(field: string, name: string): FieldError[] {
   const errors = resourceName(field, name)
-  if (name.includes('/') || ofContainers.includes(name) || name.startsWith('hugepages-')) return errors
-  return [...errors, invalid(field, name, 'must be a standard resource for containers')]
+  if (ofContainers.includes(name) || name.startsWith('hugepages-')) return errors
+  if (!name.includes('/')) return [...errors, invalid(field, name, 'must be a standard resource for containers')]
+  if (isNative(name) || (errors.length === 0 && !name.startsWith('requests.'))) return errors
+  return [...errors, invalid(field, name, "doesn't follow extended resource name standard")]
 }
 
 export function quotaName(field: string, name: string): FieldError[] {

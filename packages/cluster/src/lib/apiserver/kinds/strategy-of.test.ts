@@ -300,14 +300,16 @@ describe('strategyOf: updates', () => {
     ])
   })
 
-  it('lets the image of a pod change, and a node be assigned once, but nothing else', () => {
+  it('lets the image of a pod change, but nothing else: a node is given by a binding', () => {
     const before = { spec: { containers: [{ name: 'web', image: 'web:1' }] } }
     assert.deepEqual(
       update('v1', 'Pod', before, {
-        spec: { nodeName: 'n1', containers: [{ name: 'web', image: 'web:2', imagePullPolicy: 'IfNotPresent' }] },
+        spec: { containers: [{ name: 'web', image: 'web:2', imagePullPolicy: 'IfNotPresent' }] },
       }),
       [],
     )
+    const [moved] = update('v1', 'Pod', before, { spec: { ...before.spec, nodeName: 'n1' } })
+    assert.match(moved ?? '', /^spec: Forbidden: pod updates may not change fields other than/)
     const [error] = update('v1', 'Pod', before, {
       spec: { containers: [{ name: 'web', image: 'web:1', args: ['x'] }] },
     })

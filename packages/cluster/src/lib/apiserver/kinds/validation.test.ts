@@ -49,10 +49,15 @@ function judge({ object, old }: Case): { causes: Cause[]; stored: object } {
   return { causes: causes.map(({ field, reason, message }) => ({ field, reason, message })), stored }
 }
 
-/** Upstream shows objects with the field names of Go, and a letter of the secret that is no JSON. */
+/** Upstream shows objects with the field names of Go, a letter of the secret that is no JSON, and the difference of pods. */
 function comparable(causes: readonly Cause[]): string[] {
   return causes
     .map(({ field, reason, message }) => `${field} ${reason} ${message}`)
-    .map((text) => text.replace(/ value: \{.*\}/, ' value: {}').replace(/ character '.' /, ' character '))
+    .map((text) =>
+      text
+        .replace(/ value: \{.*\}(?=:|$)/s, ' value: {}')
+        .replace(/ character '.' /, ' character ')
+        .replace(/\n.*/s, ''),
+    )
     .toSorted()
 }
