@@ -12,7 +12,8 @@
  */
 export type { Credentials, Scope } from './lib/registry/auth.ts'
 export { createRegistryClient } from './lib/registry/client.ts'
-export type { RegistryClient, RegistryClientOptions, RegistryRequest } from './lib/registry/client.ts'
+export type { RegistryClient } from './lib/registry/client.ts'
+export type { RegistryClientOptions, RegistryRequest } from './lib/registry/exchange.ts'
 export type { HttpAnswer, HttpBody } from './lib/registry/client-http.ts'
 export { copyImage } from './lib/registry/copy.ts'
 export type { CopiedImage, CopyOptions } from './lib/registry/copy.ts'

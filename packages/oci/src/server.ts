@@ -15,7 +15,7 @@ export { checkStore, isIntact } from './lib/registry/server/check.ts'
 export type { CheckOptions, StoreProblem, StoreReport } from './lib/registry/server/check.ts'
 export { collectGarbage } from './lib/registry/server/collect.ts'
 export type { Collected, CollectOptions } from './lib/registry/server/collect.ts'
-export type { PushEvent } from './lib/registry/server/handler.ts'
+export type { PushEvent } from './lib/registry/server/call.ts'
 export type {
   TagMutability,
   TagMutabilityExclusionFilter,

@@ -1,6 +1,7 @@
 import { digestMismatch, blobMissing, registryAnswer } from '../errors.ts'
 import type { Layout } from '../layout/layout.ts'
-import { codeOf, createRegistryClient } from '../registry/client.ts'
+import { createRegistryClient } from '../registry/client.ts'
+import { codeOf } from '../registry/exchange.ts'
 import type { RegistryClient } from '../registry/client.ts'
 import { pushBlob } from '../registry/push-blob.ts'
 import { listReferrers, putReferrer } from '../registry/referrers.ts'

@@ -3,7 +3,8 @@ import type { Digest } from '../spec/digest.ts'
 import type { Descriptor, ImageIndex, ImageManifest } from '../spec/image.ts'
 import { isIndexType, isManifestType, mediaTypes } from '../spec/media-types.ts'
 import { matchesPlatform, parsePlatform, renderPlatform } from '../spec/platform.ts'
-import { MAX_MANIFEST_BYTES, parseJson } from './client.ts'
+import { parseJson } from './answers.ts'
+import { MAX_MANIFEST_BYTES } from './client.ts'
 
 /** Where a tree of manifests and blobs is read from. */
 export interface TreeSource {

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises'
 
 import { credentialsUnusable } from '../errors.ts'
-import { bodyOf, parseJson } from './client.ts'
+import { parseJson } from './answers.ts'
+import { bodyOf } from './exchange.ts'
 import { openConnections, reasonOf } from './client-http.ts'
 
 /** One call of a cloud's interface. */

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 
 import { credentialsUnusable } from '../errors.ts'
 import type { Credentials } from './auth.ts'
-import { parseJson } from './client.ts'
+import { parseJson } from './answers.ts'
 import { openAccess, readText, textAt } from './credentials-access.ts'
 import type { CloudAccess, CloudAnswer } from './credentials-access.ts'
 import { logInToEcr, logInToEcrPublic, parseEcrHost } from './credentials-aws.ts'

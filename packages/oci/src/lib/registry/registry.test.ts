@@ -13,7 +13,7 @@ import { digestOf } from '../spec/digest.ts'
 import { mediaTypes } from '../spec/media-types.ts'
 import { parseChallenge } from './challenge.ts'
 import { createRegistryClient } from './client.ts'
-import type { RegistryClientOptions } from './client.ts'
+import type { RegistryClientOptions } from './exchange.ts'
 import { pullImage } from './pull.ts'
 
 type Handler = (request: IncomingMessage, response: ServerResponse, path: string) => boolean | void

@@ -4,7 +4,7 @@ import { describe, it } from 'node:test'
 import { digestOf } from '../../spec/digest.ts'
 import { mediaTypes } from '../../spec/media-types.ts'
 import { describeJson, digestWith, startTestRegistry } from './registry-fixture.ts'
-import type { PushEvent } from './handler.ts'
+import type { PushEvent } from './call.ts'
 
 describe('a registry: push of manifests', () => {
   it('refuses what points at content that is not there', async () => {
