@@ -6,6 +6,7 @@ import type { IngressReport } from './compile/ingress.ts'
 import { verdict } from './compile/gateway-listeners.ts'
 import type { GatewayReport, ListenerReport, Verdict } from './compile/gateway-listeners.ts'
 import type { RouteReport } from './compile/gateway-api.ts'
+import { supportedFeatures } from './supported-features.ts'
 import type { GatewayClass, RouteStatus } from './objects.ts'
 import type { ListenerOutcome } from './plane/plane.ts'
 
@@ -30,37 +31,6 @@ function renderConditions(
     }
   })
 }
-
-/** Of Gateway API 1.4's conformance suite, by which supported features are told (GEP-2162); in order, as the field has to be. */
-const supportedFeatures = [
-  'GRPCRoute',
-  'GRPCRouteNamedRouteRule',
-  'Gateway',
-  'GatewayAddressEmpty',
-  'GatewayHTTPListenerIsolation',
-  'GatewayPort8080',
-  'HTTPRoute',
-  'HTTPRouteBackendProtocolH2C',
-  'HTTPRouteBackendProtocolWebSocket',
-  'HTTPRouteBackendRequestHeaderModification',
-  'HTTPRouteBackendTimeout',
-  'HTTPRouteDestinationPortMatching',
-  'HTTPRouteHostRewrite',
-  'HTTPRouteMethodMatching',
-  'HTTPRouteNamedRouteRule',
-  'HTTPRouteParentRefPort',
-  'HTTPRoutePathRedirect',
-  'HTTPRoutePathRewrite',
-  'HTTPRoutePortRedirect',
-  'HTTPRouteQueryParamMatching',
-  'HTTPRouteRequestMirror',
-  'HTTPRouteRequestMultipleMirrors',
-  'HTTPRouteRequestPercentageMirror',
-  'HTTPRouteRequestTimeout',
-  'HTTPRouteResponseHeaderModification',
-  'HTTPRouteSchemeRedirect',
-  'ReferenceGrant',
-].map((name) => ({ name }))
 
 export interface ClassStatus {
   readonly conditions: Condition[]
