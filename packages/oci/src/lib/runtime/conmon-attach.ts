@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { access } from 'node:fs/promises'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 
 import { attachUnavailable } from '../errors.ts'
 import { findCommand, toolEnvironment } from './command.ts'
@@ -10,13 +12,14 @@ import type { ContainerSession } from './session.ts'
 /**
  * The go-between to conmon's attach socket, which keeps packets apart (SOCK_SEQPACKET): Node cannot open such a socket, Perl,
  * which every Debian has, can. The first byte of a packet tells the stream: 2 output, 3 errors. The socket's path may be longer
- * than an address can hold, so it is named from within its folder.
+ * than an address can hold, so it is named from within its folder. Descriptor 3 is closed when it is connected.
  */
 const bridge = String.raw`
 use strict; use Socket;
 chdir $ARGV[0] or die "chdir: $!\n";
 socket(my $s, AF_UNIX, SOCK_SEQPACKET, 0) or die "socket: $!\n";
 connect($s, sockaddr_un("attach")) or die "connect: $!\n";
+open(my $connected, ">&=", 3); close $connected;
 sub put { my ($to, $bytes) = @_; while (length $bytes) { my $n = syswrite($to, $bytes); exit 0 unless defined $n; $bytes = substr($bytes, $n); } }
 my $withInput = $ARGV[1]; my $pid = fork // die "fork: $!\n";
 if ($pid == 0) {
@@ -32,7 +35,7 @@ while (sysread($s, my $packet, 65536)) {
 END { kill "TERM", $pid if $pid }
 `
 
-/** Attaches to the standard streams of a container under conmon. */
+/** Attaches to the standard streams of a container under conmon: what it writes from then on is seen. */
 export async function attachMonitored(
   bundle: string,
   options: { readonly stdin: boolean; readonly tty: boolean; readonly pid: number },
@@ -43,8 +46,12 @@ export async function attachMonitored(
     throw attachUnavailable('its monitor has no socket for it', cause)
   })
   const child = spawn(perl, ['-e', bridge, bundle, options.stdin ? '1' : ''], {
-    stdio: [options.stdin ? 'pipe' : 'ignore', 'pipe', 'pipe'],
+    stdio: [options.stdin ? 'pipe' : 'ignore', 'pipe', 'pipe', 'pipe'],
     env: toolEnvironment(),
   })
-  return superviseSession({ child, output: holdOutput(child), tty: options.tty, pid: options.pid, isAttached: true })
+  const { tty, pid } = options
+  const session = superviseSession({ child, output: holdOutput(child), tty, pid, isAttached: true })
+  const connected = child.stdio[3]
+  if (connected instanceof Readable) await once(connected.resume(), 'close')
+  return session
 }
