@@ -126,7 +126,7 @@ function checkEntry(path: string, entry: LockedPackage): void {
     (entry.extraneous && 'is extraneous') ||
     (entry.hasShrinkwrap && 'has a lock file of its own') ||
     (entry.version === undefined && 'has no version') ||
-    (entry.resolved !== undefined && !/^https?:\/\//.test(entry.resolved) && `comes from "${entry.resolved}"`) ||
+    (entry.resolved !== undefined && !/^https?:\/\//.test(entry.resolved) && 'comes from elsewhere than a registry') ||
     (entry.resolved === undefined && entry.integrity === undefined && !entry.inBundle && 'has no integrity') ||
     (entry.engines?.['npm'] !== undefined && entry.optional && 'asks for a version of npm')
   if (typeof state === 'string') throw new LeftToNpm(`"${path}" ${state}`)

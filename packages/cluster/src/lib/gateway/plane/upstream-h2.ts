@@ -54,9 +54,6 @@ function start(session: ClientHttp2Session, request: UpstreamRequest, handler: U
     process.nextTick(() => handler.onError(error instanceof Error ? error : new Error(String(error))))
     return { resume() {}, abort() {} }
   }
-  let trailers: HeaderMap | undefined
-  let failure: Error | undefined
-  let hasEnded = false
   const send = (): void => {
     handler.onSend()
     if (body === null || stream.destroyed) return
@@ -65,6 +62,22 @@ function start(session: ClientHttp2Session, request: UpstreamRequest, handler: U
   }
   if (session.connecting) session.once('connect', send)
   else send()
+  const aborted = followAnswer(stream, handler)
+  if (body !== null && !Buffer.isBuffer(body)) stream.once('close', () => body.unpipe(stream))
+  return {
+    resume: () => void stream.resume(),
+    abort(error) {
+      aborted(error)
+      stream.close(constants.NGHTTP2_CANCEL)
+    },
+  }
+}
+
+/** Tells the handler what comes on a stream; returns what to call when the stream is ended by ourselves, with the reason. */
+function followAnswer(stream: ClientHttp2Stream, handler: UpstreamHandler): (error: Error) => void {
+  let trailers: HeaderMap | undefined
+  let failure: Error | undefined
+  let hasEnded = false
   stream.setTimeout(bodyTimeoutMs, () => stream.close(constants.NGHTTP2_CANCEL))
   stream.on('response', (answer, flags) => {
     const isWhole = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0
@@ -77,18 +90,11 @@ function start(session: ClientHttp2Session, request: UpstreamRequest, handler: U
   stream.on('end', () => (hasEnded = true))
   stream.on('error', (error: Error) => (failure ??= error))
   stream.on('close', () => {
-    if (body !== null && !Buffer.isBuffer(body)) body.unpipe(stream)
     const isWhole = hasEnded && (stream.rstCode === constants.NGHTTP2_NO_ERROR || trailers !== undefined)
     if (failure === undefined && isWhole) handler.onEnd(trailers)
     else handler.onError(failure ?? refused(stream.rstCode))
   })
-  return {
-    resume: () => void stream.resume(),
-    abort(error) {
-      failure ??= error
-      stream.close(constants.NGHTTP2_CANCEL)
-    },
-  }
+  return (error) => void (failure ??= error)
 }
 
 function refused(code: number | undefined): Error {
