@@ -285,7 +285,9 @@ async function serveWrite(
   const ownership = { writer: writerOf(request, resource, route.subresource) }
   const scope = new AdmissionScope(request, route.verb === 'update' ? 'UpdateOptions' : 'PatchOptions')
   const { identity } = request
-  const options = { namespace, name, part, identity, ownership, isDryRun: isDryRun(request.query), scope }
+  // The body of an update is an object of its own, and patches copy what they are applied to.
+  const asked = { namespace, name, part, isDetached: true, isDryRun: isDryRun(request.query) }
+  const options = { ...asked, identity, ownership, scope }
   const warnings: string[] = []
   if (route.verb === 'update') {
     const decoded = await readObjectBody(request, bodyKindOf(resource))

@@ -52,6 +52,11 @@ export interface UpdateOptions extends WriteOptions {
   name: string
   /** Which part of the object the write may change: the object itself, or a subresource. */
   part: 'object' | Part
+  /**
+   * The transform changes nothing of the version it is shown, and what it returns shares nothing with it but who owns what:
+   * then it is not shown a copy.
+   */
+  isDetached?: boolean | undefined
   /** Set when the write of the object comes by its Scale. */
   subresource?: 'scale' | undefined
 }
@@ -123,7 +128,7 @@ export class Registry {
     const { namespace, name } = options
     return await this.#writeConverted(resource, namespace, name, options.isDryRun, (entry) => {
       const current = readObject(resource, entry)
-      const asked = transform(copyOf(current))
+      const asked = transform(options.isDetached === true ? current : copyOf(current))
       checkVersion(resource, asked, current)
       return this.#planUpdate(resource, options, asked, current)
     })

@@ -3,13 +3,20 @@ import type { JsonObject } from './json-value.ts'
 
 /** Applies an RFC 7386 merge patch and returns the new document; the given one is not touched. */
 export function applyMergePatch(document: unknown, patch: unknown): unknown {
-  if (!isJsonObject(patch)) return cloneJson(patch)
-  const result: JsonObject = isJsonObject(document) ? cloneJson(document) : {}
+  return isJsonObject(patch) ? merge(isJsonObject(document) ? cloneJson(document) : {}, patch) : cloneJson(patch)
+}
+
+/** Merges `patch` into `live`, which is the caller's own: copied once, not once more at each level. */
+function merge(live: JsonObject, patch: JsonObject): JsonObject {
   for (const [key, value] of Object.entries(patch)) {
-    if (value === null) delete result[key]
-    else setKey(result, key, applyMergePatch(getKey(result, key), value))
+    if (value === null) delete live[key]
+    else if (!isJsonObject(value)) setKey(live, key, cloneJson(value))
+    else {
+      const below = getKey(live, key)
+      setKey(live, key, merge(isJsonObject(below) ? below : {}, value))
+    }
   }
-  return result
+  return live
 }
 
 /**
