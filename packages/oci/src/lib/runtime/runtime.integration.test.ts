@@ -239,10 +239,9 @@ for (const [name, open] of [
       let seen = ''
       session.stdout.on('data', (chunk: Buffer) => (seen += chunk.toString()))
       await session.resize(77, 33)
-      await until(async () => {
-        session.stdin?.write('stty size\n')
-        return seen.includes('33 77')
-      }, 'the terminal tells its size')
+      // Counted, so that the echo of the line is not taken for its output.
+      session.stdin?.write('until [ "$(stty size)" = "33 77" ]; do sleep 0.1; done; echo $((40 + 2)) is it\n')
+      await until(async () => seen.includes('42 is it'), 'the terminal tells its size')
       session.stdin?.write('exit 6\n')
       await session.ended
       assert.equal((await exited(runtime, id)).exitCode, 6)
