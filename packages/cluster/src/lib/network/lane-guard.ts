@@ -2,7 +2,7 @@ import { runTool } from './command.ts'
 import { addressAt, cidrSize, parseCidr, parseIpv4 } from './cidr.ts'
 import { laneAt, macOf } from './lanes.ts'
 import type { Lane } from './lanes.ts'
-import { bridgeName, tableName } from './plan.ts'
+import { bridgeName, gatewayOf, tableName } from './plan.ts'
 import type { NetworkPlan } from './plan.ts'
 
 /**
@@ -19,7 +19,7 @@ export interface LaneGuard {
 const blockSize = 64
 
 /** Commands that make the guard, without any lane; safe to load again. */
-export function renderGuard(plan: NetworkPlan): string[] {
+function renderGuard(plan: NetworkPlan): string[] {
   const table = `bridge ${tableName(plan)}`
   return [
     `add table ${table}`,
@@ -29,6 +29,8 @@ export function renderGuard(plan: NetworkPlan): string[] {
     `flush chain ${table} guard`,
     `flush chain ${table} lane`,
     `add rule ${table} guard iifname "${bridgeName(plan)}v*" jump lane`,
+    // Pods reach each other by way of the host, where the rules are: there is nothing they could tell each other directly.
+    `add rule ${table} lane ether type ip ether daddr != ${macOf(gatewayOf(plan))} drop`,
     `add rule ${table} lane ether type ip iifname . ether saddr . ip saddr @lanes return`,
     // What is asked and answered by ARP is inside the frame once more.
     `add rule ${table} lane ether type arp iifname . ether saddr . arp saddr ip @lanes iifname . arp saddr ether . arp saddr ip @lanes return`,
@@ -37,7 +39,7 @@ export function renderGuard(plan: NetworkPlan): string[] {
 }
 
 /** Commands that let all lanes of a block speak. */
-export function renderBlock(plan: NetworkPlan, block: number): string[] {
+function renderBlock(plan: NetworkPlan, block: number): string[] {
   const range = parseCidr(plan.podCidr)
   if (range === undefined) return []
   const offsets = Array.from({ length: blockSize }, (_, index) => block * blockSize + index)

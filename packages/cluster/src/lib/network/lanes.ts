@@ -83,8 +83,8 @@ export async function createLanes(plan: NetworkPlan, lanes: readonly Lane[]): Pr
     `netns add ${netns}`,
     // The hardware address follows from the address, so a neighbour entry of an earlier holder is never wrong.
     `link add ${veth} up master ${bridge} type veth peer name eth0 address ${macOf(ip)} netns ${netns}`,
-    // Pods reach each other by way of the host, where the rules are; there is nothing they could tell each other directly.
-    `link set ${veth} type bridge_slave isolated on hairpin on`,
+    // Not isolated: where bridges pass packets by the rules for addresses (br_netfilter), calls of Services go from port to port.
+    `link set ${veth} type bridge_slave hairpin on`,
   ])
   const pods = lanes.map(({ ip, netns }) =>
     [

@@ -42,7 +42,10 @@ export async function openNamespaces(
   async function openGuard(): Promise<LaneGuard | undefined> {
     const existing = (await listLaneNames(plan)).map((netns) => laneAt(plan, addressOfLane(plan, netns)))
     const lanes = existing.filter((lane) => lane !== undefined)
-    return await openLaneGuard(plan, lanes).catch((error: unknown) => void options.onError?.(error))
+    return await openLaneGuard(plan, lanes).catch((error: unknown) => {
+      options.onError?.(error)
+      return undefined
+    })
   }
 
   /** Keeps what an earlier run attached and still exists; sweeps everything else that carries the cluster's id. */
