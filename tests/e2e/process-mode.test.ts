@@ -119,6 +119,12 @@ describe(
 
       await home.fairleadOk(['down', '--purge'])
       assert.deepEqual(processesIn(home.dir), [])
+
+      // Without waiting for readiness: the programs run by then, and it says where.
+      const detached = JSON.parse((await home.fairleadOk(['up', 'examples/shop', '--detach', '--json'])).stdout)
+      assert.equal(detached.services.find(({ url }: Json) => url !== undefined)?.url, `http://127.0.0.1:${port}`)
+      const pods = processesIn(home.dir).filter((pid) => readOf(String(pid), 'environ').includes('FAIRLEAD_POD_IP='))
+      assert.ok(pods.length >= detached.services.length, `${pods.length} programs`)
     })
   },
 )
