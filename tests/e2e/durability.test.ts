@@ -7,7 +7,7 @@ import type { RequestOptions } from 'node:https'
 import { after, before, describe, it } from 'node:test'
 import { connectKube, loadKubeconfig } from '@fairlead/kube'
 import type { KubeClient } from '@fairlead/kube'
-import type { ConfigMap } from '@fairlead/kube/types'
+import type { ObjectMeta } from '@fairlead/kube/types'
 import { eventually, Home } from './support/machine.ts'
 
 const rounds = Number(process.env['FAIRLEAD_CRASH_ROUNDS'] ?? '1')
@@ -66,8 +66,8 @@ describe('kill -9 of the cluster process while 16 clients write and 50 watch', (
 /** Creates, changes and deletes objects until nobody answers; what was acknowledged is noted as a watch tells it. */
 async function writeOn(client: KubeClient, prefix: string, acknowledged: Change[]): Promise<void> {
   const maps = client.resource('v1/ConfigMap')
-  const note = (type: string, object: ConfigMap): void => {
-    acknowledged.push(`${type} ${object.metadata?.name} ${object.metadata?.resourceVersion}`)
+  const note = (type: string, { metadata }: { readonly metadata?: ObjectMeta | undefined }): void => {
+    acknowledged.push(`${type} ${metadata?.name} ${metadata?.resourceVersion}`)
   }
   try {
     for (let number = 0; number < 100_000; number += 1) {
