@@ -1,5 +1,7 @@
 import type { Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod } from '@fairlead/kube/types/core-v1'
 
+import { labelOf, meetsRequirement } from './label-selector.ts'
+
 /** Whether a node is one the pod's nodeSelector and required node affinity allow. */
 export function matchesRequired(pod: Pod, node: Node): boolean {
   const wanted = pod.spec?.nodeSelector
@@ -29,30 +31,20 @@ export function preferenceOf(pod: Pod, node: Node): number {
 function matchesTerm({ matchExpressions = [], matchFields = [] }: NodeSelectorTerm, { metadata }: Node): boolean {
   return (
     matchExpressions.length + matchFields.length > 0 &&
-    matchExpressions.every((requirement) => matchesRequirement(requirement, metadata?.labels?.[requirement.key])) &&
+    matchExpressions.every((requirement) =>
+      matchesRequirement(requirement, labelOf(metadata?.labels, requirement.key)),
+    ) &&
     matchFields.every(
       (requirement) => requirement.key === 'metadata.name' && matchesRequirement(requirement, metadata?.name),
     )
   )
 }
 
-function matchesRequirement({ operator, values = [] }: NodeSelectorRequirement, value: string | undefined): boolean {
-  switch (operator) {
-    case 'In':
-      return value !== undefined && values.includes(value)
-    case 'NotIn':
-      return value === undefined || !values.includes(value)
-    case 'Exists':
-      return value !== undefined
-    case 'DoesNotExist':
-      return value === undefined
-    case 'Gt':
-      return isNumber(value) && Number(value) > Number(values[0])
-    case 'Lt':
-      return isNumber(value) && Number(value) < Number(values[0])
-    default:
-      return false
-  }
+function matchesRequirement(requirement: NodeSelectorRequirement, value: string | undefined): boolean {
+  const [bound] = requirement.values ?? []
+  if (requirement.operator === 'Gt') return isNumber(value) && Number(value) > Number(bound)
+  if (requirement.operator === 'Lt') return isNumber(value) && Number(value) < Number(bound)
+  return meetsRequirement(requirement, value)
 }
 
 function isNumber(value: string | undefined): boolean {
