@@ -14,6 +14,11 @@ export function invalid(field: string, value: unknown, why: string): FieldError 
   return { field, reason: 'FieldValueInvalid', message: `Invalid value: ${JSON.stringify(value) ?? 'null'}: ${why}` }
 }
 
+/** {@link invalid} where upstream does not say why. */
+export function invalidAsIs(field: string, value: unknown): FieldError {
+  return { field, reason: 'FieldValueInvalid', message: `Invalid value: ${JSON.stringify(value) ?? 'null'}` }
+}
+
 export function duplicate(field: string, value: unknown): FieldError {
   return { field, reason: 'FieldValueDuplicate', message: `Duplicate value: ${JSON.stringify(value)}` }
 }

@@ -52,7 +52,7 @@ export function validatePodTemplate(
   const { metadata, spec } = template ?? {}
   const policy = spec?.restartPolicy ?? ''
   const errors = labels(`${path}.labels`, metadata?.labels)
-  for (const key in metadata?.annotations) errors.push(...labelKey(`${path}.annotations`, key.toLowerCase()))
+  for (const key in metadata?.annotations) errors.push(...annotationKey(`${path}.annotations`, key))
   for (const error of validatePodSpec(spec, `${path}.spec`, 'template')) errors.push(error)
   if ((spec?.ephemeralContainers ?? []).length > 0) {
     errors.push(forbidden(`${path}.spec.ephemeralContainers`, 'ephemeral containers not allowed in pod template'))
@@ -61,6 +61,13 @@ export function validatePodTemplate(
     errors.push(unsupported(`${path}.spec.restartPolicy`, policy, restartPolicies))
   }
   return errors
+}
+
+/** Case does not matter here, but is told. */
+function annotationKey(field: string, key: string): FieldError[] {
+  const lower = key.toLowerCase()
+  const shown = (text: string): string => text.replace(JSON.stringify(lower), () => JSON.stringify(key))
+  return labelKey(field, lower).map((error) => ({ ...error, message: shown(error.message) }))
 }
 
 const podRestartPolicies = ['Always', 'OnFailure', 'Never']

@@ -14,7 +14,7 @@ import type { Stored } from './define.ts'
 import { forbidden, immutable, invalid, oneOf, required, unsupported } from './field-errors.ts'
 import { age, ageColumn, column, nameColumn } from './printing.ts'
 import { validateSelector } from './selectors.ts'
-import { validateShare } from './workloads.ts'
+import { validateShare } from './workload-rules.ts'
 import type { FieldError } from '../status.ts'
 import type { KindStrategy } from '../strategy.ts'
 

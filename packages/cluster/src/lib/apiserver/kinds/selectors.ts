@@ -1,6 +1,6 @@
 import type { LabelSelector } from '@fairlead/kube/types'
 
-import { forbidden, invalid, required } from './field-errors.ts'
+import { forbidden, invalid, invalidAsIs, required } from './field-errors.ts'
 import { labelKey, labels } from './names.ts'
 import type { FieldError } from '../status.ts'
 
@@ -32,12 +32,15 @@ export function validateWorkloadSelector(
   selector: LabelSelector | undefined,
   template: Readonly<Record<string, string>> | undefined,
   path: string,
+  kind: 'daemonset' | 'deployment' | 'statefulset',
 ): FieldError[] {
-  if (selector === undefined) return [required(`${path}.selector`)]
-  const errors = validateSelector(selector, `${path}.selector`)
-  if (isEmpty(selector)) {
-    return [...errors, invalid(`${path}.selector`, selector, 'empty selector is invalid for deployment')]
-  }
+  const field = `${path}.selector`
+  if (selector === undefined) return [required(field)]
+  const errors = validateSelector(selector, field)
+  if (isEmpty(selector)) return [...errors, invalid(field, selector, `empty selector is invalid for ${kind}`)]
+  const isRead = (selector.matchExpressions ?? []).every(({ operator }) => operators.includes(operator))
+  if (!isRead && kind === 'deployment') errors.push(invalid(field, selector, 'invalid label selector'))
+  if (!isRead && kind === 'statefulset') errors.push(invalidAsIs(field, selector))
   if (errors.length === 0 && !matchesSelector(selector, template ?? {})) {
     errors.push(
       invalid(`${path}.template.metadata.labels`, template ?? {}, '`selector` does not match template `labels`'),

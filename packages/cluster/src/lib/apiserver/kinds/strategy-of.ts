@@ -24,7 +24,7 @@ import { configMap, secret, serviceAccount } from './settings.ts'
 import { csiDriver, csiNode, csiStorageCapacity, volumeAttachment, volumeAttributesClass } from './storage.ts'
 import { ingress, ingressClass, networkPolicy } from './traffic.ts'
 import { persistentVolume, persistentVolumeClaim, storageClass } from './volumes.ts'
-import { daemonSet, deployment, replicaSet, replicationController, statefulSet } from './workloads.ts'
+import { daemonSet, deployment, podTemplate, replicaSet, replicationController, statefulSet } from './workloads.ts'
 import type { KindStrategy } from '../strategy.ts'
 
 const plain: KindStrategy = {
@@ -76,6 +76,7 @@ const strategies: ReadonlyMap<string, KindStrategy> = new Map([
 
 /** Kinds whose columns are in `tables`. */
 const rules: ReadonlyMap<string, Rules> = new Map([
+  ['v1 PodTemplate', podTemplate],
   ['apps/v1 ControllerRevision', controllerRevision],
   ['flowcontrol.apiserver.k8s.io/v1 FlowSchema', flowSchema],
   ['flowcontrol.apiserver.k8s.io/v1 PriorityLevelConfiguration', priorityLevel],

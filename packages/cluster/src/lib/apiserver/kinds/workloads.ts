@@ -1,10 +1,12 @@
-import type { LabelSelector, ObjectMeta } from '@fairlead/kube/types'
+import type { ObjectMeta } from '@fairlead/kube/types'
 import type { DaemonSet, Deployment, ReplicaSet, StatefulSet, StatefulSetSpec } from '@fairlead/kube/types/apps-v1'
-import type { PodTemplateSpec, ReplicationController } from '@fairlead/kube/types/core-v1'
+import type { PodTemplate, PodTemplateSpec, ReplicationController } from '@fairlead/kube/types/core-v1'
 
 import { isEqual } from '../metadata.ts'
-import { defineKind } from './define.ts'
-import { forbidden, immutable, invalid, nonNegative, oneOf, required } from './field-errors.ts'
+import { defineKind, defineRules } from './define.ts'
+import type { Rules } from './define.ts'
+import { forbidden, invalid, nonNegative, required } from './field-errors.ts'
+import { dnsLabel } from './names.ts'
 import { defaultClaimSpec, defaultPodSpec } from './pod-defaults.ts'
 import { validatePodTemplate } from './pod-validation.ts'
 import {
@@ -18,8 +20,15 @@ import {
   nameColumn,
   wideColumn,
 } from './printing.ts'
-import { validateWorkloadSelector } from './selectors.ts'
-import type { FieldError } from '../status.ts'
+import { matchesSelector, validateWorkloadSelector } from './selectors.ts'
+import {
+  oneTypeOf,
+  validateDeadline,
+  validateRolling,
+  validateStatefulPolicies,
+  validateSurge,
+  validateWorkload,
+} from './workload-rules.ts'
 import type { KindStrategy } from '../strategy.ts'
 
 const selectorColumn = wideColumn('Selector')
@@ -45,10 +54,11 @@ export const deployment: KindStrategy = defineKind<Deployment>({
     const before = old?.spec
     if (spec === undefined) return [required('spec')]
     const errors = [
-      ...validateWorkload(spec, before, ['Always']),
+      ...validateWorkload(spec, before, 'deployment', 'ReplicaSet'),
       ...nonNegative('spec.minReadySeconds', spec.minReadySeconds),
       ...nonNegative('spec.revisionHistoryLimit', spec.revisionHistoryLimit),
-      ...oneOf('spec.strategy.type', spec.strategy?.type, ['Recreate', 'RollingUpdate']),
+      ...nonNegative('spec.progressDeadlineSeconds', spec.progressDeadlineSeconds),
+      ...oneTypeOf('spec.strategy', spec.strategy, ['Recreate', 'RollingUpdate']),
     ]
     const { type, rollingUpdate } = spec.strategy ?? {}
     if (type === 'Recreate' && rollingUpdate !== undefined) {
@@ -111,7 +121,7 @@ export const replicaSet: KindStrategy = defineKind<ReplicaSet>({
     const { spec } = object
     if (spec === undefined) return [required('spec')]
     return [
-      ...validateWorkload(spec, old?.spec, ['Always']),
+      ...validateWorkload(spec, old?.spec, 'deployment', 'ReplicaSet'),
       ...nonNegative('spec.minReadySeconds', spec.minReadySeconds),
     ]
   },
@@ -137,7 +147,7 @@ export const replicationController: KindStrategy = defineKind<ReplicationControl
     if (spec === undefined) return
     const labels = spec.template?.metadata?.labels
     spec.replicas ??= 1
-    if (labels !== undefined && spec.selector === undefined) spec.selector = { ...labels }
+    if (labels !== undefined && Object.keys(spec.selector ?? {}).length === 0) spec.selector = { ...labels }
     if (labels !== undefined && metadata !== undefined) metadata.labels ??= { ...labels }
     if (spec.template !== undefined) defaultTemplate(spec.template)
   },
@@ -147,11 +157,19 @@ export const replicationController: KindStrategy = defineKind<ReplicationControl
   validate(object) {
     const { spec } = object
     if (spec === undefined) return [required('spec')]
-    return [
+    const { selector = {}, template } = spec
+    const errors = [
+      ...nonNegative('spec.minReadySeconds', spec.minReadySeconds),
       ...nonNegative('spec.replicas', spec.replicas),
-      ...(Object.keys(spec.selector ?? {}).length === 0 ? [required('spec.selector')] : []),
-      ...validatePodTemplate(spec.template, 'spec.template', ['Always']),
+      ...(Object.keys(selector).length === 0 ? [required('spec.selector')] : []),
     ]
+    if (template === undefined) return [...errors, required('spec.template')]
+    const given = template.metadata?.labels ?? {}
+    if (!matchesSelector({ matchLabels: selector }, given)) {
+      const field = 'spec.template.metadata.labels'
+      errors.push(invalid(field, given, '`selector` does not match template `labels`'))
+    }
+    return [...errors, ...validatePodTemplate(template, 'spec.template', ['Always'])]
   },
   fields: (object) => ({ 'status.replicas': String(object.status?.replicas ?? 0) }),
   columns: replicaColumns,
@@ -225,10 +243,13 @@ export const statefulSet: KindStrategy = defineKind<StatefulSet>({
     if (spec === undefined) return [required('spec')]
     const errors = [
       ...nonNegative('spec.replicas', spec.replicas),
-      ...validateWorkloadSelector(spec.selector, spec.template.metadata?.labels, 'spec'),
+      ...nonNegative('spec.minReadySeconds', spec.minReadySeconds),
+      ...nonNegative('spec.ordinals.start', spec.ordinals?.start),
+      ...validateWorkloadSelector(spec.selector, spec.template.metadata?.labels, 'spec', 'statefulset'),
       ...validatePodTemplate(withClaims(spec), 'spec.template', ['Always']),
-      ...oneOf('spec.podManagementPolicy', spec.podManagementPolicy, ['OrderedReady', 'Parallel']),
-      ...oneOf('spec.updateStrategy.type', spec.updateStrategy?.type, ['OnDelete', 'RollingUpdate']),
+      ...validateDeadline(spec.template, 'StatefulSet'),
+      ...validateStatefulPolicies(spec),
+      ...((spec.serviceName ?? '') === '' ? [] : dnsLabel('spec.serviceName', spec.serviceName ?? '')),
     ]
     if (before !== undefined && !isEqual(fixedPart(spec), fixedPart(before))) {
       const fields =
@@ -284,8 +305,13 @@ export const daemonSet: KindStrategy = defineKind<DaemonSet>({
     const { spec } = object
     if (spec === undefined) return [required('spec')]
     return [
-      ...validateWorkload(spec, old?.spec, ['Always']),
-      ...oneOf('spec.updateStrategy.type', spec.updateStrategy?.type, ['OnDelete', 'RollingUpdate']),
+      ...validateWorkload(spec, old?.spec, 'daemonset', 'DaemonSet'),
+      ...nonNegative('spec.minReadySeconds', spec.minReadySeconds),
+      ...nonNegative('spec.revisionHistoryLimit', spec.revisionHistoryLimit),
+      ...oneTypeOf('spec.updateStrategy', spec.updateStrategy, ['RollingUpdate', 'OnDelete']),
+      ...(spec.updateStrategy?.type === 'RollingUpdate'
+        ? validateSurge(spec.updateStrategy.rollingUpdate ?? {}, 'spec.updateStrategy.rollingUpdate')
+        : []),
     ]
   },
   columns: [
@@ -322,54 +348,8 @@ export function defaultTemplate(template: PodTemplateSpec | undefined): void {
   if (template?.spec !== undefined) defaultPodSpec(template.spec)
 }
 
-interface WorkloadSpec {
-  replicas?: number | undefined
-  selector: LabelSelector
-  template?: PodTemplateSpec | undefined
-}
-
-function validateWorkload(
-  spec: WorkloadSpec,
-  before: WorkloadSpec | undefined,
-  restartPolicies: readonly string[],
-): FieldError[] {
-  const labels = spec.template?.metadata?.labels
-  return [
-    ...nonNegative('spec.replicas', spec.replicas),
-    ...validateWorkloadSelector(spec.selector, labels, 'spec'),
-    ...(before === undefined ? [] : immutable('spec.selector', spec.selector, isEqual(spec.selector, before.selector))),
-    ...validatePodTemplate(spec.template, 'spec.template', restartPolicies),
-  ]
-}
-
-interface RollingUpdate {
-  maxUnavailable?: number | string | undefined
-  maxSurge?: number | string | undefined
-}
-
-function validateRolling({ maxUnavailable, maxSurge }: RollingUpdate, path: string): FieldError[] {
-  const errors = [
-    ...validateShare(`${path}.maxUnavailable`, maxUnavailable),
-    ...validateShare(`${path}.maxSurge`, maxSurge),
-  ]
-  if (
-    errors.length === 0 &&
-    Number.parseInt(String(maxUnavailable), 10) === 0 &&
-    Number.parseInt(String(maxSurge), 10) === 0
-  ) {
-    errors.push(invalid(`${path}.maxUnavailable`, maxUnavailable, 'may not be 0 when `maxSurge` is 0'))
-  }
-  if (typeof maxUnavailable === 'string' && Number.parseInt(maxUnavailable, 10) > 100) {
-    errors.push(invalid(`${path}.maxUnavailable`, maxUnavailable, 'must not be greater than 100%'))
-  }
-  return errors
-}
-
-/** A count or a percentage. */
-export function validateShare(field: string, value: number | string | undefined): FieldError[] {
-  if (typeof value === 'number') return nonNegative(field, value)
-  if (value === undefined || /^\d+%$/.test(value)) return []
-  const why =
-    "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')"
-  return [invalid(field, value, why)]
-}
+/** A template on its own, of which nobody makes pods yet. */
+export const podTemplate: Rules = defineRules<PodTemplate>({
+  default: ({ template }) => defaultTemplate(template),
+  validate: ({ template }) => validatePodTemplate(template, 'template', ['Always', 'OnFailure', 'Never']),
+})
