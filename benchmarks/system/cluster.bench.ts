@@ -172,7 +172,6 @@ async function measureMany(image: string): Promise<Figure[]> {
   await pause(settleMs)
   const full = await cluster.idleCpuPercent()
   const megabytes = cluster.residentMegabytes()
-  await removePods(client)
   return [
     figureOf(`${count} pods of a local image, applied to all Ready`, 's', [seconds]),
     figureOf('processor time of an idle cluster, no pods, of one core', '%', [empty], { atMost: 1 }),

@@ -22,6 +22,8 @@ export interface ContainerParts extends MountParts {
   readonly cgroupPath: string
   /** Process namespace to join: that of the container it was added to look into. */
   readonly pidNamespace?: string | undefined
+  /** That of a container it was added to, where the pod has none of its own. */
+  readonly ipcNamespace?: string | undefined
   /** Where seccomp profiles of this node lie. */
   readonly seccompDir: string
 }
@@ -48,7 +50,7 @@ export async function createContainerSpec(parts: ContainerParts): Promise<Contai
     networkNamespace: pod.spec?.hostNetwork ? 'host' : parts.networkNamespace,
     cgroupPath: parts.cgroupPath,
     pidNamespace: pod.spec?.hostPID ? 'host' : (parts.pidNamespace ?? parts.namespaces?.pidNamespace),
-    ipcNamespace: pod.spec?.hostIPC ? 'host' : parts.namespaces?.ipcNamespace,
+    ipcNamespace: pod.spec?.hostIPC ? 'host' : (parts.ipcNamespace ?? parts.namespaces?.ipcNamespace),
     stdin: container.stdin ?? false,
     stdinOnce: container.stdinOnce ?? false,
     tty: container.tty ?? false,

@@ -59,6 +59,24 @@ describe('namespaces of a pod', { skip }, () => {
     assert.match(await world.logs(agent, 'web'), /^hello\nme 1$/m)
   })
 
+  it('takes a container that is added later into the IPC namespace of a pod that had but one', async () => {
+    await using world = await openWorld()
+    const agent = await world.startAgent()
+    const main = beside('main', `echo ipc $(readlink /proc/self/ns/ipc); ${stay}`)
+    await world.createPod('web', {}, { containers: [main] })
+    await world.pod('web', isReady, 'is ready')
+    const look = { name: 'look', image: IMAGE, args: [`echo ipc $(readlink /proc/self/ns/ipc); ${stay}`] }
+    const body = { spec: { ephemeralContainers: [look] } }
+    const where = { namespace: 'default', subresource: 'ephemeralcontainers' }
+    await world.client.resource('v1/Pod').patch('web', { type: 'strategic', body }, where)
+    const ipcOf = (container: string): Promise<string> =>
+      until(async () => {
+        const log = await world.logs(agent, 'web', '', container).catch(() => '')
+        return /^ipc (ipc:\[\d+\])$/m.exec(log)?.[1]
+      }, `${container} has looked`)
+    assert.equal(await ipcOf('look'), await ipcOf('main'))
+  })
+
   it('lets a pod see the processes and the memory of its node when asked to', async () => {
     await using world = await openWorld()
     const agent = await world.startAgent()

@@ -5,7 +5,7 @@ import type { KubeClient } from '@fairlead/kube'
 import { createInformer } from '@fairlead/kube/cache'
 import { createEventRecorder, systemClock } from '@fairlead/kube/controller'
 import type { Clock, EventRecorder } from '@fairlead/kube/controller'
-import type { Node, Pod } from '@fairlead/kube/types/core-v1'
+import type { ContainerImage, Node, Pod } from '@fairlead/kube/types/core-v1'
 import { openLayout } from '@fairlead/oci/layout'
 import type { Layout } from '@fairlead/oci/layout'
 import { pullImage } from '@fairlead/oci/registry'
@@ -20,7 +20,7 @@ import type { OpenRegistryClient } from './registry-clients.ts'
 import { rejectPod } from './admission.ts'
 import type { PodRejection } from './admission.ts'
 import { describeMemoryPressure, findOverfull, pressureOf, rankForEviction, readLeft } from './eviction.ts'
-import type { Left, Pressure, PodUse } from './eviction.ts'
+import type { Left, PodUse } from './eviction.ts'
 import { Grants } from './grants.ts'
 import { createKubelet } from './kubelet.ts'
 import type { Kubelet } from './kubelet.ts'
@@ -28,12 +28,14 @@ import { rotateLog } from './log-rotation.ts'
 import type { RotationOptions } from './log-rotation.ts'
 import { readHostResolvConf } from './name-files.ts'
 import { FollowedSources } from './followed-sources.ts'
+import { createImageLister } from './node-images.ts'
 import { nameOf, qosClassOf, uidOf } from './pod.ts'
 import { openPodRecords } from './pod-records.ts'
 import type { KeptPod } from './pod-records.ts'
 import { PodWorker } from './pod-worker.ts'
 import type { NodeContext } from './node-context.ts'
-import { RENEW_MS, registerNode, renewLease, reportPressure, reportStopped } from './registration.ts'
+import { RENEW_MS, registerNode, renewLease, reportStatus, reportStopped } from './registration.ts'
+import type { NodeReport } from './registration.ts'
 import { readServiceEnvironment } from './service-environment.ts'
 import { createSources, createTokenCache } from './sources.ts'
 import { rejectSysctls } from './sysctls.ts'
@@ -131,6 +133,7 @@ class Agent implements NodeAgent {
   readonly #tokens: TokenCache
   readonly #followed: FollowedSources
   readonly #layout: Layout
+  readonly #listImages: () => Promise<readonly ContainerImage[]>
   readonly #workers = new Map<string, PodWorker>()
   /** Pods whose worker is being made. */
   readonly #opening = new Map<string, Promise<void>>()
@@ -161,6 +164,7 @@ class Agent implements NodeAgent {
     this.#clock = parts.context.clock
     this.#events = parts.events
     this.#layout = parts.layout
+    this.#listImages = createImageLister(parts.layout)
     this.#kept = new Map(parts.kept.map((pod) => [pod.uid, pod]))
     this.reason = parts.reason
     // One node among several has used what its pods have, not what the machine has.
@@ -440,7 +444,7 @@ class Agent implements NodeAgent {
     const left = await (this.#options.readLeft ?? readLeft)(this.#options.dir)
     const pressure = pressureOf(left)
     if (pressure.memory) this.#evictOne(left)
-    await this.#tellPressure(pressure)
+    await this.#tellStatus({ pressure, images: await this.#listImages() })
   }
 
   #evictOne(left: Left): void {
@@ -456,11 +460,11 @@ class Agent implements NodeAgent {
     if (first !== undefined) this.#workers.get(uidOf(first.pod))?.evict(describeMemoryPressure(left), true)
   }
 
-  async #tellPressure(pressure: Pressure): Promise<void> {
-    const text = JSON.stringify(pressure)
+  async #tellStatus(report: NodeReport): Promise<void> {
+    const text = JSON.stringify(report)
     const now = this.#clock.now()
     if (this.#told.text === text && now - this.#told.at < HEARTBEAT_MS) return
-    await reportPressure(this.#options.client, this.#facts(), pressure, this.#clock)
+    await reportStatus(this.#options.client, this.#facts(), report, this.#clock)
     this.#told = { text, at: now }
   }
 

@@ -4,7 +4,7 @@ import { isAlreadyExists, isNotFound } from '@fairlead/kube'
 import type { KubeClient } from '@fairlead/kube'
 import { renderTime } from '@fairlead/kube/controller'
 import type { Clock } from '@fairlead/kube/controller'
-import type { Node, NodeCondition, NodeStatus } from '@fairlead/kube/types/core-v1'
+import type { ContainerImage, Node, NodeCondition, NodeStatus } from '@fairlead/kube/types/core-v1'
 
 import { pressureConditions } from './eviction.ts'
 import type { Pressure } from './eviction.ts'
@@ -58,11 +58,17 @@ export async function renewLease(client: KubeClient, node: Node, clock: Clock): 
   }
 }
 
-/** Tells what the node is short of, and that it has looked. */
-export async function reportPressure(
+/** What a node tells of itself again and again. */
+export interface NodeReport {
+  readonly pressure: Pressure
+  readonly images: readonly ContainerImage[]
+}
+
+/** Tells what the node is short of and which images it has, and that it has looked. */
+export async function reportStatus(
   client: KubeClient,
   facts: NodeFacts,
-  pressure: Pressure,
+  { pressure, images }: NodeReport,
   clock: Clock,
 ): Promise<void> {
   const now = renderTime(clock.now())
@@ -75,7 +81,7 @@ export async function reportPressure(
     const since = old?.status === condition.status ? (old.lastTransitionTime ?? now) : now
     return { ...condition, lastHeartbeatTime: now, lastTransitionTime: since }
   })
-  const body = { status: { conditions } }
+  const body = { status: { conditions, images } }
   await nodes.patch(facts.nodeName, { type: 'strategic', body }, { subresource: 'status' })
 }
 

@@ -191,6 +191,7 @@ export class ContainerStarts {
       networkNamespace: attachment?.netnsPath,
       cgroupPath: `${this.#life.cgroupPath}/${id}`,
       pidNamespace: await this.#pidNamespaceOf(container),
+      ipcNamespace: await this.#ipcNamespaceOf(slot),
       namespaces,
       seccompDir: context.seccompDir,
     })
@@ -209,10 +210,21 @@ export class ContainerStarts {
 
   /** An ephemeral container may share the processes of the one it was added to look into. */
   async #pidNamespaceOf({ targetContainerName = '' }: EphemeralContainer): Promise<string | undefined> {
-    const phase = this.#life.slots.get(targetContainerName)?.phase
-    if (phase?.phase !== 'running' && phase?.phase !== 'stopping') return undefined
+    const target = this.#life.slots.get(targetContainerName)
+    return target && (await this.#namespaceOf(target, 'pid'))
+  }
+
+  /** A pod of one container has no namespaces beside it: one that is added later joins those. */
+  async #ipcNamespaceOf(slot: Slot): Promise<string | undefined> {
+    if (slot.def.role !== 'ephemeral' || this.#sandbox.namespaces !== undefined) return undefined
+    const main = [...this.#life.slots.values()].find(({ def }) => def.role === 'main')
+    return main && (await this.#namespaceOf(main, 'ipc'))
+  }
+
+  async #namespaceOf({ phase }: Slot, kind: 'pid' | 'ipc'): Promise<string | undefined> {
+    if (phase.phase !== 'running' && phase.phase !== 'stopping') return undefined
     const pid = (await this.#life.context.runtime.state(phase.id))?.pid
-    return pid === undefined ? undefined : `/proc/${pid}/ns/pid`
+    return pid === undefined || this.#life.context.runtime.kind === 'processes' ? undefined : `/proc/${pid}/ns/${kind}`
   }
 }
 

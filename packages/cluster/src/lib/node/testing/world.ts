@@ -62,7 +62,7 @@ export interface World extends AsyncDisposable {
   /** The pod, as soon as `test` holds of it. */
   pod(name: string, test: (pod: Pod) => unknown, what: string): Promise<Pod>
   gone(name: string): Promise<void>
-  logs(agent: NodeAgent, name: string, query?: string): Promise<string>
+  logs(agent: NodeAgent, name: string, query?: string, container?: string): Promise<string>
   events(name: string): Promise<string[]>
 }
 
@@ -137,8 +137,11 @@ export async function openWorld(mode: 'namespaces' | 'processes' = 'namespaces')
         return items.every(({ metadata }) => metadata?.name !== name) || undefined
       }, `pod ${name} is gone`)
     },
-    async logs(of, name, query = '') {
-      const answer = await of.kubelet.fetch({ method: 'GET', path: `/containerLogs/default/${name}/main?${query}` })
+    async logs(of, name, query = '', container = 'main') {
+      const answer = await of.kubelet.fetch({
+        method: 'GET',
+        path: `/containerLogs/default/${name}/${container}?${query}`,
+      })
       const chunks: Uint8Array[] = []
       for await (const chunk of answer.body) chunks.push(chunk)
       return Buffer.concat(chunks).toString()
