@@ -61,7 +61,7 @@ async function buildSuite(): Promise<string> {
     await perform('mv', [`${source}.part`, source])
   }
   const cwd = join(source, 'conformance')
-  await perform('go', ['test', '-c', '-o', join(work, 'conformance.test'), '.'], { cwd, env })
+  await perform('go', ['test', '-c', '-o', join(work, 'conformance.test'), '.'], { cwd })
   await perform('go', ['build', '-o', join(work, 'echo-basic'), './echo-basic'], { cwd, env })
   const standIn = join(import.meta.dirname, 'echo/main.go')
   await perform('go', ['build', '-trimpath', '-o', join(work, 'echo-advanced'), standIn], { env })
