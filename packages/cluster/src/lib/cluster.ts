@@ -207,6 +207,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const services = await openServiceNetwork({
     client: clientOf(server, 'system:kube-proxy'),
     network,
+    nodes: planned,
     dir,
     onError: fault('services'),
   })

@@ -169,7 +169,7 @@ async function partNetwork(
     gateway: network.gateway,
     attach(pod) {
       owners.set(pod.uid, nodeName)
-      return network.attach(pod)
+      return network.attach({ ...pod, nodeName })
     },
     async detach(uid) {
       await network.detach(uid)

@@ -100,7 +100,11 @@ async function checkConmon({ env, signal }: Machine): Promise<Finding> {
 async function checkNetworkTools({ env }: Machine): Promise<Finding> {
   const packages = { nft: 'nftables', ip: 'iproute2' }
   const missing = Object.entries(packages).filter(([program]) => findProgram(program, env) === undefined)
-  if (missing.length === 0) return { name: 'network', status: 'ok', detail: 'nft and ip found' }
+  if (missing.length === 0 && findProgram('conntrack', env) === undefined) {
+    const detail = 'nft and ip found; without conntrack clients of UDP follow a Service only after a pause of 30 s'
+    return { name: 'network', status: 'ok', detail, hint: 'On Debian: apt-get install conntrack' }
+  }
+  if (missing.length === 0) return { name: 'network', status: 'ok', detail: 'nft, ip and conntrack found' }
   return {
     name: 'network',
     status: 'warn',

@@ -44,10 +44,17 @@ function fileName(uid: string): string {
 async function readAttachment(path: string): Promise<Attachment | undefined> {
   try {
     const kept: Partial<Attachment> = JSON.parse(await readFile(path, 'utf8'))
-    const { uid, namespace, name, ip, hostPorts } = kept
+    const { uid, namespace, name, ip, hostPorts, nodeName } = kept
     if (typeof uid !== 'string' || typeof namespace !== 'string') return undefined
     if (typeof name !== 'string' || typeof ip !== 'string') return undefined
-    return { uid, namespace, name, ip, ...(hostPorts === undefined ? {} : { hostPorts }) }
+    return {
+      uid,
+      namespace,
+      name,
+      ip,
+      ...(hostPorts === undefined ? {} : { hostPorts }),
+      ...(typeof nodeName === 'string' ? { nodeName } : {}),
+    }
   } catch {
     return undefined
   }

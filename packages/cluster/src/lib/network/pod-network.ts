@@ -12,6 +12,8 @@ export interface PodIdentity {
   readonly uid: string
   readonly namespace: string
   readonly name: string
+  /** Told where a cluster shows several nodes. */
+  readonly nodeName?: string | undefined
   /** Ports of the host that lead to it. Default: none. */
   readonly hostPorts?: readonly HostPort[] | undefined
 }

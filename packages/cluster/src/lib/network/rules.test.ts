@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { staleFlows } from './flows.ts'
 import { servedHostPorts } from './host-ports.ts'
 import { choosePlan, gatewayOf } from './plan.ts'
-import { renderPort } from './rules.ts'
+import { homesOf, renderPort } from './rules.ts'
 import type { PortRules } from './rules.ts'
 import type { ServedPort } from './service-ports.ts'
 import { renderChange } from './service-proxy.ts'
@@ -87,6 +87,37 @@ void describe('renderPort', () => {
     const node = `services ${gatewayOf(plan)} . tcp . 30080`
     assert.deepEqual([outside.keys, outside.addresses], [['external 192.0.2.1 . tcp . 80', node], ['10.64.0.3']])
     assert.equal(renderPort(plan, { ...port, externalBackends: [] }).length, 1)
+  })
+
+  void it('sends pods of a node to its endpoints first, and drops what a policy leaves nobody for', () => {
+    const backendsOfNodes = new Map([
+      ['first', web.backends.slice(1)],
+      ['second', []],
+    ])
+    const [rules] = renderPort(plan, { ...web, backendsOfNodes }).map(([, rendered]) => rendered)
+    const [first = '', second = ''] = rules?.chains ?? []
+    const chosen = (rules?.commands ?? []).filter((command) => command.startsWith('add rule'))
+    const short = chosen.map((command) => command.replace(/^add rule ip \S+ /, ''))
+    assert.deepEqual(short.slice(0, 4), [
+      `${first} meta l4proto tcp dnat ip to 10.64.0.3:8080`,
+      `${second} drop`,
+      `${rules?.chain} ip saddr @${homesOf('first')} goto ${first}`,
+      `${rules?.chain} ip saddr @${homesOf('second')} goto ${second}`,
+    ])
+    const unserved = renderPort(plan, { ...web, backends: [], dropsUnserved: true })[0]?.[1].commands.at(-1)
+    assert.match(unserved ?? '', / drop$/)
+  })
+
+  void it('looks at the clients of a load balancer, not at those of the address and the node port', () => {
+    const port: ServedPort = { ...web, protocol: 'udp', balancedAddress: '127.0.0.1', nodePort: 30080 }
+    const sourceRanges = ['192.0.2.0/24', '192.0.2.128/25', '198.51.100.7']
+    const limited = renderPort(plan, { ...port, sourceRanges }).filter(([, { commands }]) =>
+      commands.some((command) => command.endsWith('ip saddr != { 192.0.2.0/24, 198.51.100.7/32 } drop')),
+    )
+    assert.deepEqual(
+      limited.flatMap(([, { keys }]) => keys),
+      ['services 127.0.0.1 . udp . 80'],
+    )
   })
 
   void it('gives a sticky Service a set of clients per endpoint', () => {

@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto'
+import { overlaps, parseCidr, renderCidr } from './cidr.ts'
+import type { Cidr } from './cidr.ts'
 import { bridgeName, gatewayOf, tableName } from './plan.ts'
 import type { NetworkPlan } from './plan.ts'
 import type { ServedPort } from './service-ports.ts'
@@ -56,6 +58,8 @@ export interface PortRules {
   readonly keys: readonly string[]
   /** The chain those keys lead to. */
   readonly chain: string
+  /** Chains for pods of single nodes. */
+  readonly chains: readonly string[]
   /** Chains and sets of single endpoints, for sticky Services. */
   readonly parts: readonly string[]
   /** Endpoint addresses: each may reach itself through the Service. */
@@ -68,10 +72,22 @@ export interface PortRules {
 
 /** Rules for a port by their names; none when nobody serves it: a connection is then refused by the `unserved` chain. */
 export function renderPort(plan: NetworkPlan, port: ServedPort): [name: string, rules: PortRules][] {
-  const { externalBackends } = port
-  if (externalBackends === undefined) return renderKeys(plan, port, [...insideKeys(port), ...outsideKeys(plan, port)])
-  const outside = { ...port, key: `${port.key}/external`, backends: externalBackends }
-  return [...renderKeys(plan, port, insideKeys(port)), ...renderKeys(plan, outside, outsideKeys(plan, port))]
+  const { externalBackends, backends, sourceRanges, backendsOfNodes } = port
+  const open = { ...port, sourceRanges: undefined }
+  // Load balancers that look at their clients have rules of their own.
+  const limited = sourceRanges === undefined ? [] : balancerKeys(port)
+  const outer = outsideKeys(plan, port).filter((key) => !limited.includes(key))
+  const outside = {
+    ...open,
+    backends: externalBackends ?? backends,
+    backendsOfNodes: undefined,
+    dropsUnserved: externalBackends === undefined ? port.dropsUnserved : port.dropsUnservedOutside,
+  }
+  const balanced = renderKeys(plan, { ...outside, sourceRanges, key: `${port.key}/balanced` }, limited)
+  if (externalBackends === undefined && backendsOfNodes === undefined)
+    return [...renderKeys(plan, open, [...insideKeys(port), ...outer]), ...balanced]
+  const external = renderKeys(plan, { ...outside, key: `${port.key}/external` }, outer)
+  return [...renderKeys(plan, open, insideKeys(port)), ...external, ...balanced]
 }
 
 function insideKeys({ addresses, protocol, port }: ServedPort): string[] {
@@ -84,27 +100,85 @@ function outsideKeys(plan: NetworkPlan, { externalAddresses = [], protocol, port
   const nodeAddresses = protocol === 'tcp' ? [gatewayOf(plan)] : [gatewayOf(plan), '127.0.0.1']
   return [
     ...externalAddresses.map((address) => `external ${address} . ${protocol} . ${port}`),
-    // Loopback is in the map that packets from outside never meet.
-    ...(balancedAddress === undefined
-      ? []
-      : [`${balancedAddress.startsWith('127.') ? 'services' : 'external'} ${balancedAddress} . ${protocol} . ${port}`]),
-    ...(isEverywhere ? [`everywhere ${protocol} . ${port}`] : []),
+    ...balancerKeys({ balancedAddress, isEverywhere, protocol, port }),
     ...(nodePort === undefined
       ? []
       : nodeAddresses.map((address) => `services ${address} . ${protocol} . ${nodePort}`)),
   ]
 }
 
+function balancerKeys({
+  balancedAddress,
+  isEverywhere = false,
+  protocol,
+  port,
+}: Pick<ServedPort, 'balancedAddress' | 'isEverywhere' | 'protocol' | 'port'>): string[] {
+  // Loopback is in the map that packets from outside never meet.
+  const map = balancedAddress?.startsWith('127.') === true ? 'services' : 'external'
+  return [
+    ...(balancedAddress === undefined ? [] : [`${map} ${balancedAddress} . ${protocol} . ${port}`]),
+    ...(isEverywhere ? [`everywhere ${protocol} . ${port}`] : []),
+  ]
+}
+
 function renderKeys(plan: NetworkPlan, port: ServedPort, keys: readonly string[]): [string, PortRules][] {
-  const { backends } = port
-  if (keys.length === 0 || backends.length === 0) return []
+  const ofNodes = [...(port.backendsOfNodes ?? [])]
+  const hasNone = port.backends.length === 0 && ofNodes.length === 0
+  if (keys.length === 0 || (hasNone && port.dropsUnserved !== true)) return []
   const chain = `service-${shortHash(port.key)}`
-  const rules = port.affinitySeconds === undefined ? spread(plan, chain, port) : stick(plan, chain, port)
-  const { parts, commands } = rules
-  const ends = backends.map((backend) => `${backend.ip}:${backend.port}`)
+  const nodes = ofNodes.map(([node, own]) => ({ set: homesOf(node), port: { ...port, backends: own } }))
+  const chains = nodes.map(({ set }) => `${chain}-${set}`)
+  const first = [...firstOf(port), ...nodes.map(({ set }, index) => `ip saddr @${set} goto ${chains[index] ?? ''}`)]
+  const rules = [
+    ...nodes.map(({ port: own }, index) => lead(plan, chains[index] ?? '', own, [])),
+    lead(plan, chain, port, first),
+  ]
+  const parts = rules.flatMap((one) => one.parts)
+  const commands = [
+    ...nodes.map(({ set }) => `add set ip ${tableName(plan)} ${set} { type ipv4_addr; }`),
+    ...rules.flatMap((one) => one.commands),
+  ]
+  const backends = [...port.backends, ...ofNodes.flatMap(([, own]) => own)]
+  const ends = [...new Set(backends.map((backend) => `${backend.ip}:${backend.port}`))]
   // The node needs no other address to reach itself, and would be taken for someone else by it.
   const addresses = backends.map(({ ip }) => ip).filter((ip) => ip !== gatewayOf(plan))
-  return [[port.key, { keys, chain, parts, addresses, ends, commands }]]
+  return [[port.key, { keys, chain, chains, parts, addresses, ends, commands }]]
+}
+
+/** The set of addresses of a node's pods. */
+export function homesOf(node: string): string {
+  return `node-${shortHash(node)}`
+}
+
+function firstOf({ sourceRanges }: ServedPort): string[] {
+  if (sourceRanges === undefined) return []
+  const ranges = sourceRanges.map((text) => parseCidr(text.trim())).filter((range) => range !== undefined)
+  const isOpen = ranges.some(({ bits }) => bits === 0)
+  return isOpen ? [] : ranges.length === 0 ? ['drop'] : [`ip saddr != { ${disjoint(ranges).join(', ')} } drop`]
+}
+
+/** A set must not hold an address twice. */
+function disjoint(ranges: readonly Cidr[]): string[] {
+  const wider = (one: Cidr, other: Cidr): boolean => other.bits < one.bits && overlaps(one, other)
+  return [...new Set(ranges.filter((one) => !ranges.some((other) => wider(one, other))).map((one) => renderCidr(one)))]
+}
+
+/** A chain that leads to backends, after other rules. */
+function lead(plan: NetworkPlan, chain: string, port: ServedPort, first: readonly string[]): Rules {
+  if (port.backends.length === 0) return fill(plan, chain, [...first, 'drop'])
+  return port.affinitySeconds === undefined ? spread(plan, chain, port, first) : stick(plan, chain, port, first)
+}
+
+function fill(plan: NetworkPlan, chain: string, rules: readonly string[]): Rules {
+  const table = `ip ${tableName(plan)}`
+  return {
+    parts: [],
+    commands: [
+      `add chain ${table} ${chain}`,
+      `flush chain ${table} ${chain}`,
+      ...rules.map((rule) => `add rule ${table} ${chain} ${rule}`),
+    ],
+  }
 }
 
 interface Rules {
@@ -112,25 +186,22 @@ interface Rules {
   commands: string[]
 }
 
-function spread(plan: NetworkPlan, chain: string, { backends, protocol }: ServedPort): Rules {
-  const table = `ip ${tableName(plan)}`
+function spread(plan: NetworkPlan, chain: string, { backends, protocol }: ServedPort, first: readonly string[]): Rules {
   const [only] = backends
   const target =
     backends.length === 1 && only !== undefined
       ? `${only.ip}:${only.port}`
       : `numgen random mod ${backends.length} map { ${backends.map(({ ip, port }, i) => `${i} : ${ip} . ${port}`).join(', ')} }`
-  return {
-    parts: [],
-    commands: [
-      `add chain ${table} ${chain}`,
-      `flush chain ${table} ${chain}`,
-      `add rule ${table} ${chain} meta l4proto ${protocol} dnat ip to ${target}`,
-    ],
-  }
+  return fill(plan, chain, [...first, `meta l4proto ${protocol} dnat ip to ${target}`])
 }
 
 /** As kube-proxy does: per endpoint a set of the clients that chose it, consulted before the choice. */
-function stick(plan: NetworkPlan, chain: string, { backends, protocol, affinitySeconds }: ServedPort): Rules {
+function stick(
+  plan: NetworkPlan,
+  chain: string,
+  { backends, protocol, affinitySeconds }: ServedPort,
+  first: readonly string[],
+): Rules {
   const table = `ip ${tableName(plan)}`
   // The timeout is part of the name: a set's own cannot be changed while it is in use.
   const ends = backends.map(({ ip, port }) => ({
@@ -151,6 +222,7 @@ function stick(plan: NetworkPlan, chain: string, { backends, protocol, affinityS
       ]),
       `add chain ${table} ${chain}`,
       `flush chain ${table} ${chain}`,
+      ...first.map((rule) => `add rule ${table} ${chain} ${rule}`),
       ...ends.map(({ part }) => `add rule ${table} ${chain} ip saddr @${part} goto ${part}`),
       `add rule ${table} ${chain} numgen random mod ${ends.length} vmap { ${choice} }`,
     ],

@@ -19,7 +19,7 @@ import { reportUnenforced } from './policy/unenforced.ts'
 import { serviceTablePath } from './preload-environment.ts'
 import { openProcessTable } from './process-table.ts'
 import { renderResolvConf } from './resolv-conf.ts'
-import type { Backend, ServedPort } from './service-ports.ts'
+import type { Backend, NodePlace, ServedPort } from './service-ports.ts'
 import { openServiceProxy } from './service-proxy.ts'
 import type { ServiceProxy } from './service-proxy.ts'
 import { createServiceTable } from './service-table.ts'
@@ -51,6 +51,8 @@ export interface ServiceNetwork {
 export interface ServiceNetworkOptions {
   readonly client: KubeClient
   readonly network: PodNetwork
+  /** The nodes this machine shows, where there are several: traffic policies and hints tell their pods apart. */
+  readonly nodes?: readonly NodePlace[] | undefined
   /** Directory of the cluster, as given to the pod network. */
   readonly dir: string
   /** Where LoadBalancer Services listen. Default 127.0.0.1. */
@@ -71,7 +73,7 @@ export async function openServiceNetwork(options: ServiceNetworkOptions): Promis
   const watching = { signal: stop.signal, onError }
   const services = createInformer(client.resource('v1/Service'), watching)
   const slices = createInformer(client.resource('discovery.k8s.io/v1/EndpointSlice'), watching)
-  const table = createServiceTable(services, slices)
+  const table = createServiceTable(services, slices, options.nodes)
   await using opened = new AsyncDisposableStack()
   opened.defer(() => {
     stop.abort()
@@ -94,7 +96,14 @@ export async function openServiceNetwork(options: ServiceNetworkOptions): Promis
   const fixed = dnsPorts(dnsAddressOf(plan), dns)
   const rules =
     plan.mode === 'namespaces'
-      ? await openServiceProxy({ plan, table, fixed, hostPorts: hostPortsOfAttached(network), onError })
+      ? await openServiceProxy({
+          plan,
+          table,
+          fixed,
+          hostPorts: hostPortsOfAttached(network),
+          homes: homesOfAttached(network),
+          onError,
+        })
       : undefined
   const proxy = rules ?? (await openProcessTable({ path, table, domain, onError }))
   opened.defer(() => proxy.close())
@@ -156,15 +165,22 @@ function joinPods(network: PodNetwork, rules: ServiceProxy, policies: PolicyEnfo
     async attach(pod) {
       const attached = await network.attach(pod)
       await policies.protect(pod, attached.ip)
+      await rules.setHome(attached.ip, pod.nodeName)
       await rules.setHostPorts(pod.uid, servedHostPorts(network.plan, pod.uid, attached.ip, pod.hostPorts ?? []))
       return attached
     },
     async detach(uid) {
       await rules.setHostPorts(uid, [])
+      const left = network.attached().find((pod) => pod.uid === uid)
+      if (left !== undefined) await rules.setHome(left.ip, undefined)
       await network.detach(uid)
       policies.forget(uid)
     },
   }
+}
+
+function homesOfAttached(network: PodNetwork): Map<string, string> {
+  return new Map(network.attached().flatMap(({ ip, nodeName }) => (nodeName === undefined ? [] : [[ip, nodeName]])))
 }
 
 function hostPortsOfAttached(network: PodNetwork): Map<string, ServedPort[]> {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import type { EndpointSlice } from '@fairlead/kube/types/discovery-v1'
+import type { ServiceSpec } from '@fairlead/kube/types/core-v1'
+import type { Endpoint, EndpointSlice } from '@fairlead/kube/types/discovery-v1'
 import { servedPorts } from './service-ports.ts'
 import { createServiceTable } from './service-table.ts'
 import { createMemorySource, makeService, makeSlice } from './testing.ts'
@@ -68,6 +69,59 @@ void describe('servedPorts', () => {
   for (const { name, endpoints, expected } of cases) {
     void it(`uses ${name}`, () => assert.deepEqual(addresses(makeSlice('web', http, endpoints)), expected))
   }
+
+  void it('tells apart what pods of different nodes are served by, as kube-proxy on each would', () => {
+    const nodes = [
+      { name: 'n1', zone: 'east' },
+      { name: 'n2', zone: 'west' },
+    ]
+    const at = (ip: string, nodeName: string, hints?: Endpoint['hints']): Endpoint => ({
+      addresses: [ip],
+      nodeName,
+      ...(hints === undefined ? {} : { hints }),
+    })
+    const zone = (name: string): Endpoint['hints'] => ({ forZones: [{ name }] })
+    const node = (name: string, zoneName: string): Endpoint['hints'] => ({ ...zone(zoneName), forNodes: [{ name }] })
+    const cases: { spec: ServiceSpec; endpoints: Endpoint[]; expected: Record<string, string> }[] = [
+      { spec: {}, endpoints: [at('10.64.0.1', 'n1'), at('10.64.0.2', 'n2')], expected: {} },
+      {
+        spec: { internalTrafficPolicy: 'Local' },
+        endpoints: [at('10.64.0.1', 'n1'), at('10.64.0.3', 'n3')],
+        expected: { n1: '10.64.0.1', n2: '' },
+      },
+      {
+        spec: {},
+        endpoints: [at('10.64.0.1', 'n1', zone('east')), at('10.64.0.2', 'n2', zone('west'))],
+        expected: { n1: '10.64.0.1', n2: '10.64.0.2' },
+      },
+      // One without hints: nobody follows any.
+      { spec: {}, endpoints: [at('10.64.0.1', 'n1', zone('east')), at('10.64.0.2', 'n2')], expected: {} },
+      // None for its zone: all of them.
+      {
+        spec: {},
+        endpoints: [at('10.64.0.1', 'n1', zone('east')), at('10.64.0.2', 'n1', zone('east'))],
+        expected: {},
+      },
+      // Its node first, then its zone.
+      {
+        spec: {},
+        endpoints: [at('10.64.0.1', 'n1', node('n1', 'east')), at('10.64.0.2', 'n3', node('n3', 'west'))],
+        expected: { n1: '10.64.0.1', n2: '10.64.0.2' },
+      },
+    ]
+    for (const { spec, endpoints, expected } of cases) {
+      const [port] = servedPorts(
+        makeService('web', { clusterIP: '10.80.0.2', ports: [{ name: 'http', port: 80 }], ...spec }),
+        [makeSlice('web', http, endpoints)],
+        nodes,
+      )
+      const seen = [...(port?.backendsOfNodes ?? [])].map(([name, backends]) => [
+        name,
+        backends.map(({ ip }) => ip).join(' '),
+      ])
+      assert.deepEqual(Object.fromEntries(seen), expected)
+    }
+  })
 
   void it('knows no ports of an ExternalName Service', () => {
     assert.deepEqual(servedPorts(makeService('x', { type: 'ExternalName', ports: [{ port: 80 }] }), []), [])

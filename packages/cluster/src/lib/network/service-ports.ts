@@ -30,6 +30,13 @@ export interface ServedPort {
   readonly backends: readonly Backend[]
   /** The backends for node ports, load balancers and external addresses, where the traffic policies differ. */
   readonly externalBackends?: readonly Backend[] | undefined
+  /** The backends for pods of these nodes, where they differ from those for everybody else; none: what they send is dropped. */
+  readonly backendsOfNodes?: ReadonlyMap<string, readonly Backend[]> | undefined
+  /** Whether connections are dropped, not refused, while there are no backends: there are endpoints, which a policy keeps from here. */
+  readonly dropsUnserved?: boolean | undefined
+  readonly dropsUnservedOutside?: boolean | undefined
+  /** Clients that a load balancer passes on; default: all. */
+  readonly sourceRanges?: readonly string[] | undefined
   /** Whether the only backend is one that passes connections on by itself. */
   readonly isRedirected?: boolean | undefined
   /** Seconds a client sticks to its endpoint (`sessionAffinity: ClientIP`). */
@@ -42,7 +49,11 @@ export const serviceNameLabel = 'kubernetes.io/service-name'
 const defaultAffinitySeconds = 10_800
 
 /** The ports of `service`, resolved against its slices. Pure; IPv4 only. */
-export function servedPorts(service: Service, slices: readonly EndpointSlice[]): ServedPort[] {
+export function servedPorts(
+  service: Service,
+  slices: readonly EndpointSlice[],
+  nodes: readonly NodePlace[] = [],
+): ServedPort[] {
   const { spec, metadata } = service
   if (spec === undefined || spec.type === 'ExternalName') return []
   const addresses = [...new Set([...(spec.clusterIPs ?? []), spec.clusterIP ?? ''])].filter(
@@ -57,27 +68,34 @@ export function servedPorts(service: Service, slices: readonly EndpointSlice[]):
   const isLocalOutside = spec.externalTrafficPolicy === 'Local'
   return (spec.ports ?? []).map((port) => {
     const protocol = toProtocol(port.protocol)
-    const name = port.name ?? ''
+    const places = placesOf(slices, port.name ?? '', protocol)
+    const [inside, outside] = [isLocal, isLocalOutside].map((local) => backendsAt(places, local))
+    const backendsOfNodes = differingNodes(nodes, places, inside?.backends ?? [], isLocal)
     return {
       key: `${metadata?.namespace ?? ''}/${metadata?.name ?? ''}/${port.name ?? port.port}/${protocol}`,
       addresses,
       protocol,
       port: port.port,
       nodePort: port.nodePort === 0 ? undefined : port.nodePort,
-      backends: backendsOf(slices, name, protocol, isLocal),
+      backends: inside?.backends ?? [],
       affinitySeconds,
+      ...(inside?.dropsUnserved === true ? { dropsUnserved: true } : {}),
+      ...(outside?.dropsUnserved === true ? { dropsUnservedOutside: true } : {}),
+      ...(backendsOfNodes.size === 0 ? {} : { backendsOfNodes }),
       ...(externalAddresses.length === 0 ? {} : { externalAddresses }),
       ...(protocol === 'udp' ? balancedBy(spec) : {}),
-      ...(isLocal === isLocalOutside ? {} : { externalBackends: backendsOf(slices, name, protocol, isLocalOutside) }),
+      ...(isLocal === isLocalOutside ? {} : { externalBackends: outside?.backends ?? [] }),
     }
   })
 }
 
-function balancedBy(spec: ServiceSpec): Pick<ServedPort, 'balancedAddress' | 'isEverywhere'> {
+function balancedBy(spec: ServiceSpec): Pick<ServedPort, 'balancedAddress' | 'isEverywhere' | 'sourceRanges'> {
   if (spec.type !== 'LoadBalancer' || spec.loadBalancerClass !== undefined) return {}
   const asked = spec.loadBalancerIP ?? ''
-  if (asked === '0.0.0.0') return { balancedAddress: '127.0.0.1', isEverywhere: true }
-  return { balancedAddress: parseIpv4(asked) === undefined ? '127.0.0.1' : asked }
+  const ranges = spec.loadBalancerSourceRanges ?? []
+  const sourceRanges = ranges.length === 0 ? {} : { sourceRanges: ranges }
+  if (asked === '0.0.0.0') return { balancedAddress: '127.0.0.1', isEverywhere: true, ...sourceRanges }
+  return { balancedAddress: parseIpv4(asked) === undefined ? '127.0.0.1' : asked, ...sourceRanges }
 }
 
 /**
@@ -91,24 +109,81 @@ export function usableEndpoints(endpoints: readonly Endpoint[]): readonly Endpoi
   return endpoints.filter(({ conditions }) => conditions?.terminating === true && conditions.serving !== false)
 }
 
-/** `isLocal`: only endpoints of the cluster's nodes, which all are this machine. */
-function backendsOf(
-  slices: readonly EndpointSlice[],
-  portName: string,
-  protocol: Protocol,
-  isLocal: boolean,
-): Backend[] {
-  const placed = slices.flatMap((slice) => {
+/** A node as topology sees it. */
+export interface NodePlace {
+  readonly name: string
+  readonly zone?: string | undefined
+}
+
+/** An endpoint and the port it serves at. */
+interface Place {
+  readonly endpoint: Endpoint
+  readonly port: number
+}
+
+function placesOf(slices: readonly EndpointSlice[], portName: string, protocol: Protocol): Place[] {
+  return slices.flatMap((slice) => {
     const port = slice.ports?.find(
       (candidate) => (candidate.name ?? '') === portName && toProtocol(candidate.protocol) === protocol,
     )?.port
     if (port === undefined || slice.addressType !== 'IPv4') return []
-    const endpoints = (slice.endpoints ?? []).filter(({ nodeName }) => !isLocal || nodeName !== undefined)
-    return endpoints.map((endpoint) => ({ endpoint, port }))
+    return (slice.endpoints ?? []).map((endpoint) => ({ endpoint, port }))
   })
-  const usable = new Set(usableEndpoints(placed.map(({ endpoint }) => endpoint)))
+}
+
+/** `isLocal`: only endpoints of the cluster's nodes, which all are this machine. */
+function backendsAt(places: readonly Place[], isLocal: boolean): { backends: Backend[]; dropsUnserved: boolean } {
+  if (!isLocal) return { backends: toBackends(places), dropsUnserved: false }
+  const backends = toBackends(places.filter(({ endpoint }) => endpoint.nodeName !== undefined))
+  return { backends, dropsUnserved: backends.length === 0 && toBackends(places).length > 0 }
+}
+
+/** The nodes whose pods are served otherwise than everybody else: by the policy `Local`, or by the hints of endpoints. */
+function differingNodes(
+  nodes: readonly NodePlace[],
+  places: readonly Place[],
+  everywhere: readonly Backend[],
+  isLocal: boolean,
+): Map<string, readonly Backend[]> {
+  const found = new Map<string, readonly Backend[]>()
+  if (nodes.length < 2) return found
+  for (const node of nodes) {
+    const own = isLocal
+      ? toBackends(places.filter(({ endpoint }) => endpoint.nodeName === node.name))
+      : toBackends(hintedPlaces(places, node))
+    if (renderBackends(own) !== renderBackends(everywhere)) found.set(node.name, own)
+  }
+  return found
+}
+
+/**
+ * The endpoints that hints leave to a node, as kube-proxy reads them (`pkg/proxy/topology.go`): those for the node, else those for its zone;
+ * all of them where a ready one has no hints or none is for here.
+ */
+function hintedPlaces(places: readonly Place[], { name, zone }: NodePlace): readonly Place[] {
+  const ready = places.filter(({ endpoint }) => endpoint.conditions?.ready !== false)
+  for (const isHinted of [
+    ({ hints }: Endpoint, asked?: string) =>
+      (hints?.forNodes ?? []).some((one) => asked === undefined || one.name === name),
+    ({ hints }: Endpoint, asked?: string) =>
+      (hints?.forZones ?? []).some((one) => asked === undefined || one.name === zone),
+  ]) {
+    if (!ready.every(({ endpoint }) => isHinted(endpoint))) continue
+    const own = ready.filter(({ endpoint }) => isHinted(endpoint, 'here'))
+    if (own.length > 0) return own
+  }
+  return places
+}
+
+function renderBackends(backends: readonly Backend[]): string {
+  return backends.map(({ ip, port }) => `${ip}:${port}`).join(' ')
+}
+
+/** Sorted, without repetition. */
+function toBackends(places: readonly Place[]): Backend[] {
+  const usable = new Set(usableEndpoints(places.map(({ endpoint }) => endpoint)))
   const backends = new Map<string, Backend>()
-  for (const { endpoint, port } of placed) {
+  for (const { endpoint, port } of places) {
     // Addresses of one endpoint are interchangeable: clients use the first (discovery/v1 Endpoint).
     const ip = endpoint.addresses[0]
     if (ip !== undefined && parseIpv4(ip) !== undefined && usable.has(endpoint))

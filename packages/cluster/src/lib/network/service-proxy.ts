@@ -4,7 +4,7 @@ import { hostPortsKey } from './host-ports.ts'
 import { tableName } from './plan.ts'
 import type { NetworkPlan } from './plan.ts'
 import { openRuleWriter } from './rule-writer.ts'
-import { renderBaseRules, renderPort } from './rules.ts'
+import { homesOf, renderBaseRules, renderPort } from './rules.ts'
 import type { PortRules } from './rules.ts'
 import type { ServedPort } from './service-ports.ts'
 import type { ServiceTable } from './service-table.ts'
@@ -15,6 +15,8 @@ export interface ServiceProxy {
   settled(): Promise<void>
   /** Serves these ports for a pod from now on, and no others; resolves when that is in force. */
   setHostPorts(uid: string, ports: readonly ServedPort[]): Promise<void>
+  /** Tells which node the pod at an address is of; resolves when that is in force. Undefined: of none any more. */
+  setHome(ip: string, node: string | undefined): Promise<void>
   /** Stops updating; the rules stay in force for the pods. */
   close(): Promise<void>
 }
@@ -27,6 +29,8 @@ export interface ServiceProxyOptions {
   readonly fixed?: readonly ServedPort[] | undefined
   /** Host ports of pods that are there already, by uid. */
   readonly hostPorts?: ReadonlyMap<string, readonly ServedPort[]> | undefined
+  /** Nodes of pods that are there already, by address. */
+  readonly homes?: ReadonlyMap<string, string> | undefined
   /** Told when a transaction was refused; the whole table is then loaded anew until it is accepted. */
   readonly onError?: ((error: unknown) => void) | undefined
 }
@@ -37,6 +41,9 @@ export async function openServiceProxy(options: ServiceProxyOptions): Promise<Se
   const writer = openRuleWriter(tableName(plan))
   const closing = new AbortController()
   let loaded = new Map<string, PortRules>()
+  let loadedHomes: ReadonlyMap<string, string> = new Map()
+  const homes = new Map(options.homes)
+  let isHomeStale = false
   let pending = new Set<string>()
   let working: Promise<void> | undefined
   const hostPorts = new Map([...(options.hostPorts ?? [])].map(([uid, ports]) => [hostPortsKey(uid), ports]))
@@ -46,7 +53,8 @@ export async function openServiceProxy(options: ServiceProxyOptions): Promise<Se
     start()
   })
   loaded = rulesOf(plan, allPorts())
-  await writer.apply(renderReload(plan, loaded))
+  loadedHomes = new Map(homes)
+  await writer.apply([...renderReload(plan, loaded), ...renderHomes(plan, new Map(), loadedHomes)])
 
   function allPorts(): ServedPort[] {
     return portsOf([...table.entries.keys(), ...hostPorts.keys()], table, fixed, hostPorts)
@@ -56,17 +64,20 @@ export async function openServiceProxy(options: ServiceProxyOptions): Promise<Se
     if (closing.signal.aborted) return
     working ??= work().finally(() => {
       working = undefined
-      if (pending.size > 0) start()
+      if (pending.size > 0 || isHomeStale) start()
     })
   }
 
   async function work(): Promise<void> {
-    while (pending.size > 0 && !closing.signal.aborted) {
+    while ((pending.size > 0 || isHomeStale) && !closing.signal.aborted) {
       const keys = pending
       pending = new Set()
       const next = changed(keys)
+      const nextHomes = new Map(homes)
+      isHomeStale = false
       try {
-        await writer.apply(renderChange(plan, loaded, next))
+        await writer.apply([...renderHomes(plan, loadedHomes, nextHomes), ...renderChange(plan, loaded, next)])
+        loadedHomes = nextHomes
         const [before, unused] = [loaded, without(partsOf(loaded), partsOf(next))]
         loaded = next
         await Promise.all([removeParts(unused), flushFlows(staleFlows(before, next))])
@@ -90,9 +101,11 @@ export async function openServiceProxy(options: ServiceProxyOptions): Promise<Se
       await sleep(delayMs, undefined, { signal: closing.signal }).catch(() => {})
       pending.clear()
       const next = rulesOf(plan, allPorts())
+      const nextHomes = new Map(homes)
       try {
-        await writer.apply(renderReload(plan, next))
+        await writer.apply([...renderReload(plan, next), ...renderHomes(plan, new Map(), nextHomes)])
         loaded = next
+        loadedHomes = nextHomes
         return
       } catch (error) {
         options.onError?.(error)
@@ -118,6 +131,14 @@ export async function openServiceProxy(options: ServiceProxyOptions): Promise<Se
       if (ports.length === 0) hostPorts.delete(key)
       else hostPorts.set(key, ports)
       pending.add(key)
+      start()
+      await working
+    },
+    async setHome(ip, node) {
+      if (homes.get(ip) === node) return
+      if (node === undefined) homes.delete(ip)
+      else homes.set(ip, node)
+      isHomeStale = true
       start()
       await working
     },
@@ -151,6 +172,23 @@ function rulesOf(plan: NetworkPlan, ports: readonly ServedPort[]): Map<string, P
   const rules = new Map<string, PortRules>()
   for (const port of ports) for (const [name, rendered] of renderPort(plan, port)) rules.set(name, rendered)
   return rules
+}
+
+/** Commands that lead from one state of the sets of nodes to another; sets of nodes that are gone stay, empty. */
+function renderHomes(
+  plan: NetworkPlan,
+  before: ReadonlyMap<string, string>,
+  after: ReadonlyMap<string, string>,
+): string[] {
+  const table = `ip ${tableName(plan)}`
+  const gone = [...before].filter(([ip, node]) => after.get(ip) !== node)
+  const come = [...after].filter(([ip, node]) => before.get(ip) !== node)
+  const sets = new Set(come.map(([, node]) => homesOf(node)))
+  return [
+    ...gone.map(([ip, node]) => `delete element ${table} ${homesOf(node)} { ${ip} }`),
+    ...[...sets].map((set) => `add set ${table} ${set} { type ipv4_addr; }`),
+    ...come.map(([ip, node]) => `add element ${table} ${homesOf(node)} { ${ip} }`),
+  ]
 }
 
 /** Commands that replace the whole table by one with these ports. */
@@ -210,6 +248,7 @@ function partsOf(rules: ReadonlyMap<string, PortRules>): Set<string> {
   const all = [...rules.values()]
   return new Set([
     ...all.map(({ chain }) => `chain ${chain}`),
+    ...all.flatMap(({ chains }) => chains.map((chain) => `chain ${chain}`)),
     ...all.flatMap(({ parts }) => parts.map((part) => `chain ${part}`)),
     ...all.flatMap(({ parts }) => parts.map((part) => `set ${part}`)),
   ])

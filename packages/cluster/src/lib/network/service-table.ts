@@ -1,7 +1,7 @@
 import type { Service } from '@fairlead/kube/types/core-v1'
 import type { EndpointSlice } from '@fairlead/kube/types/discovery-v1'
 import { servedPorts, serviceNameLabel } from './service-ports.ts'
-import type { Backend, ServedPort } from './service-ports.ts'
+import type { Backend, NodePlace, ServedPort } from './service-ports.ts'
 
 /** What the table needs of an informer: a handler is told of what there is (as `add`), then of every change. */
 export interface ObjectSource<T> {
@@ -29,7 +29,11 @@ export interface ServiceTable {
 }
 
 /** Joins two synced informers into a table; later changes arrive by their events. */
-export function createServiceTable(services: ObjectSource<Service>, slices: ObjectSource<EndpointSlice>): ServiceTable {
+export function createServiceTable(
+  services: ObjectSource<Service>,
+  slices: ObjectSource<EndpointSlice>,
+  nodes: readonly NodePlace[] = [],
+): ServiceTable {
   const serviceObjects = new Map<string, Service>()
   const sliceObjects = new Map<string, Map<string, EndpointSlice>>()
   const entries = new Map<string, ServiceEntry>()
@@ -61,7 +65,7 @@ export function createServiceTable(services: ObjectSource<Service>, slices: Obje
       return
     }
     const own = [...(sliceObjects.get(key)?.values() ?? [])]
-    const ports = servedPorts(service, own).map((port) => elsewhere(port, redirects.get(`${key}/${port.port}`)))
+    const ports = servedPorts(service, own, nodes).map((port) => elsewhere(port, redirects.get(`${key}/${port.port}`)))
     entries.set(key, { service, slices: own, ports })
   }
 
@@ -114,7 +118,14 @@ export function createServiceTable(services: ObjectSource<Service>, slices: Obje
 /** One place for everybody, so there is nothing to stick to. */
 function elsewhere(port: ServedPort, place: Backend | undefined): ServedPort {
   if (place === undefined || port.protocol !== 'tcp') return port
-  return { ...port, isRedirected: true, backends: [place], externalBackends: undefined, affinitySeconds: undefined }
+  return {
+    ...port,
+    isRedirected: true,
+    backends: [place],
+    backendsOfNodes: undefined,
+    externalBackends: undefined,
+    affinitySeconds: undefined,
+  }
 }
 
 function keyOf(namespace = '', name = ''): string {
