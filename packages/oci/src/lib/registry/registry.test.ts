@@ -135,14 +135,17 @@ describe('pullImage', () => {
 
   it('fetches a blob again that broke off or came damaged', async () => {
     let failures = 2
+    // The layer alone: the config comes at the same time, and what is too large for it is no damage.
+    const layer = digestOf(Buffer.alloc(100_000, 'layer'))
     await using registry = await startRegistry((_request, response, path) => {
-      if (!path.includes('/blobs/') || failures <= 0) return false
+      if (!path.endsWith(layer) || failures <= 0) return false
       failures -= 1
       if (failures === 1) response.writeHead(200, { 'content-length': 100_000 }).write('half', () => response.destroy())
       else response.writeHead(200).end(Buffer.alloc(100_000, 'other'))
       return true
     })
     await pull(registry.host)
+    assert.equal(failures, 0)
   })
 
   it('does not take more than was announced', async () => {
