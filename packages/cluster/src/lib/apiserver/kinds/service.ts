@@ -4,6 +4,7 @@ import { defineKind } from './define.ts'
 import { duplicate, forbidden, invalid, notSupported, oneOf, required } from './field-errors.ts'
 import { dnsLabel, dnsLabel1035, dnsSubdomain, labels, portNumber, portReference } from './names.ts'
 import { age, ageColumn, column, formatLabels, nameColumn, orNone, wideColumn } from './printing.ts'
+import { validateTraffic } from './service-rules.ts'
 import type { FieldError } from '../status.ts'
 import type { KindStrategy } from '../strategy.ts'
 
@@ -42,6 +43,7 @@ export const service: KindStrategy = defineKind<Service>({
       ...validateType(spec),
       ...validateAddress(spec, old?.spec),
       ...validatePorts(spec),
+      ...validateTraffic(spec, old?.spec),
     ]
   },
   fields(object) {
