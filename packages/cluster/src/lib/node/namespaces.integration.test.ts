@@ -145,7 +145,9 @@ describe('namespaces of a pod', { skip }, () => {
     await world.pod('web', isReady, 'is ready')
     await until(async () => /made|refused/.test(await world.logs(agent, 'web')) || undefined, 'it has tried')
     assert.match(await world.logs(agent, 'web'), /^refused$/m)
-    await world.createPod('lost', having('../../../etc/none.json'))
+    // The API takes no way out of the folder of profiles.
+    await assert.rejects(world.createPod('out', having('../../../etc/none.json')), /must not contain '\.\.'/)
+    await world.createPod('lost', having('none.json'))
     const pod = await world.pod('lost', (one) => one.status?.containerStatuses?.[0]?.state?.waiting?.message, 'waits')
     assert.match(pod.status?.containerStatuses?.[0]?.state?.waiting?.message ?? '', /cannot load seccomp profile/)
   })
