@@ -18,6 +18,7 @@ export type Task =
   | { task: 'put'; etcdPort: number; clients: number; ms: number; bytes: number; prefix: string }
   | { task: 'list'; api: ApiAddress; path: string; times: number }
   | { task: 'get-beside-list'; api: ApiAddress; get: string; list: string; ms: number }
+  | { task: 'get-beside-creates'; api: ApiAddress; ms: number; writers: number; bytes?: number }
   | { task: 'watch'; api: ApiAddress; watchers: number; events: number }
 
 createInterface({ input: process.stdin }).on('line', (line) => {
@@ -36,6 +37,8 @@ async function answer(task: Task): Promise<unknown> {
       return await list(task)
     case 'get-beside-list':
       return await getBesideList(task)
+    case 'get-beside-creates':
+      return await getBesideCreates(task)
     case 'watch':
       return await watch(task)
   }
@@ -121,6 +124,36 @@ async function getBesideList(task: Task & { task: 'get-beside-list' }): Promise<
   lister.close()
   taken.sort((a, b) => a - b)
   return { p50: at(taken, 0.5), p99: at(taken, 0.99) }
+}
+
+/** Times of single reads by one client while others create config maps. */
+async function getBesideCreates(
+  task: Task & { task: 'get-beside-creates' },
+): Promise<{ p50: number; p99: number; made: number }> {
+  const { api, ms, writers, bytes = 100 } = task
+  const path = '/api/v1/namespaces/default/configmaps'
+  const reader = await Connection.open(api)
+  const until = performance.now() + ms
+  const taken: number[] = []
+  let made = 0
+  const value = 'v'.repeat(bytes)
+  async function createOn(): Promise<void> {
+    const writer = await Connection.open(api)
+    while (performance.now() < until) await writer.ask('POST', path, configMapText(`beside-${(made += 1)}`, value))
+    writer.close()
+  }
+  async function readOn(): Promise<void> {
+    await reader.ask('POST', path, configMapText('read-again'))
+    while (performance.now() < until) {
+      const startedAt = performance.now()
+      await reader.ask('GET', `${path}/read-again`)
+      taken.push(performance.now() - startedAt)
+    }
+  }
+  await Promise.all([readOn(), ...Array.from({ length: writers }, createOn)])
+  reader.close()
+  taken.sort((a, b) => a - b)
+  return { p50: at(taken, 0.5), p99: at(taken, 0.99), made }
 }
 
 /** Deliveries per second: every watcher is told of every event. */
@@ -209,8 +242,8 @@ function podText(name: string, bytes: number): string {
   return JSON.stringify(pod)
 }
 
-function configMapText(name: string): string {
-  return JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name }, data: { key: 'value' } })
+function configMapText(name: string, key = 'value'): string {
+  return JSON.stringify({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name }, data: { key } })
 }
 
 const newline = 0x0a
