@@ -233,7 +233,7 @@ function parseHexadecimal(text: string): number {
   return sign === '-' ? -size : size
 }
 
-export function noConversion(type: string): CelError {
+function noConversion(type: string): CelError {
   return new CelError(`type conversion error from 'string' to '${type}'`)
 }
 
