@@ -12,7 +12,9 @@ describe('ephemeral containers', () => {
     await api.call('POST', pods, podNamed('web'))
     const added = await api.call('PATCH', `${pods}/web/ephemeralcontainers`, debuggers)
     assert.deepEqual([added.status, added.body.spec.ephemeralContainers?.[0].name], [200, 'debug'])
-    const other = await api.call('PATCH', `${pods}/web`, { spec: { ephemeralContainers: [{ name: 'x', image: 'y:1' }] } })
+    const other = await api.call('PATCH', `${pods}/web`, {
+      spec: { ephemeralContainers: [{ name: 'x', image: 'y:1' }] },
+    })
     assert.equal(other.status, 422)
     assert.match(other.body.message, /spec: Forbidden: pod updates may not change fields other than/)
     const labelled = await api.call('PATCH', `${pods}/web`, { metadata: { labels: { a: 'b' } } })

@@ -153,7 +153,11 @@ describe('a list', () => {
 })
 
 describe('a watch', () => {
-  for (const path of ['/api/v1/watch/pods', '/api/v1/watch/namespaces/default/pods', `/api/v1/watch/namespaces/default/pods/a`]) {
+  for (const path of [
+    '/api/v1/watch/pods',
+    '/api/v1/watch/namespaces/default/pods',
+    `/api/v1/watch/namespaces/default/pods/a`,
+  ]) {
     it(`is served at ${path}, as before there was a parameter`, async () => {
       await using api = await withPods('a')
       const events = await readWatch(api.transport, `${path}?resourceVersion=0`, ({ length }) => length > 0)

@@ -199,7 +199,10 @@ describe('default classes', () => {
         spec: { resources: { requests: { storage: '2Gi' } } },
       })
     // The rules of the kind come before the plugin's, which would say that only bound claims grow.
-    assert.match((await grow('elastic')).body.message, /resources\.requests and volumeAttributesClassName for bound claims$/)
+    assert.match(
+      (await grow('elastic')).body.message,
+      /resources\.requests and volumeAttributesClassName for bound claims$/,
+    )
     for (const name of ['fixed', 'elastic']) {
       await api.call('PATCH', `${core}/persistentvolumeclaims/${name}/status`, { status: { phase: 'Bound' } })
     }

@@ -190,12 +190,14 @@ const onlyBaseline: readonly Check[] = [
   (spec, _metadata, minor) => (minor < 35 || hasOwnUsers(spec, minor) ? undefined : unmasked(spec)),
   unusualCapabilities,
   (spec, _metadata, minor) =>
-    minor < 19 ? undefined : found(
-      'seccompProfile',
-      spec.securityContext?.seccompProfile?.type === 'Unconfined',
-      bad(spec, ({ seccompProfile }) => seccompProfile?.type === 'Unconfined'),
-      'must not set securityContext.seccompProfile.type to "Unconfined"',
-    ),
+    minor < 19
+      ? undefined
+      : found(
+          'seccompProfile',
+          spec.securityContext?.seccompProfile?.type === 'Unconfined',
+          bad(spec, ({ seccompProfile }) => seccompProfile?.type === 'Unconfined'),
+          'must not set securityContext.seccompProfile.type to "Unconfined"',
+        ),
 ]
 
 const plainVolumes = new Set(

@@ -129,7 +129,10 @@ describe('PodSecurity', () => {
     }
     assert.equal((await api.call('POST', '/api/v1/namespaces', { metadata: { name: 'n', labels } })).status, 201)
     const made = await api.call('POST', '/apis/apps/v1/namespaces/n/deployments', deploymentNamed('d'))
-    assert.match(String(made.headers['warning']), /would violate PodSecurity \\"restricted:v1.7\\": runAsNonRoot != true/)
+    assert.match(
+      String(made.headers['warning']),
+      /would violate PodSecurity \\"restricted:v1.7\\": runAsNonRoot != true/,
+    )
     const refused = await api.call('POST', '/api/v1/namespaces/n/pods', podNamed('p'))
     assert.match(refused.body.message, /violates PodSecurity "restricted:v1.7": runAsNonRoot != true \([^)]*\)$/)
     labels['pod-security.kubernetes.io/enforce-version'] = 'newest'
