@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { renderEntrance, toEntrance } from './gateway.ts'
+import { createKubeClient } from '@fairlead/kube'
+import { createApiServer, openStore } from '@fairlead/cluster/apiserver'
+import { listEntrances, renderEntrance, toEntrance } from './gateway.ts'
 
 describe('toEntrance', () => {
   it('tells where an Ingress is reached, by the ports of its status', () => {
@@ -41,6 +43,24 @@ describe('toEntrance', () => {
     assert.equal(
       renderEntrance(toEntrance('Ingress', { metadata: { name: 'web', namespace: 'shop' } })),
       'Ingress shop/web is not served',
+    )
+  })
+})
+
+describe('listEntrances', () => {
+  it('finds those of kinds that are there, where others are not installed', async () => {
+    await using store = await openStore({ dir: '', durability: 'memory' })
+    await using server = createApiServer({ store })
+    const client = createKubeClient({ transport: server.transport({ user: 'ada', groups: ['system:masters'] }) })
+    const backend = { service: { name: 'web', port: { number: 80 } } }
+    await client.resource('networking.k8s.io/v1/Ingress').create({
+      metadata: { name: 'web', namespace: 'default' },
+      spec: { defaultBackend: backend },
+    })
+    const found = await listEntrances(client, AbortSignal.timeout(30_000))
+    assert.deepEqual(
+      found.map(({ kind, name }) => `${kind} ${name}`),
+      ['Ingress web'],
     )
   })
 })

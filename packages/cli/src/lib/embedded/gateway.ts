@@ -32,7 +32,10 @@ export async function listEntrances(client: KubeClient, signal: AbortSignal): Pr
 function ignoreUnanswered(signal: AbortSignal): (error: unknown) => Entrance[] {
   return (error) => {
     signal.throwIfAborted()
-    if (error instanceof KubeError || (error instanceof DOMException && error.name === 'TimeoutError')) return []
+    const isAbsent = error instanceof Error && 'code' in error && error.code === 'FAIRLEAD_KUBE_KIND'
+    if (isAbsent || error instanceof KubeError || (error instanceof DOMException && error.name === 'TimeoutError')) {
+      return []
+    }
     throw error
   }
 }
