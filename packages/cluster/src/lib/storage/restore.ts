@@ -68,7 +68,9 @@ function restoredName(dir: string): string {
 
 async function writeRestored(file: string, dir: string, revision: number): Promise<void> {
   const records: LogRecord[] = []
-  readSnapshot(file, { startAt: () => undefined, load: (record) => records.push(record) })
+  // The reader uses the memory of a record again.
+  const load = (record: LogRecord): void => void records.push({ ...record, bytes: Buffer.from(record.bytes) })
+  readSnapshot(file, { startAt: () => undefined, load })
   await writeSnapshot(dir, { revision, firstSegment: 1, records })
   // A store always has a segment to go on with: without one, its log would seem lost.
   const log = new Log(dir, { disk, segmentBytes: firstSegmentBytes, firstSegmentBytes, sync: true })
