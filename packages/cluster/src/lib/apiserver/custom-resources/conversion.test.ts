@@ -114,6 +114,9 @@ describe('a definition with a conversion webhook', () => {
     const patched = await api.call('PATCH', `${second}/a`, { spec: { amount: 5 } })
     assert.deepEqual([patched.body.apiVersion, patched.body.spec.amount], ['example.com/v2', 5])
     assert.equal((await api.call('GET', `${widgets}/a`)).body.spec.size, 5)
+    const read = (await api.call('GET', `${second}/b`)).body
+    assert.equal(read.metadata.resourceVersion, (await api.call('GET', `${widgets}/b`)).body.metadata.resourceVersion)
+    assert.equal((await api.call('PUT', `${second}/b`, read)).status, 200)
     const list = await api.call('GET', second)
     assert.deepEqual(
       list.body.items.map((item: { spec: { amount: number } }) => item.spec.amount),

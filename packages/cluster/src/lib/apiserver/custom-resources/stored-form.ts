@@ -82,6 +82,8 @@ export class CustomForm implements StoredForm {
     const bytes = stampRevision({ ...(converted ?? object), apiVersion: this.#storedAs }, revision)
     if (converted !== undefined) {
       this.#writable.delete(textOf(object))
+      // Only what the webhook made of it was stamped.
+      object.metadata.resourceVersion = String(revision)
       this.#converted.set(bytes, copy(object))
     }
     return bytes
