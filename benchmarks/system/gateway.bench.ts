@@ -131,7 +131,7 @@ function renderNginx([first, second]: readonly number[], port: number): Peer {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
     (name) => `${name}_temp_path ${join(dir, name)};`,
   )
-  const config = `daemon off; worker_processes 1; pid ${join(dir, 'nginx.pid')}; error_log ${join(dir, 'nginx.log')};
+  const config = `daemon off; master_process off; pid ${join(dir, 'nginx.pid')}; error_log ${join(dir, 'nginx.log')};
 events { worker_connections 1024; }
 http {
   access_log off; ${temporary.join(' ')}
