@@ -10,7 +10,7 @@ const SUM = `sha512-${Buffer.alloc(64, 7).toString('base64')}`
 
 /** An entry that comes from a registry. */
 function locked(version: string, more: LockedPackage = {}): LockedPackage {
-  return { version, resolved: `https://registry.npmjs.org/x/-/x-${version}.tgz`, integrity: SUM, ...more }
+  return { version, resolved: `https://registry.example/x/-/x-${version}.tgz`, integrity: SUM, ...more }
 }
 
 interface Given {
