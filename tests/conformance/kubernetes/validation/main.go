@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 
@@ -154,8 +155,39 @@ func strategies() map[string]one {
 	}
 }
 
+// parts are the strategies of subresources that write a part of an object.
+func parts() map[string]one {
+	ns := fake.NewSimpleClientset().CoreV1().Namespaces()
+	claims := resourceclaim.NewStatusStrategy(resourceclaim.NewStrategy(ns, nil))
+	return map[string]one{
+		"CertificateSigningRequest/approval": {certificates.ApprovalStrategy, "certificatesigningrequests"},
+		"CertificateSigningRequest/status":   {certificates.StatusStrategy, "certificatesigningrequests"},
+		"CronJob/status":                     {cronjob.StatusStrategy, "cronjobs"},
+		"DaemonSet/status":                   {daemonset.StatusStrategy, "daemonsets"},
+		"Deployment/status":                  {deployment.StatusStrategy, "deployments"},
+		"HorizontalPodAutoscaler/status":     {horizontalpodautoscaler.StatusStrategy, "horizontalpodautoscalers"},
+		"Ingress/status":                     {ingress.StatusStrategy, "ingresses"},
+		"Job/status":                         {job.StatusStrategy, "jobs"},
+		"Namespace/status":                   {namespace.StatusStrategy, "namespaces"},
+		"Node/status":                        {node.StatusStrategy, "nodes"},
+		"PersistentVolume/status":            {persistentvolume.StatusStrategy, "persistentvolumes"},
+		"PersistentVolumeClaim/status":       {persistentvolumeclaim.StatusStrategy, "persistentvolumeclaims"},
+		"Pod/status":                         {pod.StatusStrategy, "pods"},
+		"PodDisruptionBudget/status":         {poddisruptionbudget.StatusStrategy, "poddisruptionbudgets"},
+		"ReplicaSet/status":                  {replicaset.StatusStrategy, "replicasets"},
+		"ReplicationController/status":       {replicationcontroller.StatusStrategy, "replicationcontrollers"},
+		"ResourceClaim/status":               {claims, "resourceclaims"},
+		"ResourceQuota/status":               {resourcequota.StatusStrategy, "resourcequotas"},
+		"Service/status":                     {service.StatusStrategy, "services"},
+		"ServiceCIDR/status":                 {servicecidr.StatusStrategy, "servicecidrs"},
+		"StatefulSet/status":                 {statefulset.StatusStrategy, "statefulsets"},
+		"VolumeAttachment/status":            {volumeattachment.StatusStrategy, "volumeattachments"},
+	}
+}
+
 type input struct {
 	Name   string          `json:"name"`
+	Part   string          `json:"part,omitempty"`
 	Old    json.RawMessage `json:"old,omitempty"`
 	Object json.RawMessage `json:"object"`
 }
@@ -177,12 +209,12 @@ func decode(data []byte) (runtime.Object, *schema.GroupVersionKind, error) {
 	return legacyscheme.Codecs.UniversalDecoder().Decode(data, nil, nil)
 }
 
-func contextOf(obj runtime.Object, o one, gvk *schema.GroupVersionKind, name string) context.Context {
+func contextOf(o one, gvk *schema.GroupVersionKind, name, subresource string) context.Context {
 	ctx := genericapirequest.WithNamespace(genericapirequest.NewContext(), "")
 	if o.s.NamespaceScoped() {
 		ctx = genericapirequest.WithNamespace(ctx, "default")
 	}
-	return genericapirequest.WithRequestInfo(ctx, &genericapirequest.RequestInfo{IsResourceRequest: true, APIGroup: gvk.Group, APIVersion: gvk.Version, Resource: o.resource, Name: name})
+	return genericapirequest.WithRequestInfo(ctx, &genericapirequest.RequestInfo{IsResourceRequest: true, APIGroup: gvk.Group, APIVersion: gvk.Version, Resource: o.resource, Subresource: subresource, Name: name})
 }
 
 func run(all map[string]one, in input) (out output) {
@@ -198,13 +230,19 @@ func run(all map[string]one, in input) (out output) {
 		out.Error = "decode: " + err.Error()
 		return
 	}
-	o, ok := all[gvk.Kind]
+	key := gvk.Kind
+	subresource := ""
+	if in.Part != "" {
+		key += "/" + in.Part
+		subresource = in.Part
+	}
+	o, ok := all[key]
 	if !ok {
-		out.Error = "no strategy for " + gvk.Kind
+		out.Error = "no strategy for " + key
 		return
 	}
 	acc, _ := meta.Accessor(obj)
-	ctx := contextOf(obj, o, gvk, acc.GetName())
+	ctx := contextOf(o, gvk, acc.GetName(), subresource)
 	if o.s.NamespaceScoped() {
 		acc.SetNamespace("default")
 	}
@@ -256,6 +294,7 @@ func main() {
 	// As an API server with --allow-privileged, which every cluster has.
 	capabilities.Setup(true, 0)
 	all := strategies()
+	maps.Copy(all, parts())
 	scanner := bufio.NewScanner(os.Stdin)
 	scanner.Buffer(make([]byte, 1<<20), 1<<26)
 	enc := json.NewEncoder(os.Stdout)

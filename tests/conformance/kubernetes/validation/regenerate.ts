@@ -11,6 +11,8 @@ import { perform } from '../perform.ts'
 
 interface Case {
   readonly name: string
+  /** The subresource that is written; without one the object is. */
+  readonly part?: string
   readonly old?: object
   readonly object: object
 }
@@ -37,17 +39,19 @@ async function buildProgram(source: string, dir: string): Promise<string> {
 
 async function ask(program: string, cases: readonly Case[]): Promise<Answer[]> {
   const asked = spawn(program, { stdio: ['pipe', 'pipe', 'inherit'] })
-  asked.stdin.end(cases.map(({ name, old, object }) => `${JSON.stringify({ name, old, object })}\n`).join(''))
+  asked.stdin.end(
+    cases.map(({ name, part, old, object }) => `${JSON.stringify({ name, part, old, object })}\n`).join(''),
+  )
   const lines = (await text(asked.stdout)).trimEnd().split('\n')
   return lines.map((line) => JSON.parse(line) as Answer)
 }
 
-function withAnswer({ name, old, object }: Case, { error, causes, object: stored }: Answer): object {
+function withAnswer({ name, part, old, object }: Case, { error, causes, object: stored }: Answer): object {
   if (error !== undefined) throw new Error(`Cannot judge "${name}": ${error}`)
-  const asked = { name, ...(old === undefined ? {} : { old }), object }
+  const asked = { name, ...(part === undefined ? {} : { part }), ...(old === undefined ? {} : { old }), object }
   if (causes.length > 0) return { ...asked, causes }
-  const { metadata: _metadata, status: _status, ...rest } = stored ?? {}
-  return { ...asked, stored: rest }
+  const { metadata: _metadata, status, ...rest } = stored ?? {}
+  return { ...asked, stored: part === undefined ? rest : { ...rest, status } }
 }
 
 async function main(work: string): Promise<void> {

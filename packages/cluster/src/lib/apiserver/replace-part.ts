@@ -1,6 +1,8 @@
 import type { KubeObject, ObjectMeta } from '@fairlead/kube/types'
+import type { CertificateSigningRequest } from '@fairlead/kube/types/certificates-v1'
 import type { Namespace, Pod } from '@fairlead/kube/types/core-v1'
 
+import { stampConditions } from './kinds/certificates.ts'
 import { keepIdentity } from './metadata.ts'
 import { replaceResources } from './pod-resize.ts'
 import type { Resource } from './resource.ts'
@@ -8,8 +10,10 @@ import type { Resource } from './resource.ts'
 /** What of an object a write to a subresource changes. */
 export type Part = 'status' | 'finalize' | 'binding' | 'approval' | 'ephemeralcontainers' | 'resize'
 
+type Ruled = Pick<Resource, 'info' | 'strategy' | 'custom'>
+
 /** Makes `object` what a write to a subresource leaves: its part as asked, some of the metadata, and all else as it was. */
-export function replacePart(stored: Resource, part: Part, object: KubeObject, current: KubeObject): void {
+export function replacePart(stored: Ruled, part: Part, object: KubeObject, current: KubeObject): void {
   const asked: KubeObject = { ...object }
   for (const key of Object.keys(object)) delete object[key]
   // Nothing below is changed in place: what stays may be shared.
@@ -34,8 +38,9 @@ export function replacePart(stored: Resource, part: Part, object: KubeObject, cu
     stored.strategy.default?.(object)
   }
   if (part === 'approval') {
-    const { conditions } = (asked['status'] ?? {}) as { conditions?: unknown }
-    object['status'] = { ...(current['status'] as object | undefined), conditions }
+    const { conditions = [] } = (asked as KubeObject & CertificateSigningRequest).status ?? {}
+    const before = (current as KubeObject & CertificateSigningRequest).status
+    object['status'] = { ...before, conditions: stampConditions(conditions, before?.conditions ?? []) }
   }
   if (part === 'finalize') {
     const namespace = object as KubeObject & Namespace
@@ -55,7 +60,7 @@ const statusOnly = new Set([
   'VolumeAttachment',
 ])
 
-function metadataAfter(stored: Resource, part: Part, asked: KubeObject, current: KubeObject): ObjectMeta {
+function metadataAfter(stored: Ruled, part: Part, asked: KubeObject, current: KubeObject): ObjectMeta {
   const { kind } = stored.info
   const kept = { ...current.metadata }
   const isWritten = part === 'status' || part === 'approval' || part === 'finalize'
