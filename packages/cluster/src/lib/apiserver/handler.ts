@@ -98,7 +98,7 @@ function toStatusError(error: unknown, onError: (error: unknown) => void): Statu
 async function dispatch(context: HandlerContext, request: ApiRequest): Promise<ApiResponse> {
   const { method, path, query, identity } = request
   const route = /^\/apis?\//.test(path) ? parseRoute(context.catalogue, method, path, query) : undefined
-  if (route === undefined) return (await serveRemote(context, request)) ?? servePath(context, request)
+  if (route === undefined) return (await serveRemote(context, request)) ?? (await servePath(context, request))
   context.access.authorizer.check(identity, routeAttributes(route, query))
   const { resource } = route
   if (!route.info.verbs.includes('watch')) return await serveReview(context, resource, route, request)
@@ -116,7 +116,7 @@ async function serveRemote(context: HandlerContext, request: ApiRequest): Promis
   return await answer(request)
 }
 
-function servePath(context: HandlerContext, request: ApiRequest): ApiResponse {
+async function servePath(context: HandlerContext, request: ApiRequest): Promise<ApiResponse> {
   const { method, path, identity } = request
   context.access.authorizer.check(identity, unroutedAttributes(method, path))
   if (method !== 'GET' && method !== 'HEAD') throw methodNotAllowed()
@@ -126,7 +126,7 @@ function servePath(context: HandlerContext, request: ApiRequest): ApiResponse {
   const issuer = serveIssuer(path, context.access.issuer, context.access.key)
   if (issuer !== undefined) return issuer
   if (path === backupPath) return serveBackup(context.store)
-  if (path.startsWith('/openapi/')) return serveOpenApi(context.openApi, request)
+  if (path.startsWith('/openapi/')) return await serveOpenApi(context.openApi, context.apiServices, request)
   if (/^\/(healthz|livez|readyz)(\/|$)/.test(path)) return serveHealth(request)
   if (path === '/')
     return respond(200, { paths: ['/api', '/apis', '/healthz', '/livez', '/openapi/v3', '/readyz', '/version'] })

@@ -20,6 +20,25 @@ type Json = any
 const services = '/apis/apiregistration.k8s.io/v1/apiservices'
 const address = '127.0.0.9'
 
+const documents: Record<string, Json> = {
+  '/openapi/v3': {
+    paths: {
+      version: { serverRelativeURL: '/openapi/v3/version?hash=1' },
+      'apis/apps/v1': { serverRelativeURL: '/openapi/v3/apis/apps/v1?hash=1' },
+      'apis/wardle.example.com/v1': { serverRelativeURL: '/openapi/v3/apis/wardle.example.com/v1?hash=AB' },
+    },
+  },
+  '/openapi/v3/apis/wardle.example.com/v1?hash=AB': { openapi: '3.0.0', info: { title: 'wardle' } },
+  '/openapi/v2': {
+    swagger: '2.0',
+    paths: {
+      '/apis/wardle.example.com/v1/flunders': { get: { responses: { 200: { schema: { $ref: '#/definitions/F' } } } } },
+      '/apis/other.example.com/v1/others': { get: {} },
+    },
+    definitions: { F: { type: 'object', description: 'A flunder.' }, G: { type: 'object' } },
+  },
+}
+
 /** A server for `flunders` of `wardle.example.com/v1`, behind the service `default/wardle`. */
 async function startExtension(): Promise<
   AsyncDisposable & { port: number; caBundle: string; frontProxy: Json; seen: IncomingMessage[]; peers: string[] }
@@ -37,9 +56,9 @@ async function startExtension(): Promise<
       { name: 'flunders/status', singularName: '', namespaced: true, kind: 'Flunder', verbs: ['get'] },
     ]
     const list = { kind: 'APIResourceList', apiVersion: 'v1', groupVersion: 'wardle.example.com/v1', resources }
-    const isList = request.url === '/apis/wardle.example.com/v1'
+    const known: Record<string, Json> = { '/apis/wardle.example.com/v1': list, ...documents }
     response.setHeader('content-type', 'application/json')
-    response.end(JSON.stringify(isList ? list : { kind: 'Flunder', url: request.url }))
+    response.end(JSON.stringify(known[request.url ?? ''] ?? { kind: 'Flunder', url: request.url }))
   })
   server.listen(0, address)
   await once(server, 'listening')
@@ -60,6 +79,20 @@ async function startExtension(): Promise<
 async function create(api: TestServer, path: string, object: Json): Promise<void> {
   const { status, body } = await api.call('POST', path, object)
   assert.equal(status, 201, body.message)
+}
+
+/** Makes the service `default/wardle` and its endpoint. */
+async function reach(api: TestServer, port: number): Promise<void> {
+  await create(api, '/api/v1/namespaces/default/services', {
+    metadata: { name: 'wardle' },
+    spec: { ports: [{ port: 443 }] },
+  })
+  await create(api, '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices', {
+    metadata: { name: 'wardle', labels: { 'kubernetes.io/service-name': 'wardle' } },
+    addressType: 'IPv4',
+    ports: [{ port: port }],
+    endpoints: [{ addresses: [address] }],
+  })
 }
 
 /** Waits until the condition Available of an APIService has a reason. */
@@ -94,16 +127,7 @@ describe('ApiServices', () => {
     assert.equal((await available(api, 'v1.wardle.example.com', 'ServiceNotFound')).status, 'False')
     const path = '/apis/wardle.example.com/v1/namespaces/default/flunders'
     assert.equal((await api.call('GET', path)).status, 503)
-    await create(api, '/api/v1/namespaces/default/services', {
-      metadata: { name: 'wardle' },
-      spec: { ports: [{ port: 443 }] },
-    })
-    await create(api, '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices', {
-      metadata: { name: 'wardle', labels: { 'kubernetes.io/service-name': 'wardle' } },
-      addressType: 'IPv4',
-      ports: [{ port: extension.port }],
-      endpoints: [{ addresses: [address] }],
-    })
+    await reach(api, extension.port)
     assert.equal((await available(api, 'v1.wardle.example.com', 'Passed')).status, 'True')
     const { body } = await api.call('GET', `${path}?limit=5`, undefined, {
       authorization: 'Bearer x',
@@ -122,16 +146,7 @@ describe('ApiServices', () => {
   it('shows what servers behind it serve in discovery', async () => {
     await using extension = await startExtension()
     await using api = await startTestServer({ frontProxy: extension.frontProxy })
-    await create(api, '/api/v1/namespaces/default/services', {
-      metadata: { name: 'wardle' },
-      spec: { ports: [{ port: 443 }] },
-    })
-    await create(api, '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices', {
-      metadata: { name: 'wardle', labels: { 'kubernetes.io/service-name': 'wardle' } },
-      addressType: 'IPv4',
-      ports: [{ port: extension.port }],
-      endpoints: [{ addresses: [address] }],
-    })
+    await reach(api, extension.port)
     await create(api, services, registration(extension.caBundle))
     await available(api, 'v1.wardle.example.com', 'Passed')
     const accept = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList'
@@ -162,6 +177,35 @@ describe('ApiServices', () => {
     assert.equal((await api.call('GET', '/apis/wardle.example.com/v1')).body.resources.length, 2)
     await api.call('DELETE', `${services}/v1.wardle.example.com`)
     assert.equal((await api.call('GET', '/apis/wardle.example.com')).status, 404)
+  })
+
+  it('has the OpenAPI documents of servers behind it among its own, until they are gone', async () => {
+    await using extension = await startExtension()
+    await using api = await startTestServer({ frontProxy: extension.frontProxy })
+    await reach(api, extension.port)
+    await create(api, services, registration(extension.caBundle))
+    const own = (await api.call('GET', '/openapi/v3')).body.paths
+    const path = 'apis/wardle.example.com/v1'
+    let { paths } = (await api.call('GET', '/openapi/v3')).body
+    while (paths[path] === undefined) {
+      await new Promise((resolve) => setImmediate(resolve))
+      ;({ paths } = (await api.call('GET', '/openapi/v3')).body)
+    }
+    // Of what is not its group a server has nothing to say.
+    assert.deepEqual(paths, { ...own, [path]: documents['/openapi/v3'].paths[path] })
+    const { body: document } = await api.call('GET', paths[path].serverRelativeURL)
+    assert.deepEqual(document, { openapi: '3.0.0', info: { title: 'wardle' } })
+    assert.equal(extension.seen.at(-1)?.headers['x-remote-user'], 'admin')
+    const merged = (await api.call('GET', '/openapi/v2')).body
+    assert.deepEqual(merged.definitions.F, { type: 'object', description: 'A flunder.' })
+    assert.equal(merged.definitions.G, undefined)
+    assert.ok(merged.paths['/apis/wardle.example.com/v1/flunders'])
+    assert.equal(merged.paths['/apis/other.example.com/v1/others'], undefined)
+    assert.ok(merged.paths['/api/v1/pods'])
+    await api.call('DELETE', `${services}/v1.wardle.example.com`)
+    assert.deepEqual((await api.call('GET', '/openapi/v3')).body.paths, own)
+    assert.equal((await api.call('GET', `/openapi/v3/${path}`)).status, 404)
+    assert.equal((await api.call('GET', '/openapi/v2')).body.definitions.F, undefined)
   })
 
   it('has an APIService for each version this server answers for, and for those of definitions while they are there', async () => {

@@ -11,11 +11,13 @@ import { idOf, knownResource, readObject } from '../resource.ts'
 import { StatusError, unavailable } from '../status.ts'
 import { forwardAs, targetOf } from './forward.ts'
 import type { FrontProxy } from './forward.ts'
-import { groupPriority, isBuiltInGroup } from './priorities.ts'
-import { embeddedPriorities, serviceNameOf, toRemote } from './embedded.ts'
+import { isBuiltInGroup } from './priorities.ts'
+import { serviceNameOf, toRemote } from './embedded.ts'
 import type { EmbeddedVersion } from './embedded.ts'
 import { probe } from './probe.ts'
+import { RemoteDocuments } from './remote-documents.ts'
 import type { RemoteVersion } from './remote.ts'
+import { automanaged, renderAuthorities, renderEmbedded, renderLocal } from './render.ts'
 
 type Service = KubeObject & APIService
 
@@ -33,7 +35,6 @@ export interface ApiServicesOptions {
 }
 
 const services = knownResource('apiregistration.k8s.io', 'v1', 'apiservices')
-const automanaged = 'kube-aggregator.kubernetes.io/automanaged'
 /** How often a server behind this one is asked whether it still is there, and what it serves. */
 const probeMs = 30_000
 
@@ -42,6 +43,8 @@ const probeMs = 30_000
  * itself. What a server behind serves is in discovery as soon as it has answered once.
  */
 export class ApiServices {
+  /** The OpenAPI documents of other servers. */
+  readonly documents: RemoteDocuments
   readonly #options: ApiServicesOptions
   readonly #remotes = new Map<string, RemoteVersion>()
   readonly #embedded: ReadonlyMap<string, EmbeddedVersion>
@@ -54,7 +57,8 @@ export class ApiServices {
 
   constructor(options: ApiServicesOptions) {
     this.#options = options
-    const { store, embedded = [] } = options
+    const { store, embedded = [], now } = options
+    this.documents = new RemoteDocuments(now)
     this.#embedded = new Map(embedded.map((each) => [serviceNameOf(each), each]))
     this.#publish()
     this.#subscriptions = [
@@ -91,6 +95,12 @@ export class ApiServices {
     if (remote !== undefined) return async (request) => await this.#forward(remote, request)
     const embedded = this.#isGivenAway(name) ? undefined : this.#embedded.get(name)
     return embedded === undefined ? undefined : async (request) => await embedded.serve(request)
+  }
+
+  /** Answers for a document of OpenAPI version 3 that another server has; undefined when nobody has it. */
+  readonly forwardDocument = async (path: string, request: ApiRequest): Promise<ApiResponse | undefined> => {
+    const remote = this.#remotes.get(this.documents.ownerOf(path) ?? '')
+    return remote === undefined ? undefined : await this.#forward(remote, request)
   }
 
   /** Writes the APIServices of what this server answers for. */
@@ -178,12 +188,15 @@ export class ApiServices {
       resources: known?.resources ?? [],
       isAvailable: known?.isAvailable ?? false,
     })
-    if (known === undefined || JSON.stringify(known.spec) !== JSON.stringify(spec)) this.#probe(name)
+    if (known !== undefined && JSON.stringify(known.spec) === JSON.stringify(spec)) return
+    this.documents.forget(name)
+    this.#probe(name)
   }
 
   #forget(name: string): void {
     const remote = this.#remotes.get(name)
     if (!this.#remotes.delete(name)) return
+    this.documents.forget(name)
     this.#publish()
     this.#syncGroup(remote)
   }
@@ -232,7 +245,15 @@ export class ApiServices {
     if (this.#isClosed || this.#remotes.get(name)?.spec !== remote.spec) return
     const isThere = Array.isArray(found)
     this.#set(name, { ...remote, resources: isThere ? found : remote.resources, isAvailable: isThere })
+    if (isThere) this.#readDocuments(name, remote)
     await this.#setAvailable(name, isThere ? passed : (found as Availability))
+  }
+
+  /** Beside everything else: discovery does not wait for it. */
+  #readDocuments(name: string, { group, version, spec }: RemoteVersion): void {
+    const { resolveService, frontProxy } = this.#options
+    const server = { name, group, version, priority: spec.groupPriorityMinimum }
+    void this.documents.refresh(server, () => targetOf(spec, resolveService, frontProxy))
   }
 
   #obstacle({ spec }: RemoteVersion): Availability | undefined {
@@ -284,18 +305,6 @@ export class ApiServices {
 const configMaps = knownResource('', 'v1', 'configmaps')
 const authorities = 'extension-apiserver-authentication'
 
-function renderAuthorities({ ca, clientCa }: FrontProxy): Record<string, string> {
-  return {
-    ...(clientCa === undefined ? {} : { 'client-ca-file': clientCa }),
-    'requestheader-allowed-names': '["front-proxy-client"]',
-    'requestheader-client-ca-file': ca,
-    'requestheader-extra-headers-prefix': '["X-Remote-Extra-"]',
-    'requestheader-group-headers': '["X-Remote-Group"]',
-    'requestheader-username-headers': '["X-Remote-User"]',
-    'requestheader-uid-headers': '["X-Remote-Uid"]',
-  }
-}
-
 interface Availability {
   readonly status: 'True' | 'False'
   readonly reason: string
@@ -307,30 +316,4 @@ const passed: Availability = { status: 'True', reason: 'Passed', message: 'all c
 
 function isAvailable({ status }: Service): boolean {
   return (status?.conditions ?? []).some((each) => each.type === 'Available' && each.reason === 'Local')
-}
-
-function renderLocal(group: string, version: string, index: number): Service {
-  const isBuiltIn = isBuiltInGroup(group)
-  const spec = {
-    ...(group === '' ? {} : { group }),
-    version,
-    groupPriorityMinimum: groupPriority(group),
-    versionPriority: isBuiltIn ? 15 : Math.max(100 - index, 1),
-  }
-  return {
-    apiVersion: 'apiregistration.k8s.io/v1',
-    kind: 'APIService',
-    metadata: { name: `${version}.${group}`, labels: { [automanaged]: isBuiltIn ? 'onstart' : 'true' } },
-    spec,
-  }
-}
-
-/** Whoever installs a server of metrics of their own takes it over by giving it a service. */
-function renderEmbedded({ group, version }: EmbeddedVersion): Service {
-  return {
-    apiVersion: 'apiregistration.k8s.io/v1',
-    kind: 'APIService',
-    metadata: { name: serviceNameOf({ group, version }), labels: { [automanaged]: 'true' } },
-    spec: { group, version, ...embeddedPriorities },
-  }
 }

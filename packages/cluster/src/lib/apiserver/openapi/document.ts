@@ -4,6 +4,8 @@ import type { Catalogue } from '../catalogue.ts'
 import type { Resource } from '../resource.ts'
 import { version2, version3 } from './dialect.ts'
 import { renderSchemas } from './kind-schemas.ts'
+import { mergeVersion2 } from './merge-version2.ts'
+import type { Version2 } from './merge-version2.ts'
 import { groupPath, renderPaths } from './paths.ts'
 import { renderVersion2Protobuf } from './version2-protobuf.ts'
 
@@ -22,7 +24,8 @@ export interface OpenApi {
   index(): { readonly paths: Readonly<Record<string, { readonly serverRelativeURL: string }>> }
   /** The document at `api/v1` or `apis/GROUP/VERSION`; undefined for what is not served. */
   document(path: string): Document | undefined
-  version2(encoding: 'json' | 'protobuf'): Document
+  /** All of it, with the parts of other servers. */
+  version2(encoding: 'json' | 'protobuf', parts?: readonly Version2[]): Document
 }
 
 const info = { title: 'Kubernetes', version: 'v1.36.0' }
@@ -54,15 +57,17 @@ export function createOpenApi(catalogue: Catalogue): OpenApi {
         ]),
       ),
     }),
-    version2(encoding) {
+    version2(encoding, parts = []) {
       const resources = [...byPath().values()].flat()
-      return kept.get(`version 2 ${encoding}`, resources, () => renderVersion2(resources, encoding))
+      const render = (): Buffer => renderVersion2(resources, encoding, parts)
+      return kept.get(`version 2 ${encoding}`, [...resources, ...parts], render)
     },
   }
 }
 
 interface Rendered {
-  readonly resources: readonly Resource[]
+  /** What it was made of: each is another object when it says something else. */
+  readonly sources: readonly object[]
   readonly hash: string
   /** Nearly all documents are asked for once per client, which keeps them: the memory is better used otherwise. */
   readonly bytes: WeakRef<Buffer>
@@ -77,21 +82,19 @@ class Kept {
     }
   }
 
-  hashOf(path: string, resources: readonly Resource[], render: () => Buffer): string {
+  hashOf(path: string, sources: readonly object[], render: () => Buffer): string {
     const found = this.#rendered.get(path)
-    return found !== undefined && isSame(found.resources, resources)
-      ? found.hash
-      : this.get(path, resources, render).hash
+    return found !== undefined && isSame(found.sources, sources) ? found.hash : this.get(path, sources, render).hash
   }
 
-  get(path: string, resources: readonly Resource[], render: () => Buffer): Document {
+  get(path: string, sources: readonly object[], render: () => Buffer): Document {
     const found = this.#rendered.get(path)
-    const isCurrent = found !== undefined && isSame(found.resources, resources)
+    const isCurrent = found !== undefined && isSame(found.sources, sources)
     const there = isCurrent ? found.bytes.deref() : undefined
     if (isCurrent && there !== undefined) return { bytes: there, hash: found.hash }
     const bytes = render()
     const hash = isCurrent ? found.hash : createHash('sha256').update(bytes).digest('hex').slice(0, 32).toUpperCase()
-    this.#rendered.set(path, { resources, hash, bytes: new WeakRef(bytes) })
+    this.#rendered.set(path, { sources, hash, bytes: new WeakRef(bytes) })
     return { bytes, hash }
   }
 }
@@ -103,8 +106,8 @@ function pathsOf({ versions }: Catalogue['groups'][number]): [string, readonly R
   })
 }
 
-function isSame(a: readonly Resource[], b: readonly Resource[]): boolean {
-  return a.length === b.length && a.every((resource, index) => resource === b[index])
+function isSame(a: readonly object[], b: readonly object[]): boolean {
+  return a.length === b.length && a.every((each, index) => each === b[index])
 }
 
 /**
@@ -121,12 +124,15 @@ function renderVersion3(resources: readonly Resource[]): Buffer {
   return Buffer.from(JSON.stringify(document))
 }
 
-function renderVersion2(resources: readonly Resource[], encoding: 'json' | 'protobuf'): Buffer {
-  const document = {
-    swagger: '2.0',
-    info,
+function renderVersion2(
+  resources: readonly Resource[],
+  encoding: 'json' | 'protobuf',
+  parts: readonly Version2[],
+): Buffer {
+  const own = {
     paths: Object.fromEntries(resources.flatMap((resource) => renderPaths(resource, version2))),
     definitions: renderSchemas(resources, version2),
   }
+  const document = { swagger: '2.0', info, ...(parts.length === 0 ? own : mergeVersion2(own, parts)) }
   return encoding === 'json' ? Buffer.from(JSON.stringify(document)) : renderVersion2Protobuf(document)
 }

@@ -16,7 +16,15 @@ export function renderVersion2Protobuf(document: Schema): Buffer {
   ])
 }
 
-const methods: Readonly<Record<string, number>> = { get: 2, put: 3, post: 4, delete: 5, patch: 8 }
+const methods: Readonly<Record<string, number>> = {
+  get: 2,
+  put: 3,
+  post: 4,
+  delete: 5,
+  options: 6,
+  head: 7,
+  patch: 8,
+}
 
 function renderPath(path: Schema): Buffer {
   const operations = Object.entries(path).toSorted(([a], [b]) => (methods[a] ?? 0) - (methods[b] ?? 0))
