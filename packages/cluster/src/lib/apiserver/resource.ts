@@ -48,8 +48,11 @@ export interface CustomKind {
    * did not fit: paths of unknown fields, and a sentence per value that cannot be read.
    */
   read(object: KubeObject): { unknown: string[]; wrong: string[] }
-  readonly toScale?: (object: KubeObject) => KubeObject & Scale
+  /** `missing` stands for a number of replicas that is not there; without it that is an error. */
+  readonly toScale?: (object: KubeObject, missing?: number) => KubeObject & Scale
   readonly applyScale?: (object: KubeObject, scale: KubeObject & Scale) => KubeObject
+  /** Where each version of the definition keeps the number of replicas; an empty path where it has no scale. */
+  readonly replicasPaths?: ReadonlyMap<string, readonly string[]>
 }
 
 /** Thrown where an object is wanted in a version that another process has to make; whoever can wait does, and tries again. */

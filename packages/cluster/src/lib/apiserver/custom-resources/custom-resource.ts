@@ -12,7 +12,7 @@ import { checkListTypes } from './list-types.ts'
 import { pruneResource } from './prune.ts'
 import { compileRules } from './rules.ts'
 import type { Rules } from './rules.ts'
-import { applyCustomScale, checkScale, scalePathsOf, toCustomScale } from './scale.ts'
+import { applyCustomScale, checkScale, replicasPathsOf, scalePathsOf, toCustomScale } from './scale.ts'
 import type { ScalePaths } from './scale.ts'
 import { compileSchema } from './schema.ts'
 import type { JsonObject, Schema } from './schema.ts'
@@ -166,8 +166,9 @@ function customKind({ definition, version, schema, scale }: Version, isTerminati
     ...(scale === undefined
       ? {}
       : {
-          toScale: (object) => toCustomScale(object, scale),
+          toScale: (object, missing) => toCustomScale(object, scale, missing),
           applyScale: (object, wanted) => applyCustomScale(object, wanted, scale),
+          replicasPaths: replicasPathsOf(definition),
         }),
   }
 }

@@ -1,10 +1,10 @@
 import type { KubeObject } from '@fairlead/kube/types'
 import type { Scale } from '@fairlead/kube/types/autoscaling-v1'
-import type { CustomResourceSubresourceScale } from '@fairlead/kube/types/apiextensions-v1'
+import type { CustomResourceDefinition, CustomResourceSubresourceScale } from '@fairlead/kube/types/apiextensions-v1'
 
 import { invalid } from '../kinds/field-errors.ts'
 import type { FieldError } from '../status.ts'
-import { internalError } from '../status.ts'
+import { badRequest, internalError } from '../status.ts'
 import { isObject } from './schema.ts'
 
 /** Where a custom resource keeps what its scale subresource shows. */
@@ -23,13 +23,21 @@ export function scalePathsOf(scale: CustomResourceSubresourceScale): ScalePaths 
   }
 }
 
-/** The `autoscaling/v1` Scale of a custom resource. */
-export function toCustomScale(object: KubeObject, paths: ScalePaths): KubeObject & Scale {
+/** Where each version keeps the number of replicas, as sets of fields name it; an empty path where it has no scale. */
+export function replicasPathsOf({ spec }: CustomResourceDefinition): ReadonlyMap<string, readonly string[]> {
+  const paths = spec.versions.map(({ name, subresources }) => {
+    const path = subresources?.scale === undefined ? [] : keysOf(subresources.scale.specReplicasPath)
+    return [`${spec.group}/${name}`, path.map((key) => `f:${key}`)] as const
+  })
+  return new Map(paths)
+}
+
+/** The `autoscaling/v1` Scale of a custom resource; `missing` stands for a number of replicas that is not there. */
+export function toCustomScale(object: KubeObject, paths: ScalePaths, missing?: number): KubeObject & Scale {
   const { name, namespace, uid, resourceVersion, creationTimestamp } = object.metadata
-  const replicas = numberAt(object, paths.specReplicas)
+  const replicas = numberAt(object, paths.specReplicas) ?? missing
   if (replicas === undefined) {
-    const path = paths.specReplicas.map((key) => `.${key}`).join('')
-    throw internalError(`the spec replicas field "${path}" does not exist`)
+    throw internalError(`the spec replicas field "${textOf(paths.specReplicas)}" does not exist`)
   }
   const selector = paths.labelSelector === undefined ? undefined : valueAt(object, paths.labelSelector)
   return {
@@ -44,9 +52,15 @@ export function toCustomScale(object: KubeObject, paths: ScalePaths): KubeObject
   }
 }
 
-/** The custom resource with the number of replicas its Scale asks for. */
+/** No number anyone would ask for: a write of the Scale that leaves it has not named one. */
+export const noReplicas = -2_147_483_648
+
+/** The custom resource with the number of replicas its Scale asks for; throws 400 when that is {@link noReplicas}. */
 export function applyCustomScale(object: KubeObject, scale: KubeObject & Scale, paths: ScalePaths): KubeObject {
   const { uid } = scale.metadata
+  if (scale.spec?.replicas === noReplicas) {
+    throw badRequest(`the spec replicas field "${textOf(paths.specReplicas)}" cannot be empty`)
+  }
   // Only a version that the client names is a condition; a custom resource is never replaced without one.
   const resourceVersion = scale.metadata.resourceVersion || object.metadata.resourceVersion
   const scaled = setAt(object, paths.specReplicas, scale.spec?.replicas ?? 0) as KubeObject
@@ -70,6 +84,10 @@ export function checkScale(object: KubeObject, paths: ScalePaths): FieldError[] 
 
 function keysOf(path: string): string[] {
   return path.split('.').filter((key) => key !== '')
+}
+
+function textOf(keys: readonly string[]): string {
+  return keys.map((key) => `.${key}`).join('')
 }
 
 function valueAt(object: unknown, keys: readonly string[]): unknown {

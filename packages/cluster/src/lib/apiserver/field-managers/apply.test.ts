@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { createWidgets, widgetDefinition, widgets } from '../custom-resources/test-definitions.ts'
 import { deploymentNamed, podNamed, startTestServer } from '../test-server.ts'
 import type { Answer, TestServer } from '../test-server.ts'
 
@@ -280,5 +281,58 @@ describe('ownership of writes', () => {
     }
     const refused = await apply(api, `${scalers.replace('v1', 'v2')}/h`, config, 'fieldManager=two')
     assert.match(refused.body.message, /^Apply failed with 1 conflict: conflict with "one": \.spec\.maxReplicas$/)
+  })
+  it('gives the field a definition names to whoever scales a custom resource', async () => {
+    await using api = await startTestServer()
+    const definition = widgetDefinition()
+    const [version] = definition.spec.versions
+    const old = {
+      ...version,
+      name: 'v1beta1',
+      storage: false,
+      subresources: { status: {} },
+      selectableFields: undefined,
+    }
+    definition.spec.versions.push(old)
+    await createWidgets(api, definition)
+    const config = { apiVersion: 'example.com/v1', kind: 'Widget', metadata: { name: 'a' }, spec: { size: 1 } }
+    await apply(api, `${widgets}/a`, config, 'fieldManager=one')
+    const beta = { ...config, apiVersion: 'example.com/v1beta1', spec: { size: 1, note: 'x' } }
+    await apply(api, `${widgets.replace('v1', 'v1beta1')}/a`, beta, 'fieldManager=two')
+    await api.call('PATCH', `${widgets}/a/scale?fieldManager=scaler`, { spec: { replicas: 5 } })
+    const scaled = owners(await api.call('GET', `${widgets}/a`))
+    assert.deepEqual(scaled['scaler Update scale'], { 'f:spec': { 'f:size': {} } })
+    assert.equal(scaled['one Apply'], undefined)
+    // A version without a scale keeps what it has.
+    assert.deepEqual(scaled['two Apply'], { 'f:spec': { 'f:note': {}, 'f:size': {} } })
+    const refused = await apply(api, `${widgets}/a`, config, 'fieldManager=one')
+    assert.match(refused.body.message, /"scaler" with subresource "scale" using example\.com\/v1:\n- \.spec\.size/)
+    const scale = { apiVersion: 'autoscaling/v1', kind: 'Scale', metadata: { name: 'a' }, spec: { replicas: 6 } }
+    assert.equal((await apply(api, `${widgets}/a/scale`, scale, 'fieldManager=three')).status, 409)
+    assert.equal((await apply(api, `${widgets}/a/scale`, scale, 'fieldManager=three&force=true')).status, 200)
+    const last = owners(await api.call('GET', `${widgets}/a`))
+    assert.deepEqual(
+      [last['three Apply scale'], last['scaler Update scale']],
+      [{ 'f:spec': { 'f:size': {} } }, undefined],
+    )
+  })
+
+  it('refuses a Scale that is none, and one that names no number', async () => {
+    await using api = await startTestServer()
+    await api.call('POST', deployments, deploymentNamed('web'))
+    const negative = await api.call('PATCH', `${deployments}/web/scale`, { spec: { replicas: -1 } })
+    assert.equal(negative.status, 422)
+    assert.equal(
+      negative.body.message,
+      'Scale.autoscaling "web" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0',
+    )
+    const definition = widgetDefinition()
+    definition.spec.versions[0].schema.openAPIV3Schema.properties.spec.required = []
+    await createWidgets(api, definition)
+    await api.call('POST', widgets, { metadata: { name: 'a' }, spec: {} })
+    const none = await api.call('PATCH', `${widgets}/a/scale`, { metadata: { labels: { a: 'b' } } })
+    assert.deepEqual([none.status, none.body.message], [400, 'the spec replicas field ".spec.size" cannot be empty'])
+    const set = await api.call('PATCH', `${widgets}/a/scale`, { spec: { replicas: 3 } })
+    assert.deepEqual([set.status, set.body.spec.replicas], [200, 3])
   })
 })

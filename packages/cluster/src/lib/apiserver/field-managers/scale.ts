@@ -1,11 +1,13 @@
 import { applyConfiguration, fromScaleFields, mergeTypeOf, ownUpdate, toScaleFields } from '@fairlead/kube/patch'
-import type { ManagedFieldsEntry, MergeContext, Owned, Writer } from '@fairlead/kube/patch'
+import type { ManagedFieldsEntry, MergeContext, Owned, ReplicasPaths, Writer } from '@fairlead/kube/patch'
 import type { KubeObject } from '@fairlead/kube/types'
 import type { Scale } from '@fairlead/kube/types/autoscaling-v1'
 
 import { AdmissionScope } from '../admission/scope.ts'
 import { checkPatched, readObjectBody } from '../body.ts'
 import type { ApiRequest } from '../exchange.ts'
+import { noReplicas } from '../custom-resources/scale.ts'
+import { invalid as invalidField } from '../kinds/field-errors.ts'
 import { renderTime } from '../metadata.ts'
 import { isApplyPatch, readConfiguration, readPatch } from '../patch.ts'
 import type { Registry, Written } from '../registry.ts'
@@ -13,6 +15,7 @@ import { isDryRun } from '../request-checks.ts'
 import { isTrue } from '../route.ts'
 import type { ResourceRoute } from '../route.ts'
 import { applyScale, toScale } from '../scale.ts'
+import { invalid } from '../status.ts'
 import { orStatus } from './apply-object.ts'
 import { applierOf, writerOf } from './manager-name.ts'
 
@@ -31,6 +34,7 @@ export async function changeScale(registry: Registry, route: ResourceRoute, requ
   const isApplied = isApplyPatch(request)
   const named = isApplied ? applierOf(request, resource, 'scale') : writerOf(request, resource, 'scale')
   const change = await readChange(request, route, { ...named, apiVersion: expected.apiVersion }, isApplied)
+  const pathOf: ReplicasPaths = (version) => (resource.custom?.replicasPaths ?? builtInPaths).get(version)
   const ownership: { entries: ManagedFieldsEntry[] | undefined } = { entries: undefined }
   const { identity } = request
   const scope = new AdmissionScope(request, request.method === 'PATCH' ? 'PatchOptions' : 'UpdateOptions')
@@ -38,16 +42,28 @@ export async function changeScale(registry: Registry, route: ResourceRoute, requ
   const options = { ...about, isDryRun: isDryRun(request.query) }
   return await registry.update(resource, options, (current) => {
     const before = current.metadata.managedFields
-    const live = resource.custom?.toScale?.(current) ?? toScale(current)
-    live.metadata.managedFields = toScaleFields(before, replicasPath)
+    const live = resource.custom?.toScale?.(current, noReplicas) ?? toScale(current)
+    live.metadata.managedFields = toScaleFields(before, pathOf)
     const { object, entries } = change(live)
-    ownership.entries = fromScaleFields(before, entries, resource.info.apiVersion, replicasPath)
+    if (resource.custom === undefined) checkScale(name, object)
+    ownership.entries = fromScaleFields(before, entries, resource.info.apiVersion, pathOf)
     return resource.custom?.applyScale?.(current, object) ?? applyScale(current, object)
   })
 }
 
-function replicasPath(): readonly string[] {
-  return ['f:spec', 'f:replicas']
+const replicas = ['f:spec', 'f:replicas'] as const
+
+/** Whoever owns fields of a version beyond these loses them when the object is scaled. */
+const builtInPaths: ReadonlyMap<string, readonly string[]> = new Map(
+  ['v1', 'apps/v1', 'apps/v1beta2', 'apps/v1beta1'].map((version) => [version, replicas]),
+)
+
+/** The Scale itself has to be right, whatever it scales; custom resources say by themselves what is. */
+function checkScale(name: string, { spec }: ScaleObject): void {
+  const { replicas: wanted = 0 } = spec ?? {}
+  if (wanted >= 0) return
+  const error = invalidField('spec.replicas', wanted, 'must be greater than or equal to 0')
+  throw invalid({ group: 'autoscaling', kind: expected.kind }, name, [error])
 }
 
 interface Changed {

@@ -5,7 +5,10 @@ import type { ManagedEntry, ManagedFieldsEntry } from './managed-fields.ts'
 const scaleVersion = 'autoscaling/v1'
 const scalePath = ['f:spec', 'f:replicas']
 
-/** Where the number of replicas stands in each version of the object that is scaled. */
+/**
+ * Where the number of replicas stands in each version of the object that is scaled: an empty path in one that has no scale,
+ * undefined in one that is unknown, whose owners are forgotten.
+ */
 export type ReplicasPaths = (apiVersion: string) => readonly string[] | undefined
 
 /** Ownership of an object as its Scale shows it: of the number of replicas and nothing else. */
