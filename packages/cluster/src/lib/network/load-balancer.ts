@@ -113,7 +113,7 @@ export function openLoadBalancer(options: LoadBalancerOptions): LoadBalancer {
     try {
       const isAllowed = (client: string): boolean => isAllowedClient(listener.wanted.sourceRanges, client)
       const backends = (address: string): readonly Backend[] => backendsOf(listener.wanted, address)
-      const affinitySeconds = (): number | undefined => servedBy(listener.wanted)?.affinitySeconds
+      const affinitySeconds = (): number | undefined => affinityOf(listener.wanted)
       const proxy = await openTcpProxy({
         host,
         port,
@@ -138,11 +138,17 @@ export function openLoadBalancer(options: LoadBalancerOptions): LoadBalancer {
     return table.entries.get(service)?.ports.find((port) => port.key === key)
   }
 
+  function affinityOf(wanted: WantedListener): number | undefined {
+    const served = servedBy(wanted)
+    return served?.redirect === undefined ? served?.affinitySeconds : undefined
+  }
+
   function backendsOf(wanted: WantedListener, address: string): readonly Backend[] {
     const served = servedBy(wanted)
+    // Behind a redirect it is the gateway that asks who may be reached.
+    if (served?.redirect !== undefined) return [served.redirect]
     const backends = served?.externalBackends ?? served?.backends ?? []
-    // Behind a redirect it is the gateway that asks.
-    const permits = served?.isRedirected === true ? undefined : options.passages?.permissionOf(address)
+    const permits = options.passages?.permissionOf(address)
     return permits === undefined ? backends : backends.filter(({ ip, port }) => permits(ip, port))
   }
 

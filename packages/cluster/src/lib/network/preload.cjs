@@ -78,8 +78,25 @@ function targetOf(host, port) {
   const { addresses, services } = currentTable()
   const key = Object.hasOwn(addresses, address) ? addresses[address] : undefined
   if (key === undefined) return name === undefined ? undefined : { host: address, port }
+  const redirect = redirectOf(services[key], port)
+  if (redirect !== undefined) return { host: redirect[0], port: redirect[1] }
   const [ip, target] = chooseEndpoint(`${key}/${port}`, services[key]?.ports[Number(port)] ?? [], services[key])
   return ip === undefined ? { refused: true } : { host: ip, port: target }
+}
+
+/** Where the cluster's process passes connections on itself, as long as it is there. */
+function redirectOf(service, port) {
+  const redirect = service?.redirects?.[Number(port)]
+  return redirect !== undefined && isAlive(currentTable().owner) ? redirect : undefined
+}
+
+function isAlive(pid) {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return error.code === 'EPERM'
+  }
 }
 
 /** By Service port: the endpoint this pod keeps, and until when, as long as there is session affinity. */

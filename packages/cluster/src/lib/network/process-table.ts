@@ -5,6 +5,8 @@ import type { ServiceEntry, ServiceTable } from './service-table.ts'
 /** The Service table of a process-mode cluster, as the preload module reads it. */
 interface ProcessTable {
   readonly domain: string
+  /** The process that redirected connections are passed on by. */
+  readonly owner: number
   /** By `namespace/name`. */
   readonly services: Readonly<Record<string, ProcessService>>
   /** Virtual address to `namespace/name`. */
@@ -17,6 +19,8 @@ interface ProcessService {
   readonly externalName?: string | undefined
   /** Endpoints by Service port; only for Services with a virtual address. */
   readonly ports: Readonly<Record<number, readonly (readonly [ip: string, port: number])[]>>
+  /** Where ports are redirected to while the owner lives. */
+  readonly redirects?: Readonly<Record<number, readonly [ip: string, port: number]>> | undefined
   /** Seconds a pod sticks to its endpoint; absent: not at all. */
   readonly affinitySeconds?: number | undefined
   /** Addresses of a headless Service. */
@@ -77,7 +81,7 @@ function renderProcessTable(entries: ReadonlyMap<string, ServiceEntry>, domain: 
     services[key] = renderService(entry)
     for (const address of entry.ports[0]?.addresses ?? []) addresses[address] = key
   }
-  return { domain, services, addresses }
+  return { domain, owner: process.pid, services, addresses }
 }
 
 function renderService({ service, slices, ports }: ServiceEntry): ProcessService {
@@ -92,7 +96,11 @@ function renderService({ service, slices, ports }: ServiceEntry): ProcessService
       backends.map((backend) => [backend.ip, backend.port] as const),
     ])
     const affinitySeconds = tcp.find((port) => port.affinitySeconds !== undefined)?.affinitySeconds
-    return { clusterIP, ports: Object.fromEntries(byPort), affinitySeconds, endpoints: [], hosts: {} }
+    const moved = tcp.flatMap(({ port, redirect }) =>
+      redirect === undefined ? [] : [[port, [redirect.ip, redirect.port]] as const],
+    )
+    const redirects = moved.length === 0 ? {} : { redirects: Object.fromEntries(moved) }
+    return { clusterIP, ports: Object.fromEntries(byPort), affinitySeconds, endpoints: [], hosts: {}, ...redirects }
   }
   const endpoints = usableEndpoints(slices.flatMap((slice) => slice.endpoints ?? []))
   const named = endpoints.filter(({ hostname }) => hostname !== undefined)

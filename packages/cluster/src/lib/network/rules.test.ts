@@ -120,6 +120,33 @@ void describe('renderPort', () => {
     )
   })
 
+  const redirect = { ip: gatewayOf(plan), port: 4000 }
+  const rulesIn = (port: ServedPort): string[] =>
+    renderPort(plan, port).flatMap(([, { commands }]) =>
+      commands
+        .filter((command) => command.startsWith('add rule'))
+        .map((command) => command.split(' ').slice(5).join(' ')),
+    )
+
+  void it('redirects before anything else while there is a lease, and spreads as ever when there is none', () => {
+    const plain = { ...web, affinitySeconds: 60, backendsOfNodes: new Map([['first', web.backends.slice(1)]]) }
+    const away = `meta l4proto tcp meta l4proto @lease dnat ip to ${redirect.ip}:4000`
+    const [first, ...rest] = [rulesIn({ ...plain, redirect }), rulesIn(plain)]
+    assert.deepEqual(
+      first.filter((rule) => rule !== away),
+      rest[0],
+    )
+    assert.equal(first.indexOf(away), first.findIndex((rule) => rule.startsWith('ip saddr @node-')) - 1)
+    assert.equal(first.filter((rule) => rule === away).length, 1)
+  })
+
+  void it('redirects a port that nobody serves, which is refused without a lease', () => {
+    const only = rulesIn({ ...web, backends: [], redirect })
+    assert.equal(only.length, 1)
+    assert.match(only[0] ?? '', /@lease dnat/)
+    assert.deepEqual(rulesIn({ ...web, backends: [], redirect, dropsUnserved: true }).slice(1), ['drop'])
+  })
+
   void it('gives a sticky Service a set of clients per endpoint', () => {
     const rules = renderPort(plan, { ...web, affinitySeconds: 60 })[0]?.[1]
     assert.equal(rules?.parts.length, 2)

@@ -3,7 +3,7 @@ import { overlaps, parseCidr, renderCidr } from './cidr.ts'
 import type { Cidr } from './cidr.ts'
 import { bridgeName, gatewayOf, tableName } from './plan.ts'
 import type { NetworkPlan } from './plan.ts'
-import type { ServedPort } from './service-ports.ts'
+import type { Backend, ServedPort } from './service-ports.ts'
 
 /**
  * The rules every cluster has, Services apart: translation of Service addresses from host and pods, masquerading, and
@@ -21,6 +21,8 @@ add map ${table} services { type ipv4_addr . inet_proto . inet_service : verdict
 add map ${table} external { type ipv4_addr . inet_proto . inet_service : verdict; }
 add map ${table} everywhere { type inet_proto . inet_service : verdict; }
 add set ${table} hairpin { type ipv4_addr . ipv4_addr; }
+add set ${table} ${leaseSet} { type inet_proto; flags timeout; }
+add set ${table} ${redirectsSet} { type inet_service; }
 add chain ${table} guard { type filter hook prerouting priority -300; }
 add chain ${table} from-pods { type nat hook prerouting priority -100; }
 add chain ${table} from-host { type nat hook output priority -100; }
@@ -52,6 +54,11 @@ add rule ${table} unserved reject
 `
 }
 
+/** Has a member, `tcp`, while connections are redirected (lease.ts). */
+export const leaseSet = 'lease'
+/** Ports of this process that connections are redirected to. */
+export const redirectsSet = 'redirects'
+
 /** The packet filter's view of one Service port. */
 export interface PortRules {
   /** Elements of maps, map first, such as `services 10.80.0.1 . tcp . 80`. */
@@ -66,6 +73,7 @@ export interface PortRules {
   readonly addresses: readonly string[]
   /** Endpoints as `address:port`. */
   readonly ends: readonly string[]
+  readonly redirect: Backend | undefined
   /** Commands that create or refill chain and parts; they need nothing to exist but the base table. */
   readonly commands: readonly string[]
 }
@@ -124,14 +132,24 @@ function balancerKeys({
 function renderKeys(plan: NetworkPlan, port: ServedPort, keys: readonly string[]): [string, PortRules][] {
   const ofNodes = [...(port.backendsOfNodes ?? [])]
   const hasNone = port.backends.length === 0 && ofNodes.length === 0
-  if (keys.length === 0 || (hasNone && port.dropsUnserved !== true)) return []
+  if (keys.length === 0 || (hasNone && port.dropsUnserved !== true && port.redirect === undefined)) return []
   const chain = `service-${shortHash(port.key)}`
-  const nodes = ofNodes.map(([node, own]) => ({ set: homesOf(node), port: { ...port, backends: own } }))
+  const nodes = ofNodes.map(([node, own]) => ({
+    set: homesOf(node),
+    port: { ...port, backends: own, dropsUnserved: true },
+  }))
   const chains = nodes.map(({ set }) => `${chain}-${set}`)
-  const first = [...firstOf(port), ...nodes.map(({ set }, index) => `ip saddr @${set} goto ${chains[index] ?? ''}`)]
+  const { redirect } = port
+  // The protocol is told twice: that of the set says whether, the other is what a port may be told for.
+  const away = redirect === undefined ? [] : [`meta l4proto tcp meta l4proto @${leaseSet} ${dnat(redirect)}`]
+  const first = [
+    ...firstOf(port),
+    ...away,
+    ...nodes.map(({ set }, index) => `ip saddr @${set} goto ${chains[index] ?? ''}`),
+  ]
   const rules = [
     ...nodes.map(({ port: own }, index) => lead(plan, chains[index] ?? '', own, [])),
-    lead(plan, chain, port, first),
+    lead(plan, chain, ofNodes.length === 0 ? port : { ...port, dropsUnserved: true }, first),
   ]
   const parts = rules.flatMap((one) => one.parts)
   const commands = [
@@ -142,7 +160,7 @@ function renderKeys(plan: NetworkPlan, port: ServedPort, keys: readonly string[]
   const ends = [...new Set(backends.map((backend) => `${backend.ip}:${backend.port}`))]
   // The node needs no other address to reach itself, and would be taken for someone else by it.
   const addresses = backends.map(({ ip }) => ip).filter((ip) => ip !== gatewayOf(plan))
-  return [[port.key, { keys, chain, chains, parts, addresses, ends, commands }]]
+  return [[port.key, { keys, chain, chains, parts, addresses, ends, redirect, commands }]]
 }
 
 /** The set of addresses of a node's pods. */
@@ -165,7 +183,7 @@ function disjoint(ranges: readonly Cidr[]): string[] {
 
 /** A chain that leads to backends, after other rules. */
 function lead(plan: NetworkPlan, chain: string, port: ServedPort, first: readonly string[]): Rules {
-  if (port.backends.length === 0) return fill(plan, chain, [...first, 'drop'])
+  if (port.backends.length === 0) return fill(plan, chain, [...first, ...(port.dropsUnserved === true ? ['drop'] : [])])
   return port.affinitySeconds === undefined ? spread(plan, chain, port, first) : stick(plan, chain, port, first)
 }
 
@@ -190,9 +208,9 @@ function spread(plan: NetworkPlan, chain: string, { backends, protocol }: Served
   const [only] = backends
   const target =
     backends.length === 1 && only !== undefined
-      ? `${only.ip}:${only.port}`
-      : `numgen random mod ${backends.length} map { ${backends.map(({ ip, port }, i) => `${i} : ${ip} . ${port}`).join(', ')} }`
-  return fill(plan, chain, [...first, `meta l4proto ${protocol} dnat ip to ${target}`])
+      ? dnat(only)
+      : `dnat ip to numgen random mod ${backends.length} map { ${backends.map(({ ip, port }, i) => `${i} : ${ip} . ${port}`).join(', ')} }`
+  return fill(plan, chain, [...first, `meta l4proto ${protocol} ${target}`])
 }
 
 /** As kube-proxy does: per endpoint a set of the clients that chose it, consulted before the choice. */
@@ -218,7 +236,7 @@ function stick(
         `add chain ${table} ${part}`,
         `flush chain ${table} ${part}`,
         `add rule ${table} ${part} update @${part} { ip saddr }`,
-        `add rule ${table} ${part} meta l4proto ${protocol} dnat ip to ${ip}:${port}`,
+        `add rule ${table} ${part} meta l4proto ${protocol} ${dnat({ ip, port })}`,
       ]),
       `add chain ${table} ${chain}`,
       `flush chain ${table} ${chain}`,
@@ -227,6 +245,10 @@ function stick(
       `add rule ${table} ${chain} numgen random mod ${ends.length} vmap { ${choice} }`,
     ],
   }
+}
+
+function dnat({ ip, port }: Backend): string {
+  return `dnat ip to ${ip}:${port}`
 }
 
 function shortHash(text: string): string {

@@ -37,8 +37,8 @@ export interface ServedPort {
   readonly dropsUnservedOutside?: boolean | undefined
   /** Clients that a load balancer passes on; default: all. */
   readonly sourceRanges?: readonly string[] | undefined
-  /** Whether the only backend is one that passes connections on by itself. */
-  readonly isRedirected?: boolean | undefined
+  /** Where connections go instead of to the backends, as long as this process lives: one that passes them on by itself. */
+  readonly redirect?: Backend | undefined
   /** Seconds a client sticks to its endpoint (`sessionAffinity: ClientIP`). */
   readonly affinitySeconds?: number | undefined
 }

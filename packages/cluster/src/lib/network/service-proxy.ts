@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { flushFlows, staleFlows } from './flows.ts'
 import { hostPortsKey } from './host-ports.ts'
+import { openLease } from './lease.ts'
 import { tableName } from './plan.ts'
 import type { NetworkPlan } from './plan.ts'
 import { openRuleWriter } from './rule-writer.ts'
-import { homesOf, renderBaseRules, renderPort } from './rules.ts'
+import { homesOf, redirectsSet, renderBaseRules, renderPort } from './rules.ts'
 import type { PortRules } from './rules.ts'
 import type { ServedPort } from './service-ports.ts'
 import type { ServiceTable } from './service-table.ts'
@@ -39,6 +40,7 @@ export interface ServiceProxyOptions {
 export async function openServiceProxy(options: ServiceProxyOptions): Promise<ServiceProxy> {
   const { plan, table, fixed = [] } = options
   const writer = openRuleWriter(tableName(plan))
+  const lease = openLease(plan, writer, options)
   const closing = new AbortController()
   let loaded = new Map<string, PortRules>()
   let loadedHomes: ReadonlyMap<string, string> = new Map()
@@ -80,6 +82,7 @@ export async function openServiceProxy(options: ServiceProxyOptions): Promise<Se
         loadedHomes = nextHomes
         const [before, unused] = [loaded, without(partsOf(loaded), partsOf(next))]
         loaded = next
+        if (isRedirected(before) !== isRedirected(next)) await renewLease()
         await Promise.all([removeParts(unused), flushFlows(staleFlows(before, next))])
       } catch (error) {
         options.onError?.(error)
@@ -106,11 +109,17 @@ export async function openServiceProxy(options: ServiceProxyOptions): Promise<Se
         await writer.apply([...renderReload(plan, next), ...renderHomes(plan, new Map(), nextHomes)])
         loaded = next
         loadedHomes = nextHomes
+        await renewLease()
         return
       } catch (error) {
         options.onError?.(error)
       }
     }
+  }
+
+  async function renewLease(): Promise<void> {
+    if (isRedirected(loaded)) await lease.hold()
+    else await lease.release()
   }
 
   /** Its own transaction: kernels refuse to delete a chain together with the last map element that led to it. */
@@ -145,6 +154,7 @@ export async function openServiceProxy(options: ServiceProxyOptions): Promise<Se
     async close() {
       closing.abort()
       await working
+      await lease.release().catch(() => {})
       writer.close()
     },
   }
@@ -210,16 +220,16 @@ export function renderChange(
 ): string[] {
   const table = `ip ${tableName(plan)}`
   const [oldKeys, newKeys] = [elementsOf(before), elementsOf(after)]
-  const [oldSelves, newSelves] = [selvesOf(before), selvesOf(after)]
+  const [oldMembers, newMembers] = [membersOf(before), membersOf(after)]
   const commands: string[] = []
   for (const [key, chain] of oldKeys) {
     if (newKeys.get(key) !== chain) commands.push(`delete element ${table} ${elementOf(key)} }`)
   }
-  for (const self of without(oldSelves, newSelves)) commands.push(`delete element ${table} hairpin { ${self} }`)
+  for (const member of without(oldMembers, newMembers)) commands.push(`delete element ${table} ${member}`)
   for (const [key, rules] of after) {
     if (!isSame(before.get(key), rules)) commands.push(...rules.commands)
   }
-  for (const self of without(newSelves, oldSelves)) commands.push(`add element ${table} hairpin { ${self} }`)
+  for (const member of without(newMembers, oldMembers)) commands.push(`add element ${table} ${member}`)
   for (const [key, chain] of newKeys) {
     if (oldKeys.get(key) !== chain) commands.push(`add element ${table} ${elementOf(key)} : goto ${chain} }`)
   }
@@ -239,8 +249,17 @@ function elementsOf(rules: ReadonlyMap<string, PortRules>): Map<string, string> 
   return new Map([...rules.values()].flatMap(({ keys, chain }) => keys.map((key) => [key, chain] as const)))
 }
 
-function selvesOf(rules: ReadonlyMap<string, PortRules>): Set<string> {
-  return new Set([...rules.values()].flatMap(({ addresses }) => addresses.map((ip) => `${ip} . ${ip}`)))
+/** Members of sets, such as `hairpin { 10.64.0.2 . 10.64.0.2 }`. */
+function membersOf(rules: ReadonlyMap<string, PortRules>): Set<string> {
+  const all = [...rules.values()]
+  return new Set([
+    ...all.flatMap(({ addresses }) => addresses.map((ip) => `hairpin { ${ip} . ${ip} }`)),
+    ...all.flatMap(({ redirect }) => (redirect === undefined ? [] : [`${redirectsSet} { ${redirect.port} }`])),
+  ])
+}
+
+function isRedirected(rules: ReadonlyMap<string, PortRules>): boolean {
+  return rules.values().some(({ redirect }) => redirect !== undefined)
 }
 
 /** Everything with a name of its own, in the order in which it can be deleted. */

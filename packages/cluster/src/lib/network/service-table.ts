@@ -21,7 +21,10 @@ export interface ServiceTable {
   readonly entries: ReadonlyMap<string, ServiceEntry>
   /** Calls `handler` with the keys that changed, at most once per turn of the event loop. Deleted ones are no longer in `entries`. */
   onChange(handler: (keys: readonly string[]) => void): void
-  /** Has connections to Service ports go elsewhere than to their endpoints, by `namespace/name/port`; replaces what was told before. */
+  /**
+   * Has connections to Service ports go elsewhere than to their endpoints, by `namespace/name/port`; replaces what was told before. The
+   * endpoints stay in the entries, for when this process is gone.
+   */
   redirect(redirects: ReadonlyMap<string, Backend>): void
   /** Resolves when every change seen so far has been handed to the handlers. */
   settled(): Promise<void>
@@ -115,17 +118,8 @@ export function createServiceTable(
   }
 }
 
-/** One place for everybody, so there is nothing to stick to. */
-function elsewhere(port: ServedPort, place: Backend | undefined): ServedPort {
-  if (place === undefined || port.protocol !== 'tcp') return port
-  return {
-    ...port,
-    isRedirected: true,
-    backends: [place],
-    backendsOfNodes: undefined,
-    externalBackends: undefined,
-    affinitySeconds: undefined,
-  }
+function elsewhere(port: ServedPort, redirect: Backend | undefined): ServedPort {
+  return redirect === undefined || port.protocol !== 'tcp' ? port : { ...port, redirect }
 }
 
 function keyOf(namespace = '', name = ''): string {

@@ -1,0 +1,24 @@
+import { spawn } from 'node:child_process'
+import { toolEnvironment } from './command.ts'
+
+/** Waits beside this process to act when it ends without a word. */
+export interface DeathWatch {
+  /** There is nothing to be done any more. */
+  [Symbol.dispose](): void
+}
+
+/**
+ * Has the packet filter told something at the very moment this process is gone, however it went: the end of a pipe is seen by a shell, which is
+ * in a session of its own, so that what ends a group of processes does not end it.
+ */
+export function openDeathWatch(command: string): DeathWatch {
+  const child = spawn('sh', ['-c', `read -r _ || exec nft '${command}'`], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+    env: toolEnvironment(),
+    detached: true,
+  })
+  child.on('error', () => {})
+  child.stdin.on('error', () => {})
+  child.unref()
+  return { [Symbol.dispose]: () => void child.stdin.end('\n') }
+}
