@@ -69,6 +69,16 @@ describe('checkImports', () => {
       expected: [],
     },
     {
+      name: 'refuses what loads all of fetch',
+      files: {
+        'low/src/lib/a.ts': "import { request } from 'node:http'",
+        'low/src/lib/b.ts':
+          "import type { Server } from 'node:http'\nconst { request } = process.getBuiltinModule('node:http')",
+        'low/src/lib/b.test.ts': "import { request } from 'node:http'",
+      },
+      expected: [/a\.ts: takes node:http by process\.getBuiltinModule/],
+    },
+    {
       name: 'refuses export * in an entry',
       files: { 'low/src/index.ts': "export * from './lib/a.ts'", 'low/src/lib/a.ts': '' },
       expected: [/not "export \*"/],

@@ -1,6 +1,8 @@
 import { once } from 'node:events'
-import { createServer } from 'node:http'
 import { metricsContentType } from '@fairlead/service/metrics'
+
+// An import would bring all of fetch along: see scripts/check-imports.ts.
+const { createServer } = process.getBuiltinModule('node:http')
 
 /** Serves `/metrics` on a free port of `host`. */
 export async function openMetricsEndpoint(options: {

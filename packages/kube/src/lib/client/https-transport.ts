@@ -1,10 +1,13 @@
-import * as http from 'node:http'
+import type { Agent, IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import * as https from 'node:https'
 import type { Duplex } from 'node:stream'
 
 import { connectFailed, deadlineExceeded, streamIdle } from './errors.ts'
 import { readBytes } from './transport.ts'
 import type { Transport, TransportRequest, TransportResponse } from './transport.ts'
+
+// An import would bring all of fetch along: see scripts/check-imports.ts.
+const http = process.getBuiltinModule('node:http')
 
 export interface HttpsTransportOptions {
   /** `https://host:port[/prefix]`; `http://` is spoken in the clear. */
@@ -64,7 +67,7 @@ export function createHttpsTransport(options: HttpsTransportOptions): Transport 
 }
 
 interface Agents {
-  for(credentials: Credentials): http.Agent
+  for(credentials: Credentials): Agent
   close(): void
 }
 
@@ -81,9 +84,9 @@ function createAgents(options: HttpsTransportOptions, base: URL): Agents {
   // Shorter than the idle timeout of servers (90 s upstream): they do not close what we are about to use.
   const shared = { keepAlive: true, maxFreeSockets: 16, timeout: 60_000, ...(proxyEnv !== undefined && { proxyEnv }) }
   const caOf = typeof options.ca === 'function' ? options.ca : () => options.ca as string | undefined
-  let current: { readonly agent: http.Agent; readonly keys: Keys } | undefined
+  let current: { readonly agent: Agent; readonly keys: Keys } | undefined
 
-  function createAgent({ cert, key, ca }: Keys): http.Agent {
+  function createAgent({ cert, key, ca }: Keys): Agent {
     return base.protocol === 'http:'
       ? new http.Agent(shared)
       : new https.Agent({
@@ -111,7 +114,7 @@ function createAgents(options: HttpsTransportOptions, base: URL): Agents {
   }
 }
 
-function retire(agent: http.Agent): void {
+function retire(agent: Agent): void {
   agent.maxFreeSockets = 0
   for (const socket of Object.values(agent.freeSockets).flat()) {
     socket?.destroy()
@@ -141,7 +144,7 @@ function deadlineOf(
 
 interface Connection {
   readonly base: URL
-  readonly agent: http.Agent
+  readonly agent: Agent
   readonly credentials: Credentials
   readonly deadlineMs: { headMs: number; wholeMs: number }
 }
@@ -159,11 +162,11 @@ function sendOnce(request: TransportRequest, connection: Connection, canRetry = 
     headers: {
       'user-agent': 'fairlead',
       ...request.headers,
-      ...(credentials.headers as http.OutgoingHttpHeaders | undefined),
+      ...(credentials.headers as OutgoingHttpHeaders | undefined),
       ...(body !== undefined && { 'content-length': Buffer.byteLength(body) }),
     },
   })
-  let received: http.IncomingMessage | undefined
+  let received: IncomingMessage | undefined
   // Whoever waits gets the reason: the request before the answer's head, its body's reader after.
   const destroy = (reason: Error): void => {
     ;(received ?? sent).destroy(reason)
@@ -210,7 +213,7 @@ function sendOnce(request: TransportRequest, connection: Connection, canRetry = 
       body: readBody(response, signal, base),
     })
   })
-  sent.on('upgrade', (response: http.IncomingMessage, socket: Duplex, head: Buffer) => {
+  sent.on('upgrade', (response: IncomingMessage, socket: Duplex, head: Buffer) => {
     settle()
     if (request.upgrade === true) {
       if (head.length > 0) socket.unshift(head)
@@ -231,7 +234,7 @@ function sendOnce(request: TransportRequest, connection: Connection, canRetry = 
   return promise
 }
 
-function joinHeaders(response: http.IncomingMessage): Record<string, string> {
+function joinHeaders(response: IncomingMessage): Record<string, string> {
   const headers: Record<string, string> = {}
   for (const [name, value] of Object.entries(response.headers)) {
     if (value !== undefined) {
@@ -242,7 +245,7 @@ function joinHeaders(response: http.IncomingMessage): Record<string, string> {
 }
 
 async function* readBody(
-  response: http.IncomingMessage,
+  response: IncomingMessage,
   signal: AbortSignal | undefined,
   base: URL,
 ): AsyncGenerator<Uint8Array, void, undefined> {

@@ -1,9 +1,11 @@
 import { once } from 'node:events'
-import { Agent as HttpAgent, request as requestHttp } from 'node:http'
-import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import type { Agent, ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https'
 
 import { registryAnswer, registryUnreachable } from '../errors.ts'
+
+// An import would bring all of fetch along: see scripts/check-imports.ts.
+const { Agent: HttpAgent, request: requestHttp } = process.getBuiltinModule('node:http')
 
 /** What is sent with a request; `open` is called anew whenever the request is made again. */
 export interface HttpBody {
@@ -71,11 +73,7 @@ function proxyOptions(): { proxyEnv: Record<string, string | undefined> } {
   return { proxyEnv: { https_proxy: https_proxy ?? HTTPS_PROXY, no_proxy: excepted ? `${excepted},${own}` : own } }
 }
 
-async function exchange(
-  request: HttpRequest,
-  agent: HttpAgent | HttpsAgent,
-  counts: Connections['counts'],
-): Promise<HttpAnswer> {
+async function exchange(request: HttpRequest, agent: Agent, counts: Connections['counts']): Promise<HttpAnswer> {
   const { url, method, body, signal } = request
   signal?.throwIfAborted()
   const headers: Record<string, string> = {

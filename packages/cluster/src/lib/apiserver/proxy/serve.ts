@@ -1,4 +1,3 @@
-import { request as httpRequest } from 'node:http'
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { pipeline as pipeTo } from 'node:stream'
@@ -10,6 +9,9 @@ import type { ApiRequest, ApiResponse, Sink } from '../exchange.ts'
 import { unavailable } from '../status.ts'
 import { rewriteHtml, rewritePlace } from './rewrite-html.ts'
 import type { ProxyTarget } from './target.ts'
+
+// An import would bring all of fetch along: see scripts/check-imports.ts.
+const { request: httpRequest } = process.getBuiltinModule('node:http')
 
 const connectTimeoutMs = 30_000
 

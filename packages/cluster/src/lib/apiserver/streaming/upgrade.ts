@@ -1,8 +1,10 @@
-import { STATUS_CODES } from 'node:http'
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 
 import type { ApiResponse } from '../exchange.ts'
+
+// An import would bring all of fetch along: see scripts/check-imports.ts.
+const { STATUS_CODES } = process.getBuiltinModule('node:http')
 
 /** A connection nothing passes over is ended after this long, as the kubelet's `streamingConnectionIdleTimeout`. */
 const idleTimeoutMs = 4 * 60 * 60 * 1000

@@ -1,6 +1,8 @@
-import { validateHeaderName, validateHeaderValue } from 'node:http'
 import type { HeaderChange } from '../model.ts'
 import { isOfConnection } from '../header-names.ts'
+
+// An import would bring all of fetch along: see scripts/check-imports.ts.
+const { validateHeaderName, validateHeaderValue } = process.getBuiltinModule('node:http')
 
 type Pair = readonly [name: string, value: string]
 

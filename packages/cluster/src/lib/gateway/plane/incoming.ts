@@ -1,9 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { Http2ServerRequest } from 'node:http2'
-import type { Http2ServerResponse } from 'node:http2'
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import type { Socket } from 'node:net'
 import { hostOf } from '../hostname.ts'
 import type { Access } from './access.ts'
+import { isHttp2 } from './http2.ts'
 import type { RequestFacts } from './match.ts'
 
 /** Node gives requests of both versions of HTTP the same shape. */
@@ -44,7 +44,7 @@ export class IncomingFacts implements RequestFacts {
 
 function targetOf(request: Incoming): { authority: string; target: string } {
   const url = request.url ?? '/'
-  const named = request instanceof Http2ServerRequest ? request.headers[':authority'] : undefined
+  const named = isHttp2(request) ? request.headers[':authority'] : undefined
   const authority = named ?? request.headers.host ?? ''
   if (url.startsWith('/') || !URL.canParse(url)) return { authority, target: url.startsWith('/') ? url : '/' }
   // The absolute form, which proxies are sent (RFC 9112, 3.2.2), overrules the Host header.
@@ -75,7 +75,7 @@ function plainAddress(address = ''): string {
 
 /** Whether a body follows the head. */
 export function hasBody(request: Incoming): boolean {
-  if (request instanceof Http2ServerRequest) return !request.stream.endAfterHeaders
+  if (isHttp2(request)) return !request.stream.endAfterHeaders
   const { 'content-length': length, 'transfer-encoding': encoding } = request.headers
   return encoding !== undefined || (length !== undefined && length !== '0')
 }

@@ -1,7 +1,5 @@
 import { once } from 'node:events'
-import { createServer as createHttpServer } from 'node:http'
 import type { Server } from 'node:http'
-import { createSecureServer, createServer as createHttp2Server } from 'node:http2'
 import type { ServerHttp2Session } from 'node:http2'
 import { connect, createServer as createTcpServer } from 'node:net'
 import type { Socket } from 'node:net'
@@ -12,6 +10,7 @@ import { findHost } from '../hostname.ts'
 import type { Certificate, ListenerConfig } from '../model.ts'
 import { permissionAt } from './access.ts'
 import { nextCandidate } from './clusters.ts'
+import { nodeHttp2 } from './http2.ts'
 import { sourceOf } from './incoming.ts'
 import type { Incoming, Outgoing } from './incoming.ts'
 import { compileRules } from './route-state.ts'
@@ -19,6 +18,9 @@ import type { ListenerState, PlaneContext } from './route-state.ts'
 import { serve } from './serve.ts'
 import { sniff } from './sniff.ts'
 import { upgrade } from './upgrade.ts'
+
+// An import would bring all of fetch along: see scripts/check-imports.ts.
+const { createServer: createHttpServer } = process.getBuiltinModule('node:http')
 
 /** A port that is being listened on. */
 export interface Listener {
@@ -96,7 +98,7 @@ type Handle = (request: Incoming, response: Outgoing) => void
 /** HTTP/1.1 and HTTP/2 with prior knowledge on one port; on mesh ports anything else too, which is passed through. */
 function createPlain(context: PlaneContext, state: ListenerState, handle: Handle): Parts {
   const http1 = createHttp1(context, state, handle)
-  const http2 = createHttp2Server({ settings: http2Settings }, handle)
+  const http2 = nodeHttp2().createServer({ settings: http2Settings }, handle)
   const sessions = followSessions(http2)
   const server = createTcpServer({ noDelay: true, keepAlive: true }, (socket) => {
     const hand = (spoken: 'http1' | 'http2' | 'other'): void => {
@@ -141,7 +143,7 @@ function createHttp1(context: PlaneContext, state: ListenerState, handle: Handle
 
 function createSecure(context: PlaneContext, state: ListenerState, handle: Handle, config: ListenerConfig): Parts {
   let contexts = secureContexts(config.certificates)
-  const server = createSecureServer(
+  const server = nodeHttp2().createSecureServer(
     {
       allowHTTP1: true,
       ...ofHttp1,

@@ -1,11 +1,13 @@
 import { once } from 'node:events'
-import { createServer, request } from 'node:http'
 import type { Agent, IncomingMessage, RequestListener, Server } from 'node:http'
 import type { Server as TcpServer } from 'node:net'
 import { text } from 'node:stream/consumers'
 import type { Cluster, Endpoint, ListenerConfig, Rule, TrafficPolicy } from '../model.ts'
 import { openDataPlane } from './plane.ts'
 import type { DataPlane, DataPlaneOptions } from './plane.ts'
+
+// An import would bring all of fetch along: see scripts/check-imports.ts.
+const { createServer, request } = process.getBuiltinModule('node:http')
 
 export const policy: TrafficPolicy = { balance: { kind: 'least-request' }, connectTimeoutMs: 2_000 }
 

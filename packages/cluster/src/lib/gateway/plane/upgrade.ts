@@ -1,4 +1,3 @@
-import { request as sendRequest } from 'node:http'
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream'
@@ -14,6 +13,9 @@ import { changeHeaders, targetOf } from './rewrite.ts'
 import type { ListenerState, PlaneContext } from './route-state.ts'
 import { headersTimeoutMs } from './upstream.ts'
 import type { HeaderMap } from './upstream.ts'
+
+// An import would bring all of fetch along: see scripts/check-imports.ts.
+const { request: sendRequest } = process.getBuiltinModule('node:http')
 
 /** A request to change the protocol (WebSocket) on its way to an endpoint. */
 interface Upgrade {

@@ -1,8 +1,12 @@
-import { connect, constants } from 'node:http2'
 import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2'
 import type { TrafficPolicy } from '../model.ts'
+import { nodeHttp2 } from './http2.ts'
 import { bodyTimeoutMs } from './upstream.ts'
 import type { HeaderMap, Sending, Upstream, UpstreamHandler, UpstreamRequest } from './upstream.ts'
+
+/** RFC 9113, sections 7 and 6.1. */
+const codes = { noError: 0x0, refusedStream: 0x7, cancel: 0x8 } as const
+const endStreamFlag = 0x1
 
 /** One HTTP/2 connection without TLS to an endpoint, made anew when it ended; what gRPC servers speak. */
 export function openH2Upstream(ip: string, port: number, policy: TrafficPolicy): Upstream {
@@ -12,7 +16,7 @@ export function openH2Upstream(ip: string, port: number, policy: TrafficPolicy):
 
   function session(): ClientHttp2Session {
     if (current !== undefined && !current.closed && !current.destroyed) return current
-    const opened = connect(origin, { settings: { initialWindowSize: 1 << 20, enablePush: false } })
+    const opened = nodeHttp2().connect(origin, { settings: { initialWindowSize: 1 << 20, enablePush: false } })
     const timer = setTimeout(() => opened.destroy(new Error('no connection in time')), policy.connectTimeoutMs)
     opened.once('connect', () => clearTimeout(timer))
     opened.once('close', () => {
@@ -68,7 +72,7 @@ function start(session: ClientHttp2Session, request: UpstreamRequest, handler: U
     resume: () => void stream.resume(),
     abort(error) {
       aborted(error)
-      stream.close(constants.NGHTTP2_CANCEL)
+      stream.close(codes.cancel)
     },
   }
 }
@@ -78,9 +82,9 @@ function followAnswer(stream: ClientHttp2Stream, handler: UpstreamHandler): (err
   let trailers: HeaderMap | undefined
   let failure: Error | undefined
   let hasEnded = false
-  stream.setTimeout(bodyTimeoutMs, () => stream.close(constants.NGHTTP2_CANCEL))
+  stream.setTimeout(bodyTimeoutMs, () => stream.close(codes.cancel))
   stream.on('response', (answer, flags) => {
-    const isWhole = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0
+    const isWhole = (flags & endStreamFlag) !== 0
     handler.onHead(answer[':status'] ?? 502, withoutPseudo(answer), isWhole)
   })
   stream.on('data', (chunk: Buffer) => {
@@ -90,7 +94,7 @@ function followAnswer(stream: ClientHttp2Stream, handler: UpstreamHandler): (err
   stream.on('end', () => (hasEnded = true))
   stream.on('error', (error: Error) => (failure ??= error))
   stream.on('close', () => {
-    const isWhole = hasEnded && (stream.rstCode === constants.NGHTTP2_NO_ERROR || trailers !== undefined)
+    const isWhole = hasEnded && (stream.rstCode === codes.noError || trailers !== undefined)
     if (failure === undefined && isWhole) handler.onEnd(trailers)
     else handler.onError(failure ?? refused(stream.rstCode))
   })
@@ -98,7 +102,7 @@ function followAnswer(stream: ClientHttp2Stream, handler: UpstreamHandler): (err
 }
 
 function refused(code: number | undefined): Error {
-  const isUnseen = code === constants.NGHTTP2_REFUSED_STREAM
+  const isUnseen = code === codes.refusedStream
   return Object.assign(new Error(`stream ended with code ${code}`), { code: isUnseen ? 'REFUSED_STREAM' : 'H2_RESET' })
 }
 

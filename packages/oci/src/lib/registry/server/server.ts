@@ -1,4 +1,3 @@
-import { createServer } from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import { isIP } from 'node:net'
@@ -21,6 +20,9 @@ import { Uploads } from './uploads.ts'
 import type { UploadLimits } from './uploads.ts'
 import { PullThrough } from './upstream.ts'
 import type { Upstream, UpstreamClient } from './upstream.ts'
+
+// An import would bring all of fetch along: see scripts/check-imports.ts.
+const { createServer } = process.getBuiltinModule('node:http')
 
 /** Something that happened in a registry. */
 export interface RegistryLog {
