@@ -134,11 +134,23 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     onError: fault('storage'),
   })
   opened.defer(() => store.close())
-  // The API can answer while the network is still being made: it only has to know the addresses of Services.
+  // The API only has to know the addresses of Services. The network is made once it answers: that starts programs, and for each this
+  // process is copied first.
   const ranges = Promise.withResolvers<NetworkPlan>()
-  const opening = openNetwork(options, { onError: fault('network'), onPlan: ranges.resolve })
+  const answering = Promise.withResolvers<void>()
+  const opening = openNetwork(options, {
+    onError: fault('network'),
+    onPlan: async (known) => {
+      ranges.resolve(known)
+      await answering.promise
+    },
+  })
   opening.catch(ranges.reject)
-  opened.defer(async () => (await opening.catch(() => undefined))?.close())
+  answering.promise.catch(() => {})
+  opened.defer(async () => {
+    answering.reject(new Error('the start was given up'))
+    await (await opening.catch(() => undefined))?.close()
+  })
   const identity = ranges.promise.then((known) => loadPki(dir, [apiAddressOf(known), gatewayOf(known)]))
   const [pki, serviceAccountKey, plan] = await Promise.all([identity, loadSigningKey(dir), ranges.promise])
   signal?.throwIfAborted()
@@ -160,31 +172,13 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const tls = { key: pki.server.key, cert: pki.server.certificate, ca: pki.ca }
   const { port } = await server.listen({ port: options.port, tls })
   const url = `https://127.0.0.1:${port}`
-
-  const network = await opening
-  if (network.plan.serviceCidr !== plan.serviceCidr) {
-    // Namespaces were planned and could not be made: plain processes have other addresses.
-    await opened.disposeAsync()
-    const fallen = await startCluster({ ...options, runtime: 'process' })
-    const { runtime } = fallen
-    return { ...fallen, runtime: { ...runtime, detail: `${runtime.detail} (${network.reason})` } }
-  }
+  answering.resolve()
 
   const administrator = createKubeClient({
     transport: server.transport({ user: 'fairlead-admin', groups: ['system:masters'] }),
   })
   const components = new AbortController()
-  // Pods do not reach the loopback of the host, only its end of their network.
-  if (network.plan.mode === 'namespaces') await server.listen({ host: network.gateway, port, tls })
-  const published = keepKubernetesService({
-    client: administrator,
-    serviceCidr: plan.serviceCidr,
-    clusterIP: apiAddressOf(plan),
-    host: network.gateway,
-    port,
-    signal: components.signal,
-    onError: fault('kubernetes service'),
-  })
+  let published: Promise<void> | undefined
   const controllers = runControllers({
     client: clientOf(server, 'system:kube-controller-manager'),
     clientFor: (account) => clientOfAccount(server, account),
@@ -203,6 +197,26 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   opened.defer(async () => {
     components.abort()
     await Promise.all([controllers, scheduler, published])
+  })
+  const network = await opening
+  if (network.plan.serviceCidr !== plan.serviceCidr) {
+    // Namespaces were planned and could not be made: plain processes have other addresses.
+    await opened.disposeAsync()
+    const fallen = await startCluster({ ...options, runtime: 'process' })
+    const { runtime } = fallen
+    return { ...fallen, runtime: { ...runtime, detail: `${runtime.detail} (${network.reason})` } }
+  }
+
+  // Pods do not reach the loopback of the host, only its end of their network.
+  if (network.plan.mode === 'namespaces') await server.listen({ host: network.gateway, port, tls })
+  published = keepKubernetesService({
+    client: administrator,
+    serviceCidr: plan.serviceCidr,
+    clusterIP: apiAddressOf(plan),
+    host: network.gateway,
+    port,
+    signal: components.signal,
+    onError: fault('kubernetes service'),
   })
   const services = await openServiceNetwork({
     client: clientOf(server, 'system:kube-proxy'),
