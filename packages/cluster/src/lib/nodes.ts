@@ -8,7 +8,8 @@ import { nodeCount, nodeZone } from './errors.ts'
 import type { PodNetwork } from './network/pod-network.ts'
 import type { Kubelet } from './node/kubelet.ts'
 import { runNode } from './node/node.ts'
-import type { NodeAgent, NodeOptions } from './node/node.ts'
+import type { NodeAgent } from './node/node.ts'
+import type { NodeOptions } from './node/node-options.ts'
 
 /** Nodes a cluster shows, all on this machine. */
 export interface NodeChoices {

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 
 import type { Node, Pod } from '@fairlead/kube/types/core-v1'
 
-import { rejectPod } from './admission.ts'
+import { rejectPod, rejectUnderPressure } from './admission.ts'
 
 const node: Node = {
   metadata: { name: 'n1', labels: { disk: 'ssd' } },
@@ -78,6 +78,43 @@ void describe('rejectPod', () => {
     void it(`${expected ? 'rejects' : 'admits'} a pod that ${name}`, () => {
       const rejection = rejectPod(subject, others, node)
       assert.deepEqual(rejection && [rejection.reason, rejection.message], expected)
+    })
+  }
+})
+
+describe('rejectUnderPressure', () => {
+  const bare: Pod = { spec: { containers: [{ name: 'main' }] } }
+  const asking: Pod = { spec: { containers: [{ name: 'main', resources: { requests: { memory: '1Mi' } } }] } }
+  const critical: Pod = { spec: { containers: [{ name: 'main' }], priority: 2_000_000_000 } }
+  const tolerant: Pod = {
+    spec: {
+      containers: [{ name: 'main' }],
+      tolerations: [{ key: 'node.kubernetes.io/memory-pressure', operator: 'Exists' }],
+    },
+  }
+  const cases = [
+    { name: 'takes all where nothing lacks', pod: bare, pressure: { memory: false, disk: false }, why: undefined },
+    {
+      name: 'takes no BestEffort pods without memory',
+      pod: bare,
+      pressure: { memory: true, disk: false },
+      why: '[MemoryPressure]',
+    },
+    { name: 'takes others', pod: asking, pressure: { memory: true, disk: false }, why: undefined },
+    { name: 'takes those that tolerate it', pod: tolerant, pressure: { memory: true, disk: false }, why: undefined },
+    { name: 'takes none without disk', pod: asking, pressure: { memory: false, disk: true }, why: '[DiskPressure]' },
+    {
+      name: 'names all it lacks',
+      pod: tolerant,
+      pressure: { memory: true, disk: true },
+      why: '[MemoryPressure DiskPressure]',
+    },
+    { name: 'takes critical ones always', pod: critical, pressure: { memory: true, disk: true }, why: undefined },
+  ]
+  for (const { name, pod, pressure, why } of cases) {
+    it(name, () => {
+      const expected = why && { reason: 'Evicted', message: `The node had condition: ${why}. ` }
+      assert.deepEqual(rejectUnderPressure(pod, pressure), expected)
     })
   }
 })

@@ -3,6 +3,10 @@ import type { Node, Pod } from '@fairlead/kube/types/core-v1'
 import { matchesRequired } from '../node-selector.ts'
 import { conflicts, hostPortsOf, parseAmounts, requestsOf } from '../scheduler/resources.ts'
 import type { Amounts } from '../scheduler/resources.ts'
+import { toleratesTaint } from '../tolerations.ts'
+import type { Pressure } from './eviction/pressure.ts'
+import { isCritical } from './eviction/rank.ts'
+import { qosClassOf } from './pod.ts'
 
 /** Why a pod may not run on this node: as reason and message of its status. */
 export interface PodRejection {
@@ -17,6 +21,22 @@ export interface PodRejection {
 export function rejectPod(pod: Pod, others: readonly Pod[], node: Node): PodRejection | undefined {
   const running = others.filter(({ status }) => status?.phase !== 'Succeeded' && status?.phase !== 'Failed')
   return lackOf(pod, running, node) ?? mismatch(pod, running, node)
+}
+
+/**
+ * Why a node that is short of something takes no more pods: none but critical ones, and short of memory alone those that
+ * asked for some (kubelet, eviction manager, `Admit`).
+ */
+export function rejectUnderPressure(pod: Pod, { memory, disk }: Pressure): PodRejection | undefined {
+  if ((!memory && !disk) || isCritical(pod)) return undefined
+  if (!disk && (qosClassOf(pod) !== 'BestEffort' || toleratesMemoryPressure(pod))) return undefined
+  const conditions = [...(memory ? ['MemoryPressure'] : []), ...(disk ? ['DiskPressure'] : [])]
+  return { reason: 'Evicted', message: `The node had condition: [${conditions.join(' ')}]. ` }
+}
+
+function toleratesMemoryPressure({ spec }: Pod): boolean {
+  const taint = { key: 'node.kubernetes.io/memory-pressure', effect: 'NoSchedule' }
+  return spec?.tolerations?.some((toleration) => toleratesTaint(toleration, taint)) ?? false
 }
 
 function mismatch(pod: Pod, others: readonly Pod[], node: Node): PodRejection | undefined {

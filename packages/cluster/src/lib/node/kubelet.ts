@@ -33,7 +33,7 @@ export interface Kubelet extends KubeletStreams {
 /** Serves `/containerLogs/<namespace>/<pod>/<container>`, `/pods`, `/stats/summary`, `/metrics/resource` and `/healthz`. */
 export function createKubelet(
   findPod: (namespace: string, name: string) => PodWorker | undefined,
-  pods: () => PodWorker[],
+  pods: () => readonly PodWorker[],
   runtime: ContainerRuntime,
   usage: { readonly nodeName: string; readonly read: () => Promise<Readings> },
 ): Kubelet {

@@ -3,6 +3,9 @@ import type { Container, Pod } from '@fairlead/kube/types/core-v1'
 import type { Slot } from './containers/slot.ts'
 import type { NodeContext } from './node-context.ts'
 import type { PodFiles } from './pod-files.ts'
+import type { PodResources } from './pod-resources.ts'
+import type { PodState } from './pod-state.ts'
+import type { PodTeller } from './pod-teller.ts'
 
 /** What those who act for one pod share: its object, its containers, and the loop that looks again when asked. */
 export interface PodLife {
@@ -34,6 +37,50 @@ export interface PodLife {
   /** Resolves when what was to be saved is on disk. */
   readonly saved: () => Promise<void>
   readonly event: (type: 'Normal' | 'Warning', reason: string, message: string, container?: Container) => void
+}
+
+/** What a {@link PodLife} is made of. */
+export interface PodLifeParts extends Pick<PodLife, 'context' | 'files' | 'slots' | 'signal' | 'tick' | 'run'> {
+  readonly state: PodState
+  readonly resources: PodResources
+  /** Made after this, of this. */
+  readonly teller: () => PodTeller
+}
+
+export function createPodLife({ state, resources, teller, ...parts }: PodLifeParts): PodLife {
+  return {
+    ...parts,
+    get pod() {
+      return state.pod
+    },
+    get granted() {
+      return resources.granted
+    },
+    get cgroupPath() {
+      return resources.cgroupPath
+    },
+    get startTime() {
+      return state.startTime
+    },
+    get isDeleted() {
+      return state.deletion !== undefined
+    },
+    get isLeaving() {
+      return state.leaving !== undefined
+    },
+    get isDetached() {
+      return state.isDetached
+    },
+    publish: () => teller().publish(),
+    save: () => teller().save(),
+    saved: () => teller().saved(),
+    event(type, reason, message, container) {
+      const fieldPath = container ? `spec.containers{${container.name}}` : undefined
+      const about = { apiVersion: 'v1', kind: 'Pod', metadata: state.pod.metadata }
+      const isTold = !state.isForgotten && state.leaving === undefined
+      if (isTold) parts.context.events.record(about, { type, reason, message, fieldPath })
+    },
+  }
 }
 
 /** The wait after `failures` in a row: doubled each time. */

@@ -1,48 +1,47 @@
-import type { Pod, PodCondition } from '@fairlead/kube/types/core-v1'
+import type { Pod } from '@fairlead/kube/types/core-v1'
 import { isConflict, isNotFound } from '@fairlead/kube'
 
 import { ContainerEnds } from './containers/ends.ts'
 import { ContainerProbes } from './containers/probes.ts'
-import { emptySlot, isUp, redefine, toKept, viewOf } from './containers/slot.ts'
+import { emptySlot, isUp, redefine } from './containers/slot.ts'
 import type { Slot } from './containers/slot.ts'
 import { ContainerStarts } from './containers/starts.ts'
 import { ContainerStops } from './containers/stops.ts'
 import { decide } from './decide.ts'
-import type { PodView, Step } from './decide.ts'
+import type { Step } from './decide.ts'
 import type { NodeContext } from './node-context.ts'
 import { adoptPod } from './pod-adoption.ts'
 import { podFiles } from './pod-files.ts'
 import type { PodFiles } from './pod-files.ts'
-import { createPodKeeper } from './pod-keeper.ts'
-import type { PodKeeper } from './pod-keeper.ts'
+import { createPodLife } from './pod-life.ts'
 import type { PodLife } from './pod-life.ts'
+import { PodLoop } from './pod-loop.ts'
+import { PodLogs } from './pod-logs.ts'
+import type { ContainerLogs } from './pod-logs.ts'
 import { containersOf, hasOtherFields, uidOf } from './pod.ts'
 import type { PodPlaceOnNetwork } from './pod-ports.ts'
 import type { KeptPod } from './pod-records.ts'
 import { PodResizer } from './pod-resizer.ts'
 import { PodResources } from './pod-resources.ts'
 import { PodSandbox } from './pod-sandbox.ts'
-import { renderStatus } from './status.ts'
-import { createStatusWriter } from './status-writer.ts'
-import type { StatusWriter } from './status-writer.ts'
+import { podState, viewOfPod } from './pod-state.ts'
+import type { PodState } from './pod-state.ts'
+import { PodTeller } from './pod-teller.ts'
+import type { PodDiskPlaces } from './usage/disk-meter.ts'
+import { onDisk } from './volumes.ts'
 
 /** What clearing away may take after the last container has been killed. */
 const CLEARING_MS = 10_000
 /** What a pod whose object is gone has to end. */
 const FORGOTTEN_GRACE_MS = 1000
-/** What an evicted pod has to end. */
-const EVICTION_GRACE_MS = 1000
 const DEFAULT_GRACE_SECONDS = 30
 const SETTLE_MS = 50
 const FORGET_RETRY_MS = 1000
-/** A view may lead to steps that lead to others at once; more rounds than these would be a mistake. */
-const MAX_ROUNDS = 10
-
-/** The log files of a container: the present run's, and the one's before. */
-interface ContainerLogs {
-  readonly current: string
-  readonly previous?: string
-  readonly isOpen: () => boolean
+/** How a pod is evicted. */
+export interface EvictOptions {
+  readonly graceMs: number
+  /** The node needs the room, whatever the pod has done. Default false. */
+  readonly isForNode?: boolean | undefined
 }
 
 /**
@@ -53,8 +52,9 @@ export class PodWorker {
   readonly #context: NodeContext
   readonly #files: PodFiles
   readonly #slots = new Map<string, Slot>()
-  readonly #writer: StatusWriter
-  readonly #keeper: PodKeeper
+  readonly #state: PodState
+  readonly #teller: PodTeller
+  readonly #logs: PodLogs
   readonly #aborting = new AbortController()
   readonly #gone = Promise.withResolvers<void>()
   readonly #background = new Set<Promise<unknown>>()
@@ -66,37 +66,35 @@ export class PodWorker {
   readonly #stops: ContainerStops
   readonly #probes: ContainerProbes
   readonly #starts: ContainerStarts
-  #pod: Pod
-  #startTime: number
-  #finished: 'Succeeded' | 'Failed' | undefined
-  #reason: string | undefined
-  #message: string | undefined
-  #conditions: readonly PodCondition[] | undefined
-  #deletion: { deadline: number } | undefined
-  #leaving: { deadline: number } | undefined
-  #eviction: { deadline: number; isForNode: boolean } | undefined
-  /** The object is no more: nobody to tell. */
-  #isForgotten = false
-  #isForgetting = false
-  #isDetached = false
-  #isTicking = false
-  #cancelTimer: (() => void) | undefined
+  readonly #loop: PodLoop
 
   private constructor(pod: Pod, kept: KeptPod | undefined, context: NodeContext) {
-    this.#pod = pod
     this.#context = context
+    this.#state = podState(pod, kept, context.clock.now())
     this.#files = podFiles(pod, context.records)
-    this.#startTime = kept?.startTime ?? context.clock.now()
-    this.#finished = kept?.finished
-    this.#reason = kept?.reason
-    this.#message = kept?.message
-    this.#writer = createStatusWriter(context.pods, { clock: context.clock, onError: context.onError })
-    this.#keeper = createPodKeeper(context.records, context.onError)
+    this.#logs = new PodLogs(this.#files, this.#slots, this.#state)
+    this.#loop = new PodLoop({
+      clock: context.clock,
+      decide: (now) => decide(viewOfPod(this.#state, this.#slots.values(), this.#sandbox.state), now),
+      act: (step) => this.#act(step),
+      onQuiet: () => this.#teller.publish(),
+    })
     const capacity = { cpu: context.cpus, memory: context.memoryBytes }
     this.#resources = new PodResources(pod, kept?.allocation, { ...context, capacity }, () => this.#resizer.resize())
-    const life = this.#createLife()
+    const life = createPodLife({
+      context,
+      files: this.#files,
+      slots: this.#slots,
+      state: this.#state,
+      resources: this.#resources,
+      signal: this.#aborting.signal,
+      teller: () => this.#teller,
+      tick: () => this.#loop.tick(),
+      run: (work) => this.#run(work),
+    })
     this.#life = life
     this.#sandbox = new PodSandbox(life, this.#resources)
+    this.#teller = new PodTeller(life, this.#state, { sandbox: this.#sandbox, resources: this.#resources })
     this.#resizer = new PodResizer(life, this.#resources, () => this.#sandbox.state === 'ready')
     this.#ends = new ContainerEnds(life)
     this.#stops = new ContainerStops(life, this.#sandbox, this.#ends)
@@ -114,10 +112,10 @@ export class PodWorker {
   static async open(pod: Pod, kept: KeptPod | undefined, context: NodeContext): Promise<PodWorker> {
     const worker = new PodWorker(pod, kept, context)
     if (kept) await worker.#adopt(kept)
-    if (worker.#finished) worker.#resources.release()
+    if (worker.#state.finished) worker.#resources.release()
     else worker.#resizer.resize()
     worker.#noteDeletion()
-    worker.#tick()
+    worker.#loop.tick()
     return worker
   }
 
@@ -126,54 +124,14 @@ export class PodWorker {
     await adoptPod(kept, this.#life, { sandbox: this.#sandbox, ends: this.#ends, probes: this.#probes, allocation })
   }
 
-  /** What those who act for the pod see of it. */
-  #createLife(): PodLife {
-    // oxlint-disable-next-line no-this-alias, typescript/no-this-alias
-    const worker = this
-    return {
-      context: this.#context,
-      files: this.#files,
-      slots: this.#slots,
-      signal: this.#aborting.signal,
-      get pod() {
-        return worker.#pod
-      },
-      get granted() {
-        return worker.#resources.granted
-      },
-      get cgroupPath() {
-        return worker.#resources.cgroupPath
-      },
-      get startTime() {
-        return worker.#startTime
-      },
-      get isDeleted() {
-        return worker.#deletion !== undefined
-      },
-      get isLeaving() {
-        return worker.#leaving !== undefined
-      },
-      get isDetached() {
-        return worker.#isDetached
-      },
-      tick: () => this.#tick(),
-      run: (work) => this.#run(work),
-      publish: () => this.#publish(),
-      save: () => this.#save(),
-      saved: () => this.#keeper.kept(),
-      event: (type, reason, message, container) => {
-        const fieldPath = container ? `spec.containers{${container.name}}` : undefined
-        const about = { apiVersion: 'v1', kind: 'Pod', metadata: this.#pod.metadata }
-        const isTold = !this.#isForgotten && this.#leaving === undefined
-        if (isTold) this.#context.events.record(about, { type, reason, message, fieldPath })
-      },
-    }
-  }
-
   // ---- what others see
 
   get pod(): Pod {
-    return this.#pod
+    return this.#state.pod
+  }
+
+  get uid(): string {
+    return uidOf(this.#state.pod)
   }
 
   /** Resolves when nothing of the pod is left on this node. */
@@ -184,11 +142,6 @@ export class PodWorker {
   /** Where the containers' control groups are. */
   get cgroupPath(): string {
     return this.#resources.cgroupPath
-  }
-
-  /** Where the pod's volumes lie. */
-  get volumesDir(): string {
-    return this.#files.volumesDir
   }
 
   /** Where the pod is on the network; undefined while it has no place there. */
@@ -213,39 +166,40 @@ export class PodWorker {
   }
 
   logOf(container: string): ContainerLogs | undefined {
-    const slot = this.#slots.get(container)
-    if (!slot) return undefined
-    const { restarts } = slot
-    return {
-      current: this.#files.logPath(container, restarts),
-      ...(restarts > 0 ? { previous: this.#files.logPath(container, restarts - 1) } : {}),
-      isOpen: () => !this.#isDetached && isUp(slot),
-    }
+    return this.#logs.of(container)
   }
 
   /** Whether there is anything to read of a container yet. */
   hasLog(container: string): boolean {
-    return this.#slots.get(container)?.id !== undefined
+    return this.#logs.has(container)
   }
 
   /** Logs that are being written, with the containers that write them. */
-  get openLogs(): readonly { readonly id: string; readonly path: string }[] {
-    return [...this.#slots].flatMap(([name, { id, phase, restarts }]) =>
-      id && phase.phase === 'running' ? [{ id, path: this.#files.logPath(name, restarts) }] : [],
-    )
+  get openLogs(): PodLogs['open'] {
+    return this.#logs.open
+  }
+
+  /** Where it writes on disk. */
+  get diskPlaces(): PodDiskPlaces {
+    const containers = [...this.#slots].map(([name, { id }]) => ({
+      name,
+      rootfs: id === undefined ? undefined : this.#context.runtime.writableDir(id),
+      logs: this.#logs.dirOf(name),
+    }))
+    return { uid: this.uid, containers, volumes: onDisk(this.pod, this.#files.volumesDir) }
   }
 
   // ---- what others tell
 
   update(pod: Pod): void {
-    const isRelabelled = hasOtherFields(pod, this.#pod)
-    this.#pod = pod
+    const isRelabelled = hasOtherFields(pod, this.#state.pod)
+    this.#state.pod = pod
     if (isRelabelled) this.refresh()
-    if (this.#finished === undefined) this.#resizer.resize()
+    if (this.#state.finished === undefined) this.#resizer.resize()
     this.#addSlots()
     this.#redefineSlots()
     this.#noteDeletion()
-    this.#tick()
+    this.#loop.tick()
   }
 
   /** Ephemeral containers come later than the pod. */
@@ -263,8 +217,8 @@ export class PodWorker {
   }
 
   #noteDeletion(): void {
-    const { deletionTimestamp, deletionGracePeriodSeconds } = this.#pod.metadata ?? {}
-    if (deletionTimestamp === undefined || this.#isForgotten) return
+    const { deletionTimestamp, deletionGracePeriodSeconds } = this.#state.pod.metadata ?? {}
+    if (deletionTimestamp === undefined || this.#state.isForgotten) return
     this.#aborting.abort()
     // The timestamp is when the grace ends, to the second; this clock may differ from the one that wrote it.
     this.#endWithin((deletionGracePeriodSeconds ?? DEFAULT_GRACE_SECONDS) * 1000)
@@ -272,15 +226,15 @@ export class PodWorker {
 
   #endWithin(graceMs: number): void {
     const deadline = this.#context.clock.now() + graceMs
-    this.#deletion = { deadline: Math.min(deadline, this.#deletion?.deadline ?? deadline) }
+    this.#state.deletion = { deadline: Math.min(deadline, this.#state.deletion?.deadline ?? deadline) }
   }
 
   /** The object was removed, perhaps by force: what still runs has a second to end. */
   forgotten(): void {
-    this.#isForgotten = true
-    this.#writer.close()
+    this.#state.isForgotten = true
+    this.#teller.close()
     this.#endWithin(FORGOTTEN_GRACE_MS)
-    this.#tick()
+    this.#loop.tick()
   }
 
   /** An object the pod's volumes may come from has changed. */
@@ -294,26 +248,28 @@ export class PodWorker {
     if (slot) this.#run(this.#ends.look(slot, id))
   }
 
-  /** Ends the pod for good, within a second: the node is short of something, or the pod has taken more than it may. */
-  evict(message: string, isForNode: boolean): void {
-    if (this.#finished !== undefined || this.#deletion !== undefined || this.#leaving !== undefined) return
+  /** Ends the pod for good, unless it ends already: the pod has taken more than it may, or the node is short of something. */
+  evict(message: string, { graceMs, isForNode = false }: EvictOptions): boolean {
+    const { finished, deletion, leaving } = this.#state
+    if (finished !== undefined || deletion !== undefined || leaving !== undefined) return false
     this.#life.event('Warning', 'Evicted', message)
-    this.#eviction = { deadline: this.#context.clock.now() + EVICTION_GRACE_MS, isForNode }
+    this.#state.eviction = { deadline: this.#context.clock.now() + graceMs, isForNode }
     this.#finish({ phase: 'Failed', reason: 'Evicted', message })
-    this.#tick()
+    this.#loop.tick()
+    return true
   }
 
   /** Stops the pod's containers without touching its object; resolves when they have ended. */
   async leave(graceMs: number): Promise<void> {
     const { clock } = this.#context
     const deadline = clock.now() + graceMs
-    this.#leaving = { deadline }
+    this.#state.leaving = { deadline }
     this.#sandbox.giveUp(clock.now())
-    this.#tick()
+    this.#loop.tick()
     // What cannot be cleared away must not keep the cluster from ending: the next start finds it.
     while (!this.#isAtRest() && clock.now() < deadline + CLEARING_MS) await this.#settleOnce()
     // Nobody may take the pod for ready when the cluster is started again.
-    this.#tell()
+    this.#teller.tell()
     await this.detach()
   }
 
@@ -326,70 +282,27 @@ export class PodWorker {
     const cancel = this.#context.clock.schedule(SETTLE_MS, () => tick.resolve())
     await Promise.race([...this.#background, tick.promise])
     cancel()
-    this.#tick()
+    this.#loop.tick()
   }
 
   /** Ends the work on the pod and leaves its containers as they are, for the next process to adopt. */
   async detach(): Promise<void> {
-    this.#isDetached = true
-    this.#cancelTimer?.()
+    this.#state.isDetached = true
+    this.#loop.close()
     this.#resizer.close()
     this.#aborting.abort()
     for (const slot of this.#slots.values()) slot.probing?.abort()
-    await this.#writer.flush()
-    this.#writer.close()
-    await this.#keeper.kept()
+    await this.#teller.told()
+    this.#teller.close()
+    await this.#teller.saved()
   }
 
   /** Resolves when the API has been told of the pod's present state. */
   told(): Promise<void> {
-    return this.#writer.flush()
+    return this.#teller.told()
   }
 
-  // ---- the loop
-
-  /** Decides and acts until there is nothing to do now; then waits for the next event or time. */
-  #tick(): void {
-    if (this.#isTicking || this.#isDetached) return
-    this.#isTicking = true
-    try {
-      this.#cancelTimer?.()
-      this.#wakeAt(this.#actUntilQuiet())
-    } finally {
-      this.#isTicking = false
-    }
-    this.#publish()
-  }
-
-  /** The time before which there is nothing more to do. */
-  #actUntilQuiet(): number {
-    for (let round = 1; ; round += 1) {
-      const steps = decide(this.#view(), this.#context.clock.now())
-      const acts = steps.filter((step) => step.do !== 'wait')
-      for (const step of acts) this.#act(step)
-      if (acts.length > 0 && round < MAX_ROUNDS) continue
-      return Math.min(Number.POSITIVE_INFINITY, ...steps.flatMap((step) => (step.do === 'wait' ? [step.until] : [])))
-    }
-  }
-
-  #wakeAt(time: number): void {
-    if (time === Number.POSITIVE_INFINITY) return
-    const delay = Math.min(Math.max(0, time - this.#context.clock.now()), 2 ** 31 - 1)
-    this.#cancelTimer = this.#context.clock.schedule(delay, () => this.#tick())
-  }
-
-  #view(): PodView {
-    const { activeDeadlineSeconds } = this.#pod.spec ?? {}
-    return {
-      sandbox: this.#sandbox.state,
-      containers: [...this.#slots.values()].map(viewOf),
-      deletion: this.#deletion,
-      leaving: this.#leaving,
-      finished: this.#finished,
-      eviction: this.#eviction,
-      activeDeadline: activeDeadlineSeconds === undefined ? undefined : this.#startTime + activeDeadlineSeconds * 1000,
-    }
-  }
+  // ---- what is done
 
   #act(step: Step): void {
     const slot = 'container' in step ? this.#slots.get(step.container) : undefined
@@ -398,41 +311,42 @@ export class PodWorker {
     if (step.do === 'stop' && slot) this.#stops.stop(slot, step.why, step.deadline)
     if (step.do === 'finish') this.#finish(step)
     if (step.do === 'remove') this.#run(this.#sandbox.remove(this.#ends.cleared()))
-    if (step.do === 'forget' && !this.#isForgetting) this.#run(this.#forget())
+    if (step.do === 'forget' && !this.#state.isForgetting) this.#run(this.#forget())
   }
 
   #finish({ phase, reason, message }: Omit<Extract<Step, { do: 'finish' }>, 'do'>): void {
-    this.#finished = phase
-    this.#reason = reason
-    this.#message = message
+    this.#state.finished = phase
+    this.#state.reason = reason
+    this.#state.message = message
     this.#resources.release()
-    this.#save()
+    this.#teller.save()
   }
 
   async #forget(): Promise<void> {
-    this.#isForgetting = true
+    this.#state.isForgetting = true
     try {
-      if (!this.#isForgotten) await this.#deleteObject()
-      this.#isDetached = true
-      this.#writer.close()
+      if (!this.#state.isForgotten) await this.#deleteObject()
+      this.#state.isDetached = true
+      this.#teller.close()
       this.#resources.release()
-      await this.#keeper.kept()
-      const { uid = '', namespace = '', name = '' } = this.#pod.metadata ?? {}
+      await this.#teller.saved()
+      const { uid = '', namespace = '', name = '' } = this.#state.pod.metadata ?? {}
       await this.#context.records.remove({ uid, namespace, name })
+      this.#loop.close()
       this.#gone.resolve()
     } catch (error) {
       this.#context.clock.schedule(FORGET_RETRY_MS, () => {
-        this.#isForgetting = false
-        this.#tick()
+        this.#state.isForgetting = false
+        this.#loop.tick()
       })
       throw error
     }
   }
 
   async #deleteObject(): Promise<void> {
-    await this.#writer.flush()
-    const { name = '', namespace } = this.#pod.metadata ?? {}
-    const options = { namespace, gracePeriodSeconds: 0, uid: uidOf(this.#pod) }
+    await this.#teller.told()
+    const { name = '', namespace } = this.#state.pod.metadata ?? {}
+    const options = { namespace, gracePeriodSeconds: 0, uid: uidOf(this.#state.pod) }
     await this.#context.pods.delete(name, options).catch((error: unknown) => {
       if (!isNotFound(error) && !isConflict(error)) throw error
     })
@@ -443,54 +357,8 @@ export class PodWorker {
       .catch((error: unknown) => this.#context.onError(error))
       .finally(() => {
         this.#background.delete(settled)
-        this.#tick()
+        this.#loop.tick()
       })
     this.#background.add(settled)
-  }
-
-  // ---- what is told and kept
-
-  #publish(): void {
-    const isBetween = [...this.#slots.values()].some((slot) => slot.isBetween) && !this.#deletion && !this.#finished
-    // While the agent leaves, only the end is told.
-    if (!this.#leaving && !this.#isDetached && !isBetween) this.#tell()
-  }
-
-  #tell(): void {
-    if (this.#isForgotten) return
-    // Ended before this node knew of it: the status there is knows more than we do.
-    if (this.#finished && [...this.#slots.values()].every(({ phase }) => phase.phase === 'waiting')) return
-    const facts = {
-      pod: this.#pod,
-      hostIp: this.#context.hostIp,
-      podIp: this.#sandbox.attachment?.ip,
-      startTime: this.#startTime,
-      containers: new Map([...this.#slots].map(([name, slot]) => [name, { ...slot, containerId: slot.id }])),
-      reason: this.#reason,
-      message: this.#message,
-      conditions: this.#conditions,
-      allocation: this.#resources.allocation,
-      resize: this.#finished ? {} : this.#resources.progress,
-      disruption: this.#eviction?.isForNode === true ? this.#message : undefined,
-      runtime: this.#context.runtime.version.split(':')[0] ?? '',
-    }
-    const status = renderStatus(this.#view(), facts, this.#context.clock.now())
-    this.#conditions = status.conditions
-    this.#writer.submit(this.#pod, status)
-  }
-
-  #save(): void {
-    const { uid = '', namespace = '', name = '' } = this.#pod.metadata ?? {}
-    this.#keeper.keep({
-      uid,
-      namespace,
-      name,
-      startTime: this.#startTime,
-      allocation: this.#resources.allocation,
-      containers: Object.fromEntries([...this.#slots].map(([key, slot]) => [key, toKept(slot)])),
-      finished: this.#finished,
-      reason: this.#reason,
-      message: this.#message,
-    })
   }
 }

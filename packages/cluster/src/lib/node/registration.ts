@@ -6,8 +6,8 @@ import { renderTime } from '@fairlead/kube/controller'
 import type { Clock } from '@fairlead/kube/controller'
 import type { ContainerImage, Node, NodeCondition, NodeStatus } from '@fairlead/kube/types/core-v1'
 
-import { pressureConditions } from './eviction.ts'
-import type { Pressure } from './eviction.ts'
+import { pressureConditions } from './eviction/pressure.ts'
+import type { Pressure } from './eviction/pressure.ts'
 
 /** What a node says of itself. */
 export interface NodeFacts {
@@ -76,7 +76,7 @@ export async function reportStatus(
   const before = (await nodes.get(facts.nodeName)).status?.conditions ?? []
   // Others may have thought the node gone; who tells this is there.
   const ready = renderReady('True', 'KubeletReady', readyMessage(facts), clock.now())
-  const conditions = [...pressureConditions(pressure), healthy('PIDPressure', clock.now()), ready].map((condition) => {
+  const conditions = [...pressureConditions(pressure), ready].map((condition) => {
     const old = before.find(({ type }) => type === condition.type)
     const since = old?.status === condition.status ? (old.lastTransitionTime ?? now) : now
     return { ...condition, lastHeartbeatTime: now, lastTransitionTime: since }
@@ -136,7 +136,11 @@ async function renderNodeStatus(facts: NodeFacts, now: number): Promise<NodeStat
       { type: 'Hostname', address: facts.nodeName },
     ],
     conditions: [
-      ...['MemoryPressure', 'DiskPressure', 'PIDPressure'].map((type) => healthy(type, now)),
+      ...pressureConditions({ memory: false, disk: false }).map((condition) => ({
+        ...condition,
+        lastHeartbeatTime: renderTime(now),
+        lastTransitionTime: renderTime(now),
+      })),
       renderReady('True', 'KubeletReady', readyMessage(facts), now),
     ],
     nodeInfo: {
@@ -157,12 +161,6 @@ async function renderNodeStatus(facts: NodeFacts, now: number): Promise<NodeStat
 function readyMessage({ kind, reason }: NodeFacts): string {
   if (kind === 'containers') return 'The node agent is ready; pods are isolated containers'
   return `The node agent is ready; pods are plain processes${reason === undefined ? '' : `: ${reason}`}`
-}
-
-function healthy(type: string, now: number): NodeCondition {
-  const time = renderTime(now)
-  const reason = `KubeletHasSufficient${type === 'DiskPressure' ? 'Disk' : type === 'PIDPressure' ? 'PID' : 'Memory'}`
-  return { type, status: 'False', reason, message: '', lastHeartbeatTime: time, lastTransitionTime: time }
 }
 
 function renderReady(status: string, reason: string, message: string, now: number): NodeCondition {

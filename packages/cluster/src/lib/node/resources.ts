@@ -53,6 +53,20 @@ function mostAtOnce(pod: Pod, ask: (container: Container) => number): number {
   return Math.max(most, sidecars + main.reduce((sum, { container }) => sum + ask(container), 0))
 }
 
+/** Bytes of disk the pod asks for. */
+export function ephemeralStorageRequest(pod: Pod): number {
+  const own = amountOf(pod.spec?.overhead, STORAGE) ?? 0
+  return mostAtOnce(pod, ({ resources }) => amountOf(resources?.requests, STORAGE) ?? 0) + own
+}
+
+/** Bytes of disk all of the pod may take; undefined where no container is limited. */
+export function ephemeralStorageLimit(pod: Pod): number | undefined {
+  const limit = mostAtOnce(pod, ({ resources }) => amountOf(resources?.limits, STORAGE) ?? 0)
+  return limit === 0 ? undefined : limit + (amountOf(pod.spec?.overhead, STORAGE) ?? 0)
+}
+
+const STORAGE = 'ephemeral-storage'
+
 /** Limits of one container as its control group has them. */
 export function containerLimits(pod: Pod, container: Container): ContainerResources {
   const { requests, limits } = requirementsOf(pod, container)
@@ -70,11 +84,12 @@ export function containerLimits(pod: Pod, container: Container): ContainerResour
 export function podLimits(pod: Pod): ContainerResources {
   const { cpu } = requestsOf(pod)
   const total = (name: 'cpu' | 'memory'): number | undefined => {
+    const overhead = amountOf(pod.spec?.overhead, name) ?? 0
     const whole = amountOf(pod.spec?.resources?.limits, name)
-    if (whole !== undefined) return whole
+    if (whole !== undefined) return whole + overhead
     const all = containersOf(pod).filter(({ role }) => role !== 'ephemeral')
     if (!all.every(({ container }) => amountOf(container.resources?.limits, name) !== undefined)) return undefined
-    return mostAtOnce(pod, ({ resources }) => amountOf(resources?.limits, name) ?? 0)
+    return mostAtOnce(pod, ({ resources }) => amountOf(resources?.limits, name) ?? 0) + overhead
   }
   const [cpuLimit, memory] = [total('cpu'), total('memory')]
   return {

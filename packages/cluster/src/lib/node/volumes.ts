@@ -64,6 +64,14 @@ export async function mountVolumes(
   return new Map(await Promise.all(entries))
 }
 
+/** The volumes of a pod below `dir` that take room on the disk of the node (upstream: `IsLocalEphemeralVolume`). */
+export function onDisk({ spec }: Pod, dir: string): { readonly name: string; readonly path: string }[] {
+  const own = (spec?.volumes ?? []).filter(
+    ({ emptyDir, configMap }) => configMap !== undefined || (emptyDir !== undefined && emptyDir.medium !== 'Memory'),
+  )
+  return own.map(({ name }) => ({ name, path: join(dir, name) }))
+}
+
 /** Writes the volumes that follow other objects anew. */
 export async function refreshVolumes(pod: Pod, dir: string, place: PodPlace, sources: VolumeSources): Promise<void> {
   const namespace = pod.metadata?.namespace ?? 'default'

@@ -48,6 +48,14 @@ export interface SharedNamespaces {
   readonly shmDir: string
 }
 
+/** Whom a container runs as. */
+export interface ContainerUser {
+  readonly uid: number
+  readonly gid: number
+  /** All its groups, `gid` among them. */
+  readonly gids: readonly number[]
+}
+
 /** What is known of a container. Times in milliseconds since 1970. */
 export interface ContainerState {
   readonly id: string
@@ -59,6 +67,8 @@ export interface ContainerState {
   /** 128 + number for a signal. Missing while it runs; 137 when the container was lost with its monitor. */
   readonly exitCode?: number | undefined
   readonly oomKilled?: boolean | undefined
+  /** Whom its first process runs as; undefined where it has no user of its own. */
+  readonly user?: ContainerUser | undefined
   /** The process that owns its output and exit code is gone: stop it and start another. */
   readonly isUnsupervised?: boolean | undefined
 }
@@ -112,6 +122,8 @@ export interface ContainerRuntime {
    * kernel does not take them. Where processes have no limits nothing happens.
    */
   update(id: string, resources: ContainerResources): Promise<void>
+  /** Folder of what a container writes beside its image; undefined where that cannot be told apart. */
+  writableDir(id: string): string | undefined
   /** Undefined for an unknown container. */
   state(id: string): Promise<ContainerState | undefined>
   exec(id: string, options: ExecOptions): Promise<ExecResult>

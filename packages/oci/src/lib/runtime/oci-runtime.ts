@@ -97,7 +97,9 @@ export async function openOciRuntime(options: RuntimeOptions): Promise<Container
       tty: spec.tty,
     })
     const [process, monitor] = [identifyProcess(made.pid), identifyProcess(made.monitorPid)]
-    await records.write({ ...(await records.read(spec.id)), process, monitor })
+    const { uid, gid, additionalGids } = user
+    const shown = { uid, gid, gids: [gid, ...additionalGids] }
+    await records.write({ ...(await records.read(spec.id)), process, monitor, user: shown })
   }
 
   async function start(id: string): Promise<void> {
@@ -154,17 +156,17 @@ export async function openOciRuntime(options: RuntimeOptions): Promise<Container
   async function state(id: string): Promise<ContainerState | undefined> {
     const record = await records.find(id)
     if (!record) return undefined
-    const { startedAt, process: identity, monitor } = record
+    const { startedAt, process: identity, monitor, user } = record
     // Looked at before the exit code: a monitor writes that and ends, so one that is gone has written it, if ever.
     const isMonitored = isAlive(monitor)
     const isUp = identity !== undefined && (isMonitored || isRunning(identity))
     const exit = await exits.read(id)
     if (exit || !isUp) {
       const oomKilled = record.cgroupPath !== undefined && (await countOomKills(record.cgroupPath, cgroups)) > 0
-      return { id, status: 'exited', startedAt, exitCode: 137, finishedAt: Date.now(), ...exit, oomKilled }
+      return { id, status: 'exited', startedAt, user, exitCode: 137, finishedAt: Date.now(), ...exit, oomKilled }
     }
     const status = startedAt === undefined ? 'created' : 'running'
-    return { id, status, pid: pidOf(identity), startedAt, isUnsupervised: !isMonitored }
+    return { id, status, pid: pidOf(identity), startedAt, user, isUnsupervised: !isMonitored }
   }
 
   return {
@@ -185,6 +187,7 @@ export async function openOciRuntime(options: RuntimeOptions): Promise<Container
       if (signal === 'SIGKILL') await killRest(record)
     },
     update,
+    writableDir: (id) => join(records.dirOf(id), 'upper'),
     state,
     exec: (id, execOptions) => runBounded(() => openOciExec(placeOf(id), { args: execOptions.args }), execOptions),
     openExec: (id, sessionOptions) => openOciExec(placeOf(id), sessionOptions),

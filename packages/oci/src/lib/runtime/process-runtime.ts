@@ -146,6 +146,8 @@ export async function openProcessRuntime(options: RuntimeOptions): Promise<Conta
       }),
     start,
     kill,
+    // A copy of the image that may share its blocks: nobody can say what of it is the container's own.
+    writableDir: () => undefined,
     state,
     exec: (id, execOptions) => runBounded(() => openExec(id, { args: execOptions.args }), execOptions),
     openExec,

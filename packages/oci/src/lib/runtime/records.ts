@@ -3,6 +3,7 @@ import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promise
 import { join } from 'node:path'
 
 import { containerMissing } from '../errors.ts'
+import type { ContainerUser } from './driver.ts'
 
 /** What is kept on disk about one container, so that a later process can take it over. */
 export interface ContainerRecord {
@@ -14,6 +15,7 @@ export interface ContainerRecord {
   /** Identity of the process that owns its output and exit code. */
   readonly monitor?: string | undefined
   readonly cgroupPath?: string | undefined
+  readonly user?: ContainerUser | undefined
   /** Its processes do not end with the first of them. */
   readonly sharesPids?: boolean | undefined
 }

@@ -18,7 +18,8 @@ import { openPodNetwork } from '../../network/pod-network.ts'
 import type { PodNetwork } from '../../network/pod-network.ts'
 import { openStore } from '../../storage/store.ts'
 import { runNode } from '../node.ts'
-import type { NodeAgent, NodeOptions } from '../node.ts'
+import type { NodeAgent } from '../node.ts'
+import type { NodeOptions } from '../node-options.ts'
 
 /** Why containers cannot be tested here, or false. Throws instead when the environment says CI. */
 export function skipReason(): string | false {

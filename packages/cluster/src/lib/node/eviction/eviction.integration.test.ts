@@ -3,7 +3,8 @@ import { describe, it } from 'node:test'
 import { systemClock } from '@fairlead/kube/controller'
 import type { Clock } from '@fairlead/kube/controller'
 
-import { isReady, openWorld, skipReason, until } from './testing/world.ts'
+import { defaultEvictionSettings } from './settings.ts'
+import { isReady, openWorld, skipReason, until } from '../testing/world.ts'
 
 const skip = skipReason()
 const stay = 'trap "exit 0" TERM; while true; do sleep 0.05; done'
@@ -33,7 +34,11 @@ describe('eviction', { skip }, () => {
   it('ends a pod where memory runs out, says so of the node, and takes it back', async () => {
     await using world = await openWorld()
     let left = plenty
-    await world.startAgent({ clock: hasty, readLeft: async () => left })
+    await world.startAgent({
+      clock: hasty,
+      readLeft: async () => left,
+      eviction: { ...defaultEvictionSettings, transitionMs: 0 },
+    })
     await world.createPod('web', { args: [stay] })
     await world.pod('web', isReady, 'is ready')
     left = { ...plenty, memoryBytes: 2 ** 20 }
