@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
 	genericapirequest "k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/client-go/kubernetes/fake"
@@ -158,7 +159,7 @@ func strategies() map[string]one {
 // parts are the strategies of subresources that write a part of an object.
 func parts() map[string]one {
 	ns := fake.NewSimpleClientset().CoreV1().Namespaces()
-	claims := resourceclaim.NewStatusStrategy(resourceclaim.NewStrategy(ns, nil))
+	claims := resourceclaim.NewStatusStrategy(resourceclaim.NewStrategy(ns, authorizerfactory.NewAlwaysAllowAuthorizer()))
 	return map[string]one{
 		"CertificateSigningRequest/approval": {certificates.ApprovalStrategy, "certificatesigningrequests"},
 		"CertificateSigningRequest/status":   {certificates.StatusStrategy, "certificatesigningrequests"},

@@ -5,6 +5,7 @@ import { Constants, evaluate } from './evaluate.ts'
 import type { Meter } from './evaluate.ts'
 import { checkLiterals } from './literals.ts'
 import { parse } from './parse.ts'
+import type { ParseOptions } from './parse.ts'
 import type { Type } from './types.ts'
 import type { Value } from './values.ts'
 
@@ -23,8 +24,8 @@ export interface Program {
  * Reads an expression of the Common Expression Language with Kubernetes' extensions (those of 1.36) and checks its types
  * against those of its variables. Throws CelSyntaxError.
  */
-export function compile(expression: string, variables: ReadonlyMap<string, Type>): Program {
-  const checked = check(parse(expression), variables)
+export function compile(expression: string, variables: ReadonlyMap<string, Type>, options: ParseOptions = {}): Program {
+  const checked = check(parse(expression, options), variables)
   checkLiterals(checked)
   return new CompiledProgram(checked, variables)
 }

@@ -18,6 +18,21 @@ export function expandMacro(
   return expand?.({ build, target, args, at })
 }
 
+/** `cel.bind(x, value, e)`: e, in which x is the value; undefined when the call is another. */
+export function expandBind(
+  build: Builder,
+  name: string,
+  target: Expr | undefined,
+  args: readonly Expr[],
+  at: number,
+): Expr | undefined {
+  const isBind = name === 'bind' && target?.kind === 'ident' && target.name === 'cel'
+  const [, value, result, ...more] = args
+  if (!isBind || value === undefined || result === undefined || more.length > 0) return undefined
+  const call = { build, target, args, at }
+  return bindTo(call, bind(call, 1).variable, value, result)
+}
+
 interface MacroCall {
   readonly build: Builder
   readonly target: Expr

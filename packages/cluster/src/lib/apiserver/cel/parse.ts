@@ -1,6 +1,6 @@
 import { isReserved, lex } from './lex.ts'
 import type { Token } from './lex.ts'
-import { expandMacro } from './macros.ts'
+import { expandBind, expandMacro } from './macros.ts'
 import { qualifiedName } from './check.ts'
 import { CelSyntaxError } from './syntax.ts'
 import type { Expr, MapEntry } from './syntax.ts'
@@ -11,14 +11,19 @@ const beginnings =
   "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}"
 
 /** Reads an expression; throws {@link CelSyntaxError}. */
-export function parse(source: string): Expr {
+export function parse(source: string, options: ParseOptions = {}): Expr {
   if (source.length > longestSource) {
     throw new CelSyntaxError(
       `expression code point size exceeds limit: size: ${source.length}, limit ${longestSource}`,
       0,
     )
   }
-  return new Parser(source).parseAll()
+  return new Parser(source, options.canBind === true).parseAll()
+}
+
+export interface ParseOptions {
+  /** Whether `cel.bind(x, value, e)` may give a value a name, as selectors of devices may. Default: false. */
+  readonly canBind?: boolean
 }
 
 /** Makes expressions; each has a number of its own. */
@@ -66,11 +71,13 @@ const levels: readonly Readonly<Record<string, string>>[] = [
 class Parser {
   readonly #tokens: readonly Token[]
   readonly #build = new Builder()
+  readonly #canBind: boolean
   #position = 0
   #depth = 0
 
-  constructor(source: string) {
+  constructor(source: string, canBind: boolean) {
     this.#tokens = lex(source)
+    this.#canBind = canBind
   }
 
   parseAll(): Expr {
@@ -211,7 +218,8 @@ class Parser {
   #call(name: string, target: Expr | undefined, at: number): Expr {
     this.#expect('(')
     const args = this.#list(')')
-    const expanded = expandMacro(this.#build, name, target, args, at)
+    const bound = this.#canBind ? expandBind(this.#build, name, target, args, at) : undefined
+    const expanded = bound ?? expandMacro(this.#build, name, target, args, at)
     return expanded ?? this.#build.call(name, target, args, at)
   }
 

@@ -128,6 +128,15 @@ export function labels(field: string, values: Readonly<Record<string, string>> |
   return Object.entries(values ?? {}).flatMap(([key, value]) => [...labelKey(field, key), ...labelValue(field, value)])
 }
 
+/** Case does not matter in keys of annotations, but is told. */
+export function annotationKeys(field: string, annotations: Readonly<Record<string, string>> | undefined): FieldError[] {
+  return Object.keys(annotations ?? {}).flatMap((key) => {
+    const lower = key.toLowerCase()
+    const shown = (text: string): string => text.replace(JSON.stringify(lower), () => JSON.stringify(key))
+    return labelKey(field, lower).map((error) => ({ ...error, message: shown(error.message) }))
+  })
+}
+
 export function labelValue(field: string, value: string): FieldError[] {
   return [
     ...unless(value.length <= 63, field, value, 'must be no more than 63 bytes'),

@@ -3,7 +3,7 @@ import { isIP } from 'node:net'
 import type { PodDNSConfig, PodSpec, PodTemplateSpec } from '@fairlead/kube/types/core-v1'
 
 import { duplicate, forbidden, invalid, required, unsupported } from './field-errors.ts'
-import { dnsLabel, dnsSubdomain, dnsSubdomainWithUnderscore, labelKey, labels, qualifiedName } from './names.ts'
+import { annotationKeys, dnsLabel, dnsSubdomain, dnsSubdomainWithUnderscore, labels, qualifiedName } from './names.ts'
 import { validateContainers, validateHostNetwork, validateOfPod } from './pod-rules/containers.ts'
 import { validateAffinity, validateSpread } from './pod-rules/placement.ts'
 import { validatePodClaims, validatePodResources, validateResources } from './pod-rules/resources.ts'
@@ -52,7 +52,7 @@ export function validatePodTemplate(
   const { metadata, spec } = template ?? {}
   const policy = spec?.restartPolicy ?? ''
   const errors = labels(`${path}.labels`, metadata?.labels)
-  for (const key in metadata?.annotations) errors.push(...annotationKey(`${path}.annotations`, key))
+  errors.push(...annotationKeys(`${path}.annotations`, metadata?.annotations))
   for (const error of validatePodSpec(spec, `${path}.spec`, 'template')) errors.push(error)
   if ((spec?.ephemeralContainers ?? []).length > 0) {
     errors.push(forbidden(`${path}.spec.ephemeralContainers`, 'ephemeral containers not allowed in pod template'))
@@ -61,13 +61,6 @@ export function validatePodTemplate(
     errors.push(unsupported(`${path}.spec.restartPolicy`, policy, restartPolicies))
   }
   return errors
-}
-
-/** Case does not matter here, but is told. */
-function annotationKey(field: string, key: string): FieldError[] {
-  const lower = key.toLowerCase()
-  const shown = (text: string): string => text.replace(JSON.stringify(lower), () => JSON.stringify(key))
-  return labelKey(field, lower).map((error) => ({ ...error, message: shown(error.message) }))
 }
 
 const podRestartPolicies = ['Always', 'OnFailure', 'Never']

@@ -65,3 +65,10 @@ export function quotaName(field: string, name: string): FieldError[] {
   if (name.includes('/') || isStandardQuota(name)) return errors
   return [...errors, invalid(field, name, 'must be a standard resource for quota')]
 }
+
+/** The name of a resource that others define, as `example.com/gpu`. */
+export function extendedResource(field: string, name: string): FieldError[] {
+  const isGood =
+    isExtended(name) && !name.startsWith('requests.') && qualifiedName(field, `requests.${name}`).length === 0
+  return isGood ? [] : [invalid(field, name, 'must be a valid extended resource name')]
+}

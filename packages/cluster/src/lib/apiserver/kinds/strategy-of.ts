@@ -7,6 +7,7 @@ import { tables } from './columns.ts'
 import { clusterRole, clusterRoleBinding, role, roleBinding } from './access.ts'
 import { certificateSigningRequest } from './certificates.ts'
 import { event, eventsEvent, lease, limitRange, namespace, node, resourceQuota } from './cluster.ts'
+import { deviceClass, resourceClaim, resourceClaimTemplate, resourceSlice } from './devices/devices.ts'
 import { endpoints, endpointSlice } from './endpoints.ts'
 import { customResourceDefinition } from '../custom-resources/definition-strategy.ts'
 import type { Rules } from './define.ts'
@@ -83,6 +84,10 @@ const rules: ReadonlyMap<string, Rules> = new Map([
   ['networking.k8s.io/v1 IPAddress', ipAddress],
   ['networking.k8s.io/v1 ServiceCIDR', serviceCidr],
   ['node.k8s.io/v1 RuntimeClass', runtimeClass],
+  ['resource.k8s.io/v1 DeviceClass', deviceClass],
+  ['resource.k8s.io/v1 ResourceClaim', resourceClaim],
+  ['resource.k8s.io/v1 ResourceClaimTemplate', resourceClaimTemplate],
+  ['resource.k8s.io/v1 ResourceSlice', resourceSlice],
   ['storage.k8s.io/v1 CSIDriver', csiDriver],
   ['storage.k8s.io/v1 CSINode', csiNode],
   ['storage.k8s.io/v1 CSIStorageCapacity', csiStorageCapacity],

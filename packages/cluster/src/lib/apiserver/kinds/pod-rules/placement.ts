@@ -1,5 +1,6 @@
 import type {
   Affinity,
+  NodeSelector,
   NodeSelectorRequirement,
   NodeSelectorTerm,
   PodAffinityTerm,
@@ -39,6 +40,11 @@ export function validateAffinity(affinity: Affinity, path: string, errors: Field
 
 function validateWeight(weight: number, path: string, errors: FieldError[]): void {
   if (weight < 1 || weight > 100) errors.push(invalid(`${path}.weight`, weight, 'must be in the range 1-100'))
+}
+
+/** Terms of which a node has to fulfil one. */
+export function validateNodeSelector(selector: NodeSelector, path: string, errors: FieldError[]): void {
+  validateNodeTerms(selector.nodeSelectorTerms, `${path}.nodeSelectorTerms`, errors)
 }
 
 function validateNodeTerms(terms: readonly NodeSelectorTerm[], path: string, errors: FieldError[]): void {
