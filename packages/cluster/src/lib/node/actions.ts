@@ -1,10 +1,9 @@
-import type { IncomingMessage } from 'node:http'
-import { request as httpsRequest } from 'node:https'
 import { connect } from 'node:net'
 import type { Container, HTTPGetAction, LifecycleHandler, Probe } from '@fairlead/kube/types/core-v1'
 
-// An import would bring all of fetch along: see scripts/check-imports.ts.
-const { request: httpRequest } = process.getBuiltinModule('node:http')
+import { getHttp } from './actions/http-get.ts'
+import type { HttpGet } from './actions/http-get.ts'
+import { describeTrouble, plainAnswer, renderAddress } from './actions/trouble.ts'
 
 /** What probes and hooks act upon. */
 export interface ActionTarget {
@@ -18,28 +17,41 @@ export interface ActionTarget {
 export interface ActionResult {
   readonly ok: boolean
   readonly message: string
+  /** It succeeded, and {@link message} says what is odd about that. */
+  readonly isWarning?: boolean | undefined
 }
 
-const MAX_BODY_BYTES = 10 * 1024
+type Action = Pick<Probe, 'exec' | 'httpGet' | 'tcpSocket' | 'grpc'>
 
-/** Runs the action of a probe or hook once. Never throws: a failure is a result. */
-export async function runAction(
-  action: Pick<Probe, 'exec' | 'httpGet' | 'tcpSocket' | 'grpc'> & Pick<LifecycleHandler, 'sleep'>,
-  target: ActionTarget,
-  timeoutMs: number,
-): Promise<ActionResult> {
+/** Runs a hook once, as kubelets do: an HTTP server has only to answer. Never throws: a failure is a result. */
+export async function runHook(hook: LifecycleHandler, target: ActionTarget, timeoutMs: number): Promise<ActionResult> {
+  const { httpGet } = hook
+  if (httpGet === undefined) return await runProbe(hook, target, timeoutMs)
+  return await orFailure(() => callHttp(httpGet, target, timeoutMs))
+}
+
+/** Asks a container once how it is. Never throws: a failure is a result. */
+export async function runProbe(action: Action, target: ActionTarget, timeoutMs: number): Promise<ActionResult> {
+  return await orFailure(() => act(action, target, timeoutMs))
+}
+
+async function orFailure(run: () => Promise<ActionResult>): Promise<ActionResult> {
   try {
-    if (action.exec) return await runExec(action.exec.command ?? [], target, timeoutMs)
-    if (action.httpGet) return await getHttp(action.httpGet, target, timeoutMs)
-    if (action.tcpSocket) {
-      const { host, port } = action.tcpSocket
-      return await openTcp(host || target.podIp, portOf(port, target.container), timeoutMs)
-    }
-    if (action.grpc) return await checkGrpc(target.podIp, action.grpc.port, action.grpc.service ?? '', timeoutMs)
-    return { ok: true, message: '' }
+    return await run()
   } catch (error) {
     return { ok: false, message: error instanceof Error ? error.message : String(error) }
   }
+}
+
+async function act(action: Action, target: ActionTarget, timeoutMs: number): Promise<ActionResult> {
+  if (action.exec) return await runExec(action.exec.command ?? [], target, timeoutMs)
+  if (action.httpGet) return await probeHttp(action.httpGet, target, timeoutMs)
+  if (action.tcpSocket) {
+    const { host, port } = action.tcpSocket
+    return await openTcp(host || target.podIp, portOf(port, target.container), timeoutMs)
+  }
+  if (action.grpc) return await checkGrpc(target.podIp, action.grpc.port, action.grpc.service ?? '', timeoutMs)
+  return { ok: true, message: '' }
 }
 
 async function runExec(args: readonly string[], target: ActionTarget, timeoutMs: number): Promise<ActionResult> {
@@ -56,41 +68,37 @@ function portOf(port: number | string, container: Container): number {
   throw new RangeError(`Cannot use port "${port}": the container has no port of this name`)
 }
 
-function getHttp(action: HTTPGetAction, target: ActionTarget, timeoutMs: number): Promise<ActionResult> {
-  const { promise, resolve } = Promise.withResolvers<ActionResult>()
-  const host = action.host || target.podIp
-  const port = portOf(action.port, target.container)
-  const path = `/${(action.path ?? '/').replace(/^\//, '')}`
-  const isTls = action.scheme === 'HTTPS'
-  const url = `${isTls ? 'https' : 'http'}://${host}:${port}${path}`
-  const headers: Record<string, string> = { 'user-agent': 'kube-probe/1.36', accept: '*/*', connection: 'close' }
-  for (const { name, value } of action.httpHeaders ?? []) headers[name.toLowerCase()] = value
-  const options = { host, port, path, headers, agent: false as const, rejectUnauthorized: false }
-  const request = (isTls ? httpsRequest : httpRequest)(options, (response: IncomingMessage) => {
-    const status = response.statusCode ?? 0
-    const ok = status >= 200 && status < 400
-    if (ok) {
-      response.resume()
-      finish({ ok, message: '' })
-      return
-    }
-    let body = ''
-    response.setEncoding('utf8').on('data', (text: string) => {
-      if (body.length < MAX_BODY_BYTES) body += text
-    })
-    response.on('end', () => finish({ ok, message: `HTTP probe failed with statuscode: ${status}` }))
-  })
-  const timer = setTimeout(() => {
-    finish({ ok: false, message: `Get "${url}": context deadline exceeded` })
-  }, timeoutMs)
-  function finish(result: ActionResult): void {
-    clearTimeout(timer)
-    resolve(result)
-    request.destroy()
+async function probeHttp(action: HTTPGetAction, target: ActionTarget, timeoutMs: number): Promise<ActionResult> {
+  const got = await getHttp(toGet(action, target, 'probe'), timeoutMs)
+  if ('trouble' in got) return { ok: false, message: got.trouble }
+  const { status, body } = got
+  if (status < 200 || status >= 400) return { ok: false, message: `HTTP probe failed with statuscode: ${status}` }
+  if (status < 300) return { ok: true, message: '' }
+  const text = Buffer.from(body, 'latin1').toString()
+  return { ok: true, message: `Probe terminated redirects, Response body: ${text}`, isWarning: true }
+}
+
+/** Whatever is answered, the hook has been told. */
+async function callHttp(action: HTTPGetAction, target: ActionTarget, timeoutMs: number): Promise<ActionResult> {
+  const get = toGet(action, target, 'lifecycle')
+  const got = await getHttp(get, timeoutMs)
+  if (!('trouble' in got)) return { ok: true, message: '' }
+  if (!got.trouble.endsWith(plainAnswer)) return { ok: false, message: got.trouble }
+  // As kubelets do for those who said HTTPS while nobody looked.
+  const headers = get.headers.filter(({ name }) => name.toLowerCase() !== 'authorization')
+  const again = await getHttp({ ...get, isTls: false, headers }, timeoutMs)
+  return 'trouble' in again ? { ok: false, message: got.trouble } : { ok: true, message: '' }
+}
+
+function toGet(action: HTTPGetAction, { container, podIp }: ActionTarget, purpose: 'probe' | 'lifecycle'): HttpGet {
+  return {
+    isTls: action.scheme === 'HTTPS',
+    host: action.host || podIp,
+    port: portOf(action.port, container),
+    path: action.path ?? '/',
+    headers: action.httpHeaders ?? [],
+    userAgent: `kube-${purpose}/1.36`,
   }
-  request.on('error', (error) => finish({ ok: false, message: `Get "${url}": ${error.message}` }))
-  request.end()
-  return promise
 }
 
 function openTcp(host: string, port: number, timeoutMs: number): Promise<ActionResult> {
@@ -100,9 +108,9 @@ function openTcp(host: string, port: number, timeoutMs: number): Promise<ActionR
     socket.destroy()
     resolve({ ok, message })
   }
-  socket.setTimeout(timeoutMs, () => finish(false, `dial tcp ${host}:${port}: i/o timeout`))
+  socket.setTimeout(timeoutMs, () => finish(false, `dial tcp ${renderAddress(host, port)}: i/o timeout`))
   socket.on('connect', () => finish(true, ''))
-  socket.on('error', (error) => finish(false, error.message))
+  socket.on('error', (error) => finish(false, describeTrouble(error, host, port)))
   return promise
 }
 
@@ -126,7 +134,8 @@ function checkGrpc(host: string, port: number, service: string, timeoutMs: numbe
     te: 'trailers',
   })
   const name = Buffer.from(service)
-  const message = name.byteLength === 0 ? Buffer.alloc(0) : Buffer.concat([Buffer.of(0x0a, name.byteLength), name])
+  const message =
+    name.byteLength === 0 ? Buffer.alloc(0) : Buffer.concat([Buffer.of(0x0a), varint(name.byteLength), name])
   const head = Buffer.alloc(5)
   head.writeUInt32BE(message.byteLength, 1)
   const chunks: Buffer[] = []
@@ -138,8 +147,15 @@ function checkGrpc(host: string, port: number, service: string, timeoutMs: numbe
     // Five bytes of frame, then field 1 (tag 0x08) with the status.
     const answer = Buffer.concat(chunks)
     const status = answer[5] === 0x08 ? (answer[6] ?? 0) : 0
-    finish(status === 1, `service unhealthy (responded with status ${status})`)
+    finish(status === 1, `service unhealthy (responded with "${servingStatuses[status] ?? status}")`)
   })
   stream.end(Buffer.concat([head, message]))
   return promise
+}
+
+const servingStatuses = ['UNKNOWN', 'SERVING', 'NOT_SERVING', 'SERVICE_UNKNOWN']
+
+/** A number as protocol buffers write it: seven bits in each byte, the lowest first. */
+function varint(value: number): Buffer {
+  return value < 128 ? Buffer.of(value) : Buffer.concat([Buffer.of((value & 127) | 128), varint(value >>> 7)])
 }

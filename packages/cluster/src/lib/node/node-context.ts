@@ -14,6 +14,8 @@ import type { VolumeSources } from './volumes.ts'
 export interface NodeContext extends ImageSources {
   readonly nodeName: string
   readonly clock: Clock
+  /** For what happens again and again in many containers. */
+  readonly probeClock: Clock
   readonly runtime: ContainerRuntime
   readonly network: PodNetwork
   readonly pods: ResourceClient<Pod>

@@ -8,6 +8,7 @@ import { createAdmission } from '@fairlead/oci/sign'
 import { openRuntime } from '@fairlead/oci/runtime'
 import type { ContainerRuntime } from '@fairlead/oci/runtime'
 
+import { createCoalescingClock } from './coalescing-clock.ts'
 import { Grants } from './grants.ts'
 import { createKubelet } from './kubelet.ts'
 import type { Kubelet } from './kubelet.ts'
@@ -139,6 +140,7 @@ async function openContext(
   const context: NodeContext = {
     nodeName,
     clock,
+    probeClock: createCoalescingClock(clock),
     runtime,
     layout,
     network,

@@ -10,6 +10,7 @@ async function play(
   answer: (kind: string, at: number) => boolean,
   untilMs: number,
   adopted?: { ready: boolean },
+  { later = 0, takesMs = 0, hears = false } = {},
 ): Promise<string[]> {
   let now = 0
   const timers: { at: number; callback: () => void }[] = []
@@ -33,10 +34,14 @@ async function play(
       },
       signal: ended.signal,
       adopted,
+      spread: () => later,
       run: async (probe) => {
         const kind = Object.entries(probes).find(([, one]) => one === probe)?.[0] ?? ''
-        return { ok: answer(kind, now), message: '' }
+        const begun = now
+        now += takesMs
+        return { ok: answer(kind, begun), message: '', isWarning: true }
       },
+      onWarning: (kind) => hears && told.push(`${now} ${kind} warning`),
       onStarted: () => told.push(`${now} started`),
       onReady: (ready) => told.push(`${now} ${ready ? 'ready' : 'unready'}`),
       onFailure: (kind, _message, isFatal) => told.push(`${now} ${kind}${isFatal ? ' fatal' : ''}`),
@@ -108,5 +113,21 @@ describe('watchProbes', () => {
     assert.deepEqual(told.slice(0, 1), ['0 started'])
     assert.ok(told.includes('2000 unready'))
     assert.ok(!told.includes('0 unready'))
+  })
+
+  it('spreads probes of adopted containers over a period', async () => {
+    const readinessProbe = { ...probe, failureThreshold: 1 }
+    const told = await play({ readinessProbe }, () => false, 14_000, { ready: true }, { later: 0.3 })
+    assert.deepEqual(told.slice(0, 3), ['0 started', '3000 readiness', '3000 unready'])
+  })
+
+  it('probes once a period however long an answer takes', async () => {
+    const told = await play({ livenessProbe: probe }, (_kind, at) => at < 10_000, 45_000, undefined, { takesMs: 4000 })
+    assert.deepEqual(told.slice(2), ['14000 liveness', '24000 liveness', '34000 liveness fatal'])
+  })
+
+  it('tells of successes that are odd', async () => {
+    const told = await play({ readinessProbe: probe }, () => true, 5000, undefined, { hears: true })
+    assert.deepEqual(told, ['0 started', '0 readiness warning', '0 ready'])
   })
 })

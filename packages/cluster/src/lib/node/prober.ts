@@ -1,4 +1,3 @@
-import { pause } from '@fairlead/kube/controller'
 import type { Clock } from '@fairlead/kube/controller'
 import type { Container, Probe } from '@fairlead/kube/types/core-v1'
 
@@ -14,8 +13,12 @@ export interface ProberOptions {
   run(probe: Probe, timeoutMs: number): Promise<ActionResult>
   /** The container was up before: it counts as started and as ready until a probe says otherwise. */
   readonly adopted?: { readonly ready: boolean } | undefined
+  /** At random from 0 to 1: the part of a period that probes of adopted containers begin later. Default `Math.random`. */
+  readonly spread?: (() => number) | undefined
   onStarted(): void
   onReady(ready: boolean): void
+  /** A probe succeeded, and something about that is worth telling. */
+  onWarning(kind: ProbeKind, message: string): void
   /** A probe failed; `isFatal` when so often that the container must be restarted. */
   onFailure(kind: ProbeKind, message: string, isFatal: boolean, probe: Probe): void
 }
@@ -47,13 +50,17 @@ async function watchOne(kind: ProbeKind, probe: Probe, options: ProberOptions): 
   const timeoutMs = (probe.timeoutSeconds ?? 1) * 1000
   const begun = clock.now()
   const delayMs = (probe.initialDelaySeconds ?? 0) * 1000
-  if (delayMs > 0 && !options.adopted) await pause(clock, delayMs, signal)
-  let count = newCount(probe, kind, options.adopted?.ready ?? false)
+  const pause = createPause(clock, signal)
+  // All containers of a node are adopted at once, and would be probed at once from then on.
+  const firstMs = options.adopted ? (options.spread ?? Math.random)() * periodMs : delayMs
+  if (firstMs > 0) await pause(firstMs)
+  let count = newCount(kind, options.adopted?.ready ?? false)
   // Early failures are expected; the first that counts comes after one period, as if probing had begun then.
   let countedAt = clock.now()
   let eagerMs = probe.exec ? EAGER_EXEC_MS : EAGER_FIRST_MS
   while (!signal.aborted) {
-    const { ok, message } = await options.run(probe, timeoutMs)
+    const askedAt = clock.now()
+    const { ok, message, isWarning } = await options.run(probe, timeoutMs)
     if (signal.aborted) return
     const now = clock.now()
     const isEager = kind !== 'liveness' && !count.hasSucceeded && now - begun - delayMs < EAGER_MS
@@ -63,11 +70,32 @@ async function watchOne(kind: ProbeKind, probe: Probe, options: ProberOptions): 
       count = countResult(count, ok, probe, kind)
       const isFatal = kind !== 'readiness' && count.verdict === false && before.verdict !== false
       if (!ok) options.onFailure(kind, message, isFatal, probe)
+      else if (isWarning) options.onWarning(kind, message)
       if (kind === 'readiness' && count.verdict !== before.verdict) options.onReady(count.verdict === true)
       if (isFatal || (kind === 'startup' && count.verdict === true)) return
     }
-    await pause(clock, isEager && !ok ? Math.min(eagerMs, periodMs) : periodMs, signal)
+    // A period is from the beginning of one probe to that of the next, however long it takes to be answered.
+    const restMs = Math.min(Math.max(0, askedAt + periodMs - now), periodMs)
+    await pause(isEager && !ok ? Math.min(eagerMs, periodMs) : restMs)
     eagerMs = Math.min(Math.ceil(eagerMs * 1.5), Math.max(EAGER_LONGEST_MS, probe.exec ? 1000 : 0))
+  }
+}
+
+/** Waits one after another, each of which an aborted `signal` ends early: it is listened to once, not for each of them. */
+function createPause(clock: Clock, signal: AbortSignal): (delayMs: number) => Promise<void> {
+  let wake: (() => void) | undefined
+  let cancel: (() => void) | undefined
+  const abort = (): void => {
+    cancel?.()
+    wake?.()
+  }
+  signal.addEventListener('abort', abort, { once: true })
+  return async (delayMs) => {
+    if (signal.aborted) return
+    const { promise, resolve } = Promise.withResolvers<void>()
+    wake = resolve
+    cancel = clock.schedule(delayMs, resolve)
+    await promise
   }
 }
 
@@ -78,7 +106,7 @@ interface Count {
   readonly hasSucceeded: boolean
 }
 
-function newCount(_probe: Probe, kind: ProbeKind, wasReady: boolean): Count {
+function newCount(kind: ProbeKind, wasReady: boolean): Count {
   // A container is alive until it proves otherwise, and not ready until it proves it.
   const verdict = kind === 'liveness' ? true : kind === 'readiness' ? wasReady : undefined
   return { streak: 0, last: undefined, verdict, hasSucceeded: wasReady }

@@ -1,6 +1,6 @@
 import type { Probe } from '@fairlead/kube/types/core-v1'
 
-import { runAction } from '../actions.ts'
+import { runProbe } from '../actions.ts'
 import type { PodLife } from '../pod-life.ts'
 import type { PodSandbox } from '../pod-sandbox.ts'
 import { watchProbes } from '../prober.ts'
@@ -29,12 +29,14 @@ export class ContainerProbes {
     const { container, role } = slot.def
     const target = targetOf(slot, id, this.#life, this.#sandbox)
     const work = watchProbes(role === 'init' ? { name: container.name } : container, {
-      clock: this.#life.context.clock,
+      clock: this.#life.context.probeClock,
       signal: probing.signal,
       adopted,
-      run: (probe, timeoutMs) => runAction(probe, target, timeoutMs),
+      run: (probe, timeoutMs) => runProbe(probe, target, timeoutMs),
       onStarted: () => this.#change(slot, id, { started: true }),
       onReady: (ready) => this.#change(slot, id, { ready }),
+      onWarning: (kind, message) =>
+        this.#life.event('Warning', 'ProbeWarning', `${titleOf(kind)} probe warning: ${message}`, container),
       onFailure: (kind, message, isFatal, probe) => {
         this.#life.event('Warning', 'Unhealthy', `${titleOf(kind)} probe failed: ${message}`, container)
         if (isFatal) this.#end(slot, id, kind, probe)

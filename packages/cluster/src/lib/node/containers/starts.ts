@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { EphemeralContainer } from '@fairlead/kube/types/core-v1'
 
 import { hookFailed } from '../../errors.ts'
-import { runAction } from '../actions.ts'
+import { runHook } from '../actions.ts'
 import { createContainerSpec } from '../container-spec.ts'
 import { accountEnvironment, createEnvironment } from '../environment.ts'
 import { prepareImage } from '../images.ts'
@@ -162,7 +162,7 @@ export class ContainerStarts {
     const { container } = slot.def
     const hook = container.lifecycle?.postStart
     if (!hook) return
-    const result = await runAction(hook, targetOf(slot, id, this.#life, this.#sandbox), POST_START_TIMEOUT_MS)
+    const result = await runHook(hook, targetOf(slot, id, this.#life, this.#sandbox), POST_START_TIMEOUT_MS)
     if (result.ok || slot.phase.phase !== 'running') return
     const { message } = hookFailed('postStart', container.name, result.message)
     this.#life.event('Warning', 'FailedPostStartHook', message, container)

@@ -1,7 +1,7 @@
 import type { Container } from '@fairlead/kube/types/core-v1'
 
 import { hookFailed } from '../../errors.ts'
-import { runAction } from '../actions.ts'
+import { runHook } from '../actions.ts'
 import type { PodLife } from '../pod-life.ts'
 import type { PodSandbox } from '../pod-sandbox.ts'
 import type { ContainerEnds } from './ends.ts'
@@ -99,7 +99,7 @@ export class ContainerStops {
       await this.#until(slot, () => until)
       return
     }
-    const result = await runAction(hook, targetOf(slot, id, this.#life, this.#sandbox), left)
+    const result = await runHook(hook, targetOf(slot, id, this.#life, this.#sandbox), left)
     if (result.ok) return
     const { message } = hookFailed('preStop', container.name, result.message)
     this.#life.event('Warning', 'FailedPreStopHook', message, container)
