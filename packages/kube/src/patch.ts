@@ -11,7 +11,7 @@
  * console.log(applyStrategicMergePatch(current, patch, definition)) // image web:2, still 3 replicas
  * ```
  */
-export { applyJsonPatch } from './lib/patch/json-patch.ts'
+export { applyJsonPatch, maxJsonPatchOperations } from './lib/patch/json-patch.ts'
 export { applyMergePatch, createMergePatch } from './lib/patch/merge-patch.ts'
 export { applyStrategicMergePatch } from './lib/patch/strategic-merge-patch.ts'
 export { createThreeWayMergePatch } from './lib/patch/three-way.ts'
@@ -29,3 +29,4 @@ export type { FieldSet } from './lib/patch/apply/field-set.ts'
 export type { ManagedFieldsEntry } from './lib/patch/apply/managed-fields.ts'
 export type { MergeField, MergeList, MergeMap, MergeType } from './lib/patch/apply/merge-type.ts'
 export type { MergeContext, Writer } from './lib/patch/apply/ownership.ts'
+export { renderGo } from './lib/patch/go-format.ts'

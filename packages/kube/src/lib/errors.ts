@@ -5,25 +5,19 @@ interface Coded {
   readonly hint: string
 }
 
-/** The patch is not one: wrong shape, unknown operation or directive. The document does not matter. */
-export function malformedPatch(subject: string, state: string): TypeError & Coded {
-  return Object.assign(new TypeError(`Cannot read ${subject}: ${state}`), {
-    code: 'FAIRLEAD_KUBE_PATCH',
-    hint: 'Correct the patch; its format is given by the content type it is sent with',
-  })
+const patchHint = 'Correct the patch; its format is given by the content type it is sent with'
+
+/**
+ * The patch is not one (wrong shape, a directive that is none) or cannot be merged, whatever the document; `message` is the
+ * API server's own, which clients show.
+ */
+export function malformedPatch(message: string): TypeError & Coded {
+  return Object.assign(new TypeError(message), { code: 'FAIRLEAD_KUBE_PATCH', hint: patchHint })
 }
 
-/** The patch cannot be applied; `message` is the API server's own, which clients show. */
-export function patchError(message: string): TypeError & Coded {
-  return Object.assign(new TypeError(message), {
-    code: 'FAIRLEAD_KUBE_PATCH',
-    hint: 'Correct the patch; its format is given by the content type it is sent with',
-  })
-}
-
-/** The patch is well-formed, but the document has not what it speaks of. */
-export function unappliablePatch(subject: string, state: string): RangeError & Coded {
-  return Object.assign(new RangeError(`Cannot apply ${subject}: ${state}`), {
+/** The patch is well-formed, but the document has not what it speaks of; `message` is the API server's own. */
+export function unappliablePatch(message: string): RangeError & Coded {
+  return Object.assign(new RangeError(message), {
     code: 'FAIRLEAD_KUBE_PATCH',
     hint: 'Read the object again and make the patch for what it holds now',
   })

@@ -5,7 +5,9 @@ import type { FieldInfo, KindInfo, KubeObject } from '@fairlead/kube/types'
 import type { ApiRequest } from './exchange.ts'
 import { parseMediaType } from './negotiate.ts'
 import type { CustomKind, Resource } from './resource.ts'
-import { badRequest, unsupportedMediaType } from './status.ts'
+import type { Patch } from './patch.ts'
+import { badRequest, invalidPatch, unsupportedMediaType } from './status.ts'
+import type { StatusError } from './status.ts'
 
 /** An object as sent, and what the client should be warned of. */
 export interface Decoded {
@@ -36,7 +38,7 @@ export async function readObjectBody(request: ApiRequest, expected: BodyKind): P
   object.kind ??= expected.kind
   object.metadata ??= {}
   checkKind(object, expected)
-  return checkFields(object, expected, strictness, duplicates)
+  return checkFields(object, expected, strictness, { after: duplicates.map((path) => `duplicate field "${path}"`) })
 }
 
 /** The options in the body of a DELETE; undefined when there is no body. */
@@ -46,21 +48,27 @@ export async function readOptions(request: ApiRequest): Promise<Record<string, u
 }
 
 /**
- * Checks what a patch produced; errors were the client's, so they are worded the same as for a create. A patch may
- * repeat the kind of the object but not change it: what is stored would be checked by the rules of another kind.
+ * Checks what a patch or a configuration produced. A patch may repeat the kind of the object but not change it: what is
+ * stored would be checked by the rules of another kind. Throws 422 for what is wrong with an object that `patch` produced.
  */
-export function checkPatched(object: KubeObject, expected: BodyKind, query: URLSearchParams): Decoded {
+export function checkPatched(
+  object: KubeObject,
+  expected: BodyKind,
+  query: URLSearchParams,
+  patch?: Pick<Patch, 'findings' | 'show'>,
+): Decoded {
   object.apiVersion ??= expected.apiVersion
   object.kind ??= expected.kind
   checkKind(object, expected)
-  return checkFields(object, expected, strictnessOf(query), [])
+  const refuse = patch === undefined ? undefined : (why: string) => invalidPatch(patch.show(object), why)
+  return checkFields(object, expected, strictnessOf(query), { before: patch?.findings, refuse })
 }
 
 /** Brings an object that a webhook made to the form its type has: what the type does not know goes, silently as upstream. */
 export function tidyObject(object: KubeObject, resource: Resource): KubeObject {
   const { custom, info } = resource
   const isItself = object.kind === info.kind && object.apiVersion === info.apiVersion
-  return checkFields(object, { ...info, custom: isItself ? custom : undefined }, 'Ignore', []).object
+  return checkFields(object, { ...info, custom: isItself ? custom : undefined }, 'Ignore').object
 }
 
 function strictnessOf(query: URLSearchParams): Strictness {
@@ -113,11 +121,19 @@ function checkKind(object: KubeObject, expected: Pick<KindInfo, 'apiVersion' | '
   }
 }
 
+interface Findings {
+  /** Told before what is found in the object, and after it. */
+  readonly before?: readonly string[] | undefined
+  readonly after?: readonly string[] | undefined
+  /** The answer when it cannot be taken. Default 400. */
+  readonly refuse?: ((why: string) => StatusError) | undefined
+}
+
 function checkFields(
   object: KubeObject,
   { custom }: BodyKind,
   strictness: Strictness,
-  duplicates: readonly string[],
+  { before = [], after = [], refuse = (why) => notHandled(object, why) }: Findings = {},
 ): Decoded {
   // Null may mean something to a schema; in metadata, and everywhere in built-in objects, it means nothing.
   if (custom === undefined) dropNulls(object)
@@ -126,16 +142,16 @@ function checkFields(
     checkDepth(object)
   }
   const { unknown, wrong } = custom === undefined ? checkTable(object) : custom.read(object)
-  if (unknown.length + wrong.length + duplicates.length === 0) return { object, warnings: [] }
-  const prefix = `${object.kind} in version "${versionOf(object.apiVersion)}" cannot be handled as a ${object.kind}`
-  if (wrong.length > 0) throw badRequest(`${prefix}: json: ${wrong[0]}`)
-  const findings = [
-    ...unknown.map((path) => `unknown field "${path}"`),
-    ...duplicates.map((path) => `duplicate field "${path}"`),
-  ]
+  if (unknown.length + wrong.length + before.length + after.length === 0) return { object, warnings: [] }
+  if (wrong.length > 0) throw refuse(`json: ${wrong[0]}`)
+  const findings = [...before, ...unknown.map((path) => `unknown field "${path}"`), ...after]
   if (strictness === 'Ignore') return { object, warnings: [] }
-  if (strictness === 'Strict') throw badRequest(`${prefix}: strict decoding error: ${findings.join(', ')}`)
+  if (strictness === 'Strict') throw refuse(`strict decoding error: ${findings.join(', ')}`)
   return { object, warnings: findings }
+}
+
+function notHandled({ kind, apiVersion }: KubeObject, why: string): StatusError {
+  return badRequest(`${kind} in version "${versionOf(apiVersion)}" cannot be handled as a ${kind}: ${why}`)
 }
 
 function checkTable(object: KubeObject): { unknown: string[]; wrong: string[] } {

@@ -297,7 +297,7 @@ async function serveWrite(
   }
   const patch = await readPatch(request, resource.info)
   const written = await context.registry.update(resource, options, (current) => {
-    const checked = checkPatched(patch(current), bodyKindOf(resource), request.query)
+    const checked = checkPatched(patch.apply(current), bodyKindOf(resource), request.query, patch)
     warnings.push(...checked.warnings)
     checkName(resource, route, checked.object)
     return checked.object

@@ -1,5 +1,11 @@
-import { findDuplicateKeys, parseRepeatingYaml } from '@fairlead/kube/codec'
-import { applyJsonPatch, applyMergePatch, applyStrategicMergePatch } from '@fairlead/kube/patch'
+import { findDuplicateKeys, parseJson, parseRepeatingYaml } from '@fairlead/kube/codec'
+import {
+  applyJsonPatch,
+  applyMergePatch,
+  applyStrategicMergePatch,
+  maxJsonPatchOperations,
+  renderGo,
+} from '@fairlead/kube/patch'
 import { fieldsOf, findDefinition } from '@fairlead/kube/types'
 import type { KindInfo, KubeObject } from '@fairlead/kube/types'
 
@@ -62,22 +68,68 @@ function parseConfiguration(text: string): Configuration {
   }
 }
 
-/** Reads the patch in the body of a request; the function it becomes is pure. */
-export async function readPatch(
-  request: ApiRequest,
-  expected: Pick<KindInfo, 'apiVersion' | 'kind'>,
-): Promise<(object: KubeObject) => KubeObject> {
+/** A patch as sent. */
+export interface Patch {
+  /** Pure: the object as patched. */
+  readonly apply: (object: KubeObject) => KubeObject
+  /** What it says twice, or what means nothing in it: warned of, or refused. */
+  readonly findings: readonly string[]
+  /** What a refusal of the patched object shows of it. */
+  show(patched: KubeObject): string
+}
+
+/** Reads the patch in the body of a request. */
+export async function readPatch(request: ApiRequest, expected: Pick<KindInfo, 'apiVersion' | 'kind'>): Promise<Patch> {
   const type = typeOf(request)
   if (!accepted.includes(type)) throw unsupportedMediaType(accepted)
-  const body = parse(await request.readBody())
-  return (object) => {
-    try {
-      return asObject(applyPatch(type, object, body, expected))
-    } catch (error) {
-      if (error instanceof StatusError) throw error
-      throw patchFailed(type, error)
+  const isChecked = request.query.get('fieldValidation') !== 'Ignore'
+  const { value: body, duplicates } = parse(await request.readBody(), isChecked)
+  const isOperations = type === 'application/json-patch+json'
+  if (isOperations && isChecked) checkOperations(body)
+  const unknown = isOperations && isChecked ? unknownFieldsOf(body) : []
+  const prefix = isOperations ? 'json patch ' : ''
+  return {
+    findings: [...unknown, ...duplicates.map((path) => `duplicate field "${path}"`)].map((each) => prefix + each),
+    // The words of a strategic merge go by the patch; those of the others by what they made.
+    show: (patched) => (type.includes('strategic') ? renderGo(body) : JSON.stringify(patched)),
+    apply(object) {
+      try {
+        return asObject(applyPatch(type, object, body, expected))
+      } catch (error) {
+        if (error instanceof StatusError) throw error
+        throw patchFailed(type, error)
+      }
+    },
+  }
+}
+
+const operationFields = ['op', 'path', 'from', 'value']
+
+/** Throws 400 where a field of an operation is of another type than it has to be, as upstream's decoder does. */
+function checkOperations(body: unknown): void {
+  const refuse = (value: unknown, place: string): never => {
+    const found = Array.isArray(value) ? 'array' : typeof value === 'boolean' ? 'bool' : typeof value
+    throw badRequest(`error decoding patch: json: cannot unmarshal ${found} into Go ${place}`)
+  }
+  if (body === null) return
+  if (!Array.isArray(body)) return refuse(body, 'value of type []handlers.jsonPatchOp')
+  for (const operation of body as unknown[]) {
+    if (operation === null) continue
+    if (!isRecord(operation)) return refuse(operation, 'value of type handlers.jsonPatchOp')
+    for (const name of ['op', 'path', 'from']) {
+      const value = operation[name] ?? ''
+      if (typeof value !== 'string') refuse(value, `struct field jsonPatchOp.${name} of type string`)
     }
   }
+}
+
+function unknownFieldsOf(body: unknown): string[] {
+  const operations = Array.isArray(body) ? (body as unknown[]) : []
+  return operations.flatMap((operation, index) =>
+    Object.keys(operation ?? {})
+      .filter((name) => !operationFields.includes(name))
+      .map((name) => `unknown field "[${index}].${name}"`),
+  )
 }
 
 function applyPatch(
@@ -86,7 +138,10 @@ function applyPatch(
   body: unknown,
   expected: Pick<KindInfo, 'apiVersion' | 'kind'>,
 ): unknown {
-  if (type === 'application/json-patch+json') return applyOperations(object, body, expected)
+  if (type === 'application/json-patch+json') {
+    if (Array.isArray(body) && body.length > maxJsonPatchOperations) throw tooManyOperations(body.length)
+    return applyOperations(object, body, expected)
+  }
   // Nobody patches a part of it; what is not copied need not be compared.
   const { managedFields, ...metadata } = object.metadata
   const patched = applyMerging(type, { ...object, metadata }, body, expected)
@@ -134,11 +189,17 @@ function patchFailed(type: string, error: unknown): StatusError {
   })
 }
 
-function parse(bytes: Buffer): unknown {
+function tooManyOperations(count: number): StatusError {
+  const allowed = `The allowed maximum operations in a JSON patch is ${maxJsonPatchOperations}`
+  return new StatusError(413, 'RequestEntityTooLarge', `Request entity too large: ${allowed}, got ${count}`)
+}
+
+function parse(bytes: Buffer, findDuplicates: boolean): ReturnType<typeof parseJson> {
   try {
-    return JSON.parse(bytes.toString('utf8'))
+    return parseJson(bytes, { findDuplicates })
   } catch (error) {
-    throw badRequest(`error decoding patch: ${error instanceof Error ? error.message : String(error)}`)
+    const why = error instanceof Error && error.cause instanceof Error ? error.cause.message : String(error)
+    throw badRequest(`error decoding patch: ${why}`)
   }
 }
 

@@ -312,10 +312,89 @@ describe('an update', () => {
     const patch = [{ op: 'test', path: '/data/a', value: 'no' }]
     const failed = await api.call('PATCH', `${configMaps}/c`, patch, { 'content-type': 'application/json-patch+json' })
     assert.equal(failed.status, 422)
+    assert.deepEqual(
+      [failed.body.reason, failed.body.message],
+      [
+        'Invalid',
+        'the server rejected our request due to an error in our request: testing value /data/a failed: test failed',
+      ],
+    )
     const noList = await api.call('PATCH', `${configMaps}/c`, {}, { 'content-type': 'application/json-patch+json' })
     assert.equal(noList.status, 400)
     const apply = await api.call('PATCH', `${configMaps}/c`, {}, { 'content-type': 'application/apply-patch+cbor' })
     assert.deepEqual([apply.status, apply.body.reason], [415, 'UnsupportedMediaType'])
+  })
+
+  it('refuses a JSON patch that is none with 400, one of too many operations with 413', async () => {
+    await using api = await startTestServer()
+    await api.call('POST', configMaps, configMap('c'))
+    const type = { 'content-type': 'application/json-patch+json' }
+    const patched = async (patch: unknown, query = ''): Promise<unknown[]> => {
+      const { status, body } = await api.call('PATCH', `${configMaps}/c${query}`, patch, type)
+      return [status, body.reason, body.message]
+    }
+    const unread = (text: string): unknown[] => [400, 'BadRequest', text]
+    assert.deepEqual(
+      await patched({}),
+      unread('error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp'),
+    )
+    assert.deepEqual(
+      await patched({}, '?fieldValidation=Ignore'),
+      unread('json: cannot unmarshal object into Go value of type jsonpatch.Patch'),
+    )
+    assert.deepEqual(
+      await patched([{ op: 'add', path: 1 }]),
+      unread(
+        'error decoding patch: json: cannot unmarshal number into Go struct field jsonPatchOp.path of type string',
+      ),
+    )
+    assert.deepEqual(
+      await patched(Array.from({ length: 10_001 }, () => ({ op: 'test', path: '/kind', value: 'ConfigMap' }))),
+      [
+        413,
+        'RequestEntityTooLarge',
+        'Request entity too large: The allowed maximum operations in a JSON patch is 10000, got 10001',
+      ],
+    )
+    const missing = await api.call('PATCH', `${configMaps}/none`, [], type)
+    assert.equal(missing.status, 404)
+  })
+
+  it('tells of what a patch says twice or in vain, and refuses it when asked to be strict', async () => {
+    await using api = await startTestServer()
+    await api.call('POST', deployments, deploymentNamed('web'))
+    const operations =
+      '[{"op":"add","path":"/spec/sise","value":1,"foo":2},{"op":"add","path":"/a","path":"/spec/paused","value":true}]'
+    const json = { 'content-type': 'application/json-patch+json' }
+    const findings = [
+      'json patch unknown field "[0].foo"',
+      'json patch duplicate field "[1].path"',
+      'unknown field "spec.sise"',
+    ]
+    const warned = await api.call('PATCH', `${deployments}/web`, operations, json)
+    assert.equal(warned.status, 200)
+    for (const each of findings) assert.ok(String(warned.headers['warning']).includes(JSON.stringify(each)), each)
+    const ignored = await api.call('PATCH', `${deployments}/web?fieldValidation=Ignore`, operations, json)
+    assert.deepEqual([ignored.status, ignored.headers['warning']], [200, undefined])
+    const strict = await api.call('PATCH', `${deployments}/web?fieldValidation=Strict`, operations, json)
+    assert.deepEqual([strict.status, strict.body.reason], [422, 'Invalid'])
+    assert.ok(strict.body.message.startsWith(' "" is invalid: patch: Invalid value: "{\\"'), strict.body.message)
+    assert.ok(strict.body.message.endsWith(`: strict decoding error: ${findings.join(', ')}`), strict.body.message)
+    assert.equal(strict.body.details.causes[0].field, 'patch')
+    const merge = { 'content-type': 'application/strategic-merge-patch+json' }
+    const twice = await api.call(
+      'PATCH',
+      `${deployments}/web?fieldValidation=Strict`,
+      '{"spec":{"paused":true,"paused":false}}',
+      merge,
+    )
+    assert.equal(
+      twice.body.message,
+      ' "" is invalid: patch: Invalid value: "map[spec:map[paused:false]]": strict decoding error: duplicate field "spec.paused"',
+    )
+    const wrong = await api.call('PATCH', `${deployments}/web`, { spec: { replicas: 'x' } })
+    assert.equal(wrong.status, 422)
+    assert.match(wrong.body.message, /^ "" is invalid: patch: Invalid value: .*: json: .*replicas/)
   })
 
   it('by patch cannot turn an object into another kind, whose rules would then check it', async () => {

@@ -143,6 +143,13 @@ export function invalid(
   return new StatusError(422, 'Invalid', `${kind} "${name}" is invalid: ${text}`, { details })
 }
 
+/** What a patch made cannot be taken; of which kind it is, upstream does not say. */
+export function invalidPatch(shown: string, why: string): StatusError {
+  const message = `Invalid value: ${JSON.stringify(shown)}: ${why}`
+  const causes: StatusCause[] = [{ reason: 'FieldValueInvalid', message, field: 'patch' }]
+  return new StatusError(422, 'Invalid', ` "" is invalid: patch: ${message}`, { details: { causes } })
+}
+
 /** `retryAfter` is in seconds; without, the client decides itself when to try again. */
 export function tooManyRequests(
   message: string,

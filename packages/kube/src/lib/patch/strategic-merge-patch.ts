@@ -1,4 +1,4 @@
-import { malformedPatch, patchError } from '../errors.ts'
+import { malformedPatch } from '../errors.ts'
 import { fieldsOf } from '../types/fields.ts'
 import { orderElements } from './element-order.ts'
 import { goTypeOf, renderGo } from './go-format.ts'
@@ -26,7 +26,7 @@ const badOrderFormat = 'invalid patch format of setElementOrder list'
  * Source: https://git.k8s.io/community/contributors/devel/sig-api-machinery/strategic-merge-patch.md
  */
 export function applyStrategicMergePatch(document: unknown, patch: unknown, definition: string): unknown {
-  if (!isJsonObject(patch)) throw malformedPatch('strategic merge patch', 'it is not an object')
+  if (!isJsonObject(patch)) throw malformedPatch('Cannot read strategic merge patch: it is not an object')
   return mergeObject(isJsonObject(document) ? cloneJson(document) : {}, cloneJson(patch), {
     definition,
     name: definition,
@@ -66,11 +66,11 @@ function obeyRetainKeys(live: JsonObject, patch: JsonObject): void {
   const keys = getKey(patch, retainKeys)
   if (keys === undefined) return
   delete patch[retainKeys]
-  if (!Array.isArray(keys)) throw patchError(badRetainFormat)
+  if (!Array.isArray(keys)) throw malformedPatch(badRetainFormat)
   const kept = new Set<unknown>(keys)
   for (const [key, value] of Object.entries(patch)) {
     if (value === null || key.startsWith(deletePrefix) || key.startsWith(orderPrefix)) continue
-    if (!kept.has(key)) throw patchError(badRetainFormat)
+    if (!kept.has(key)) throw malformedPatch(badRetainFormat)
   }
   for (const key of Object.keys(live)) if (!kept.has(key)) delete live[key]
 }
@@ -134,7 +134,7 @@ function orderKeyOf(present: readonly unknown[], patched: readonly unknown[], fi
   if (kind !== 'map') return undefined
   if (field.mergeKey === undefined) {
     // Upstream compares objects as they are then, and fails.
-    throw patchError('cannot order a list of maps without a merge key')
+    throw malformedPatch('cannot order a list of maps without a merge key')
   }
   return field.mergeKey
 }
@@ -155,7 +155,7 @@ function checkOrder(patched: readonly unknown[], order: readonly unknown[], key:
     position += 1
   }
   if (index < elements.length && position >= order.length) {
-    throw patchError(
+    throw malformedPatch(
       `The order in patch list:\n${renderGo(patched)}\n doesn't match ${orderPrefix} list:\n${renderGo(order)}\n`,
     )
   }
@@ -180,7 +180,7 @@ function mergeLists(live: unknown[], patch: unknown[], field: FieldInfo): unknow
   if (live.length === 0 && patch.length === 0) return live
   if (elementKindOf(live, patch) !== 'map') return mergeScalars(live, patch)
   const key = field.mergeKey
-  if (key === undefined) throw patchError('cannot merge lists without merge key for struct')
+  if (key === undefined) throw malformedPatch('cannot merge lists without merge key for struct')
   const { kept, elements } = obeyElementDirectives(live, patch, key)
   const merged = mergeElements(kept, elements, key, field)
   return orderElements(merged, elements, kept, key)
@@ -207,7 +207,7 @@ function obeyElementDirectives(
       const identity = identify(element, key)
       kept = kept.filter((each) => !isJsonObject(each) || getKey(each, key) !== identity)
     } else if (directive === 'replace') isReplaced = true
-    else if (directive === 'merge') throw patchError('merging lists cannot yet be specified in the patch')
+    else if (directive === 'merge') throw malformedPatch('merging lists cannot yet be specified in the patch')
     else throw unknownDirective(directive, element)
   }
   return isReplaced ? { kept: elements, elements: [] } : { kept, elements }
@@ -240,7 +240,7 @@ function deleteScalars(live: JsonObject, key: string, values: unknown): void {
   const list = getKey(live, key)
   if (!Array.isArray(list) || !Array.isArray(values)) return
   if (list.length === 0 && values.length === 0) return
-  if (elementKindOf(list, values) === 'map') throw patchError('cannot merge lists without merge key for struct')
+  if (elementKindOf(list, values) === 'map') throw malformedPatch('cannot merge lists without merge key for struct')
   const gone = new Set<unknown>(values)
   setKey(
     live,
@@ -254,13 +254,13 @@ function elementKindOf(...lists: readonly (readonly unknown[])[]): string {
   let found: string | undefined
   for (const element of lists.flat()) {
     const kind = goKindOf(element)
-    if (kind === 'slice') throw patchError('lists of lists are not supported')
+    if (kind === 'slice') throw malformedPatch('lists of lists are not supported')
     if (kind === 'nil' || (found !== undefined && found !== kind)) {
-      throw patchError(`list element types are not identical: ${renderGo(lists)}`)
+      throw malformedPatch(`list element types are not identical: ${renderGo(lists)}`)
     }
     found = kind
   }
-  if (found === undefined) throw patchError('no elements in any of the given slices')
+  if (found === undefined) throw malformedPatch('no elements in any of the given slices')
   return found
 }
 
@@ -294,18 +294,18 @@ function withoutNulls(value: unknown): unknown {
 }
 
 function nameAfter(key: string, prefix: string, complaint: string): string {
-  if (key[prefix.length] !== '/') throw patchError(complaint)
+  if (key[prefix.length] !== '/') throw malformedPatch(complaint)
   return key.slice(prefix.length + 1)
 }
 
 function lookUp({ definition, name }: Place, key: string): FieldInfo {
   if (definition === undefined) {
-    throw patchError(`merging an object in json but data type is not struct, instead is: ${name}`)
+    throw malformedPatch(`merging an object in json but data type is not struct, instead is: ${name}`)
   }
   const field = fieldsOf(definition).get(key)
   if (field !== undefined) return field
   const struct = definition.slice(definition.lastIndexOf('.') + 1)
-  throw patchError(`unable to find api field in struct ${struct} for the json field ${JSON.stringify(key)}`)
+  throw malformedPatch(`unable to find api field in struct ${struct} for the json field ${JSON.stringify(key)}`)
 }
 
 function placeOf(field: FieldInfo): Place {
@@ -314,13 +314,13 @@ function placeOf(field: FieldInfo): Place {
 }
 
 function unknownDirective(directive: unknown, patch: JsonObject): TypeError {
-  return patchError(`unknown patch type: ${renderGo(directive)} in map: ${renderGo(patch)}`)
+  return malformedPatch(`unknown patch type: ${renderGo(directive)} in map: ${renderGo(patch)}`)
 }
 
 function noMergeKey(element: JsonObject, key: string): TypeError {
-  return patchError(`map: ${renderGo(element)} does not contain declared merge key: ${key}`)
+  return malformedPatch(`map: ${renderGo(element)} does not contain declared merge key: ${key}`)
 }
 
 function wrongType(expected: string, value: unknown): TypeError {
-  return patchError(`expected a ${expected}, but received a ${goTypeOf(value)}`)
+  return malformedPatch(`expected a ${expected}, but received a ${goTypeOf(value)}`)
 }

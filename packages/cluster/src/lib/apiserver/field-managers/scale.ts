@@ -78,10 +78,11 @@ async function readChange(
   isApplied: boolean,
 ): Promise<(live: ScaleObject) => Changed> {
   if (isApplied) return await readApplied(request, route, writer)
-  const transform = request.method === 'PATCH' ? await readPatch(request, expected) : await readScale(request)
+  const patch = request.method === 'PATCH' ? await readPatch(request, expected) : undefined
+  const transform = patch?.apply ?? (await readScale(request))
   return (live) => {
     const { managedFields, ...metadata } = live.metadata
-    const object = checkPatched(transform({ ...live, metadata }), expected, request.query).object as ScaleObject
+    const object = checkPatched(transform({ ...live, metadata }), expected, request.query, patch).object as ScaleObject
     const next = { ...object, metadata: { ...object.metadata, managedFields } }
     const info = { writer, time: renderTime(Date.now()) }
     return { object, entries: ownUpdate(context, info, live as unknown as Owned, next) }
