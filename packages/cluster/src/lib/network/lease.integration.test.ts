@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
+import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -33,6 +34,18 @@ const client = (host: string): string => `
   console.log('asking')
   connect({ host: '${host}', port: 8080 }).on('data', (text) => console.log(String(text))).on('error', ({ code }) => console.log(code))`
 
+const namesPort = 10_999
+const names = { key: 'kube-system/names/dns/udp', protocol: 'udp' as const, port: 53, isOwn: true }
+/** Asks again as resolvers do; says how often it was told that nobody is there. */
+const question = (host: string): string => `
+  import { createSocket } from 'node:dgram'
+  let refused = 0
+  const socket = createSocket('udp4', (text) => (console.log(String(text), refused), process.exit()))
+  socket.on('error', () => refused++).connect(53, '${host}', () => {
+    socket.send('x', () => console.log('asked'))
+    setInterval(() => socket.send('x'), 100)
+  })`
+
 void describe('a redirection of connections', { skip }, () => {
   const dir = mkdtempSync(join(tmpdir(), 'fairlead-lease-'))
   const programs: Program[] = []
@@ -51,11 +64,17 @@ void describe('a redirection of connections', { skip }, () => {
     assert.ok(range)
     clusterIP = addressAt(range, 20)
     ;[a, b] = await Promise.all(['a', 'b'].map((name) => network.attach({ uid: name, namespace: 'shop', name })))
-    proxy = await openServiceProxy({ plan: network.plan, table, onError: (error) => assert.ifError(error) })
+    proxy = await openServiceProxy({
+      plan: network.plan,
+      table,
+      fixed: [{ ...names, addresses: [addressAt(range, 10)], backends: [{ ip: network.gateway, port: namesPort }] }],
+      onError: (error) => assert.ifError(error),
+    })
     programs.push(startNode(endpoint, { netnsPath: b?.netnsPath }))
     await eventually(() => programs[0]?.output.includes('listening'), 30_000)
     services.put(makeService('web', { clusterIP, ports: [{ name: 'http', port: 8080, protocol: 'TCP' }] }))
     slices.put(makeSlice('web', [{ name: 'http', port: 80, protocol: 'TCP' }], [b?.ip ?? '']))
+    await proxy.settled()
     gateway = createServer((socket) => socket.on('error', () => {}).end('gateway')).listen(0, network.gateway)
     await once(gateway, 'listening')
   })
@@ -115,6 +134,18 @@ void describe('a redirection of connections', { skip }, () => {
     gateway.listen(port, network.gateway)
     await once(gateway, 'listening')
     await redirect(false)
+  })
+
+  void it('comes with names that are asked for again, not refused, while nobody answers', async () => {
+    const range = parseCidr(network.plan.serviceCidr)
+    assert.ok(range)
+    const asking = startNode(question(addressAt(range, 10)), { netnsPath: a?.netnsPath })
+    programs.push(asking)
+    await eventually(() => asking.output.includes('asked'), 30_000)
+    const server = createSocket('udp4', (_, { address, port }) => void server.send('answer', port, address))
+    server.bind(namesPort, network.gateway)
+    assert.match(await asking.ended, /answer 0/)
+    server.close()
   })
 
   void it('is ended by who watches the process that wanted it, when that is killed', async () => {

@@ -1,14 +1,14 @@
 import { openDeathWatch } from './death-watch.ts'
 import type { DeathWatch } from './death-watch.ts'
-import { bridgeName, gatewayOf, tableName } from './plan.ts'
+import { tableName } from './plan.ts'
 import type { NetworkPlan } from './plan.ts'
 import type { RuleWriter } from './rule-writer.ts'
-import { leaseSet, redirectsSet } from './rules.ts'
+import { leaseSet } from './rules.ts'
 
 /**
  * Connections are redirected to this process only as long as it lives; without it they go to the endpoints. Three things see to that. A
  * shell takes the redirection away at the moment the process is gone. Should it be gone too, the lease ends by itself. And a connection
- * of a pod that was led here when nobody listened any more is not refused: the pod asks again after a second, and is led to an endpoint.
+ * of a pod that is led here in that moment is not refused (arrivals.ts): the pod asks again after a second, and is led to an endpoint.
  */
 export interface Lease {
   /** Begins the redirection, or makes sure of it after the table was made anew; resolves when it is in force. */
@@ -35,8 +35,6 @@ export function openLease(
 
   return {
     async hold() {
-      // Kernels may be without the look at sockets; then a connection in the moment of the death is refused.
-      await writer.apply(renderArrivals(plan)).catch((error: unknown) => onError?.(error))
       await writer.apply(renewal)
       watch ??= openDeathWatch(end)
       timer ??= setInterval(() => void writer.apply(renewal).catch((error: unknown) => onError?.(error)), renewMs)
@@ -52,19 +50,4 @@ export function openLease(
       watch = undefined
     },
   }
-}
-
-/**
- * Drops what pods ask for at a port of a redirection where nobody listens, before connection tracking takes it for a connection: asked
- * again, it is led anew. What the host asks for has been taken for one on its way out, and is refused.
- */
-function renderArrivals(plan: NetworkPlan): string[] {
-  const table = `ip ${tableName(plan)}`
-  const asks = `iifname ${bridgeName(plan)} ip daddr ${gatewayOf(plan)} tcp dport @${redirectsSet} tcp flags & (syn | ack) == syn`
-  return [
-    `add chain ${table} arriving { type filter hook input priority 0; }`,
-    `flush chain ${table} arriving`,
-    `add rule ${table} arriving ${asks} socket transparent 0 accept`,
-    `add rule ${table} arriving ${asks} drop`,
-  ]
 }

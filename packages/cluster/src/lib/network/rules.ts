@@ -22,7 +22,7 @@ add map ${table} external { type ipv4_addr . inet_proto . inet_service : verdict
 add map ${table} everywhere { type inet_proto . inet_service : verdict; }
 add set ${table} hairpin { type ipv4_addr . ipv4_addr; }
 add set ${table} ${leaseSet} { type inet_proto; flags timeout; }
-add set ${table} ${redirectsSet} { type inet_service; }
+add set ${table} ${ownPortsSet} { type inet_proto . inet_service; }
 add chain ${table} guard { type filter hook prerouting priority -300; }
 add chain ${table} from-pods { type nat hook prerouting priority -100; }
 add chain ${table} from-host { type nat hook output priority -100; }
@@ -56,8 +56,8 @@ add rule ${table} unserved reject
 
 /** Has a member, `tcp`, while connections are redirected (lease.ts). */
 export const leaseSet = 'lease'
-/** Ports of this process that connections are redirected to. */
-export const redirectsSet = 'redirects'
+/** Ports of this process that pods are led to. */
+export const ownPortsSet = 'own-ports'
 
 /** The packet filter's view of one Service port. */
 export interface PortRules {
@@ -74,6 +74,8 @@ export interface PortRules {
   /** Endpoints as `address:port`. */
   readonly ends: readonly string[]
   readonly redirect: Backend | undefined
+  /** Ports of this process that it leads to, such as `tcp . 4000`. */
+  readonly ownPorts: readonly string[]
   /** Commands that create or refill chain and parts; they need nothing to exist but the base table. */
   readonly commands: readonly string[]
 }
@@ -160,7 +162,7 @@ function renderKeys(plan: NetworkPlan, port: ServedPort, keys: readonly string[]
   const ends = [...new Set(backends.map((backend) => `${backend.ip}:${backend.port}`))]
   // The node needs no other address to reach itself, and would be taken for someone else by it.
   const addresses = backends.map(({ ip }) => ip).filter((ip) => ip !== gatewayOf(plan))
-  return [[port.key, { keys, chain, chains, parts, addresses, ends, redirect, commands }]]
+  return [[port.key, { keys, chain, chains, parts, addresses, ends, redirect, ownPorts: ownPortsOf(port), commands }]]
 }
 
 /** The set of addresses of a node's pods. */
@@ -245,6 +247,11 @@ function stick(
       `add rule ${table} ${chain} numgen random mod ${ends.length} vmap { ${choice} }`,
     ],
   }
+}
+
+function ownPortsOf({ protocol, redirect, backends, isOwn }: ServedPort): string[] {
+  const own = [...(redirect === undefined ? [] : [redirect]), ...(isOwn === true ? backends : [])]
+  return own.map(({ port }) => `${protocol} . ${port}`)
 }
 
 function dnat({ ip, port }: Backend): string {

@@ -197,6 +197,7 @@ function dnsPorts(address: string, { host, port }: { host: string; port: number 
     protocol,
     port: 53,
     backends: [{ ip: host, port }],
+    isOwn: true,
   }))
 }
 

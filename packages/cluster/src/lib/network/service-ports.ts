@@ -37,6 +37,8 @@ export interface ServedPort {
   readonly dropsUnservedOutside?: boolean | undefined
   /** Clients that a load balancer passes on; default: all. */
   readonly sourceRanges?: readonly string[] | undefined
+  /** Whether its backend is this process. */
+  readonly isOwn?: boolean | undefined
   /** Where connections go instead of to the backends, as long as this process lives: one that passes them on by itself. */
   readonly redirect?: Backend | undefined
   /** Seconds a client sticks to its endpoint (`sessionAffinity: ClientIP`). */

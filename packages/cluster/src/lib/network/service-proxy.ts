@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { renderArrivals } from './arrivals.ts'
 import { flushFlows, staleFlows } from './flows.ts'
 import { hostPortsKey } from './host-ports.ts'
 import { openLease } from './lease.ts'
 import { tableName } from './plan.ts'
 import type { NetworkPlan } from './plan.ts'
 import { openRuleWriter } from './rule-writer.ts'
-import { homesOf, redirectsSet, renderBaseRules, renderPort } from './rules.ts'
+import { homesOf, ownPortsSet, renderBaseRules, renderPort } from './rules.ts'
 import type { PortRules } from './rules.ts'
 import type { ServedPort } from './service-ports.ts'
 import type { ServiceTable } from './service-table.ts'
@@ -57,6 +58,7 @@ export async function openServiceProxy(options: ServiceProxyOptions): Promise<Se
   loaded = rulesOf(plan, allPorts())
   loadedHomes = new Map(homes)
   await writer.apply([...renderReload(plan, loaded), ...renderHomes(plan, new Map(), loadedHomes)])
+  await guardArrivals()
 
   function allPorts(): ServedPort[] {
     return portsOf([...table.entries.keys(), ...hostPorts.keys()], table, fixed, hostPorts)
@@ -109,12 +111,18 @@ export async function openServiceProxy(options: ServiceProxyOptions): Promise<Se
         await writer.apply([...renderReload(plan, next), ...renderHomes(plan, new Map(), nextHomes)])
         loaded = next
         loadedHomes = nextHomes
+        await guardArrivals()
         await renewLease()
         return
       } catch (error) {
         options.onError?.(error)
       }
     }
+  }
+
+  /** Apart from the rest: kernels may be without the look at sockets. Pods are then refused in the moment in which this process is gone. */
+  async function guardArrivals(): Promise<void> {
+    await writer.apply(renderArrivals(plan)).catch((error: unknown) => options.onError?.(error))
   }
 
   async function renewLease(): Promise<void> {
@@ -254,7 +262,7 @@ function membersOf(rules: ReadonlyMap<string, PortRules>): Set<string> {
   const all = [...rules.values()]
   return new Set([
     ...all.flatMap(({ addresses }) => addresses.map((ip) => `hairpin { ${ip} . ${ip} }`)),
-    ...all.flatMap(({ redirect }) => (redirect === undefined ? [] : [`${redirectsSet} { ${redirect.port} }`])),
+    ...all.flatMap(({ ownPorts }) => ownPorts.map((port) => `${ownPortsSet} { ${port} }`)),
   ])
 }
 
