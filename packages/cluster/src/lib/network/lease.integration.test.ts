@@ -142,7 +142,7 @@ void describe('a redirection of connections', { skip }, () => {
     const asking = startNode(question(addressAt(range, 10)), { netnsPath: a?.netnsPath })
     programs.push(asking)
     await eventually(() => asking.output.includes('asked'), 30_000)
-    const server = createSocket('udp4', (_, { address, port }) => void server.send('answer', port, address))
+    const server = createSocket('udp4', (_, { address, port }) => server.send('answer', port, address))
     server.bind(namesPort, network.gateway)
     assert.match(await asking.ended, /answer 0/)
     server.close()
