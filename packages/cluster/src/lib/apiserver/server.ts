@@ -27,6 +27,7 @@ import type { HandlerContext } from './handler.ts'
 import { listen } from './http-server.ts'
 import type { Listener, ListenOptions } from './http-server.ts'
 import { Definitions } from './custom-resources/definitions.ts'
+import { ensureFlowControl, keepFlowControl } from './flow-control/keep.ts'
 import { createOpenApi } from './openapi/document.ts'
 import { createCustomMetricsApi } from '../addons/custom-metrics/custom-metrics-api.ts'
 import { createMetricsApi } from '../addons/metrics/metrics-api.ts'
@@ -93,6 +94,7 @@ class Server implements ApiServer {
   readonly #stopCompaction: () => void
   readonly #stopQuotas: () => void
   readonly #stopPolicies: () => void
+  readonly #stopFlowControl: () => void
   #ready: Promise<void> | undefined
   #isReady = false
 
@@ -149,6 +151,7 @@ class Server implements ApiServer {
     })
     this.#stopQuotas = followQuotas(this.#admission.quotas, this.#context.registry, onError)
     this.#stopPolicies = followPolicies({ store, registry: this.#context.registry, catalogue }, onError)
+    this.#stopFlowControl = keepFlowControl(this.#context.registry, onError)
     this.#stopExpiry = expireEvents(store, now, onError)
     this.#stopCompaction = compactHistory(store)
   }
@@ -191,6 +194,7 @@ class Server implements ApiServer {
     this.#context.apiServices.close()
     this.#stopQuotas()
     this.#stopPolicies()
+    this.#stopFlowControl()
     this.#definitions.close()
     this.#closing.abort()
     await Promise.all(this.#listeners.splice(0).map((listener) => listener.close()))
@@ -237,7 +241,7 @@ const serviceAccountIssuer = 'https://kubernetes.default.svc.cluster.local'
 async function createFirstObjects(context: HandlerContext): Promise<void> {
   await createNamespaces(context)
   await createPriorityClasses(context)
-  await bootstrapRoles(context.registry)
+  await Promise.all([bootstrapRoles(context.registry), ensureFlowControl(context.registry)])
   await context.apiServices.sync()
   await context.apiServices.publishAuthorities()
 }
