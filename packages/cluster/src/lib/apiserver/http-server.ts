@@ -2,22 +2,22 @@ import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer } from 'node:https'
 import type { Server } from 'node:https'
-import type { AddressInfo, Socket } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { setImmediate as nextTurn } from 'node:timers/promises'
-import { TLSSocket } from 'node:tls'
 
 import { listenFailed } from '../errors.ts'
-import type { Access } from './access/access.ts'
-import { asksImpersonation, impersonate } from './access/impersonation.ts'
-import type { OriginCheck } from './access/origin.ts'
+import { HeadWriter } from './answer-head.ts'
 import { compress } from './compress.ts'
-import type { ApiRequest, ApiResponse, Frame, Identity, Sink } from './exchange.ts'
+import type { ApiRequest, ApiResponse } from './exchange.ts'
 import { renderError } from './handler.ts'
+import { toRequest } from './http-request.ts'
+import type { Doorkeepers, Exchange } from './http-request.ts'
 import { InFlight, inFlightDefaults } from './in-flight.ts'
-import type { InFlightLimits, Seat } from './in-flight.ts'
-import { inSlices } from './pieces.ts'
-import { badRequest, timeout, tooLarge } from './status.ts'
+import type { InFlightLimits } from './in-flight.ts'
+import { PlainConnections } from './plain-connections.ts'
+import type { PlainConnection, PlainRequest } from './plain-connections.ts'
+import { drained, send, sendPlain } from './send-answer.ts'
+import { timeout } from './status.ts'
 import { maySwitch, sendSwitch } from './streaming/upgrade.ts'
 import { Cancellation, Deadlines } from './under-way.ts'
 
@@ -38,10 +38,7 @@ export interface Listener {
   close(): Promise<void>
 }
 
-export interface HttpServerOptions {
-  access: Access
-  /** Which requests may come from a web page. */
-  origin: OriginCheck
+export interface HttpServerOptions extends Doorkeepers {
   handle: (request: ApiRequest) => Promise<ApiResponse>
   onError: (error: unknown) => void
 }
@@ -71,9 +68,9 @@ const limitDefaults: HttpLimits = {
   inFlight: inFlightDefaults,
 }
 
-const bodyLimitBytes = 3 << 20
 const headerLimitBytes = 64 << 10
 const closeGraceMs = 2000
+const keepAliveMs = 120_000
 
 /** What all requests of a listener share. */
 interface Serving extends HttpServerOptions {
@@ -106,27 +103,52 @@ export async function listen(options: HttpServerOptions, where: ListenOptions): 
     headersTimeout: bounds.headMs,
     requestTimeout: bounds.requestMs,
     connectionsCheckingInterval: bounds.checkMs,
-    keepAliveTimeout: 120_000,
+    keepAliveTimeout: keepAliveMs,
     noDelay: true,
     shouldUpgradeCallback: maySwitch,
   })
   server.on('request', (request, response) => void serve(serving, request, response))
   server.on('upgrade', (request, socket, head: Buffer) => void upgrade(serving, request, socket, head))
+  const plain = readPlainRequests(server, serving)
   try {
     server.listen(port, host)
     await once(server, 'listening')
   } catch (error) {
+    plain.close()
     throw listenFailed(`${host}:${port}`, error)
   }
-  return { port: (server.address() as AddressInfo).port, close: () => closeServer(server, underWay) }
+  return { port: (server.address() as AddressInfo).port, close: () => closeServer(server, plain, underWay) }
 }
 
-async function closeServer(server: Server, underWay: ReadonlySet<Cancellation>): Promise<void> {
+/** Puts {@link PlainConnections} before the server's own reader of requests. */
+function readPlainRequests(server: Server, serving: Serving): PlainConnections {
+  const own = server.listeners('secureConnection')
+  server.removeAllListeners('secureConnection')
+  const plain = new PlainConnections({
+    serve: (request, connection) => servePlain(serving, request, connection),
+    handOver: (socket) => own.forEach((listener) => void listener.call(server, socket)),
+    heads: new HeadWriter(keepAliveMs),
+    checkMs: serving.bounds.checkMs,
+    keepAliveMs,
+  })
+  server.on('secureConnection', (socket) => plain.accept(socket))
+  return plain
+}
+
+async function closeServer(
+  server: Server,
+  plain: PlainConnections,
+  underWay: ReadonlySet<Cancellation>,
+): Promise<void> {
   const closed = once(server, 'close')
   server.close()
   for (const cancellation of underWay) cancellation.abort()
+  plain.close()
   server.closeIdleConnections()
-  const timer = setTimeout(() => server.closeAllConnections(), closeGraceMs)
+  const timer = setTimeout(() => {
+    plain.destroy()
+    server.closeAllConnections()
+  }, closeGraceMs)
   await closed
   clearTimeout(timer)
 }
@@ -141,7 +163,7 @@ async function serve(serving: Serving, incoming: IncomingMessage, outgoing: Serv
   })
   const exchange: Exchange = { incoming, cancellation, isUpgrade: false, seat: 'exempt' }
   try {
-    await send(serving, incoming, outgoing, await answerOf(serving, exchange))
+    await send(incoming, outgoing, await answerOf(serving, exchange), serving.bounds.drainMs)
   } catch (error) {
     if (!cancellation.isAborted) serving.onError(error)
     outgoing.destroy()
@@ -150,12 +172,24 @@ async function serve(serving: Serving, incoming: IncomingMessage, outgoing: Serv
   }
 }
 
-/** A request while it is answered. */
-interface Exchange {
-  readonly incoming: IncomingMessage
-  readonly cancellation: Cancellation
-  readonly isUpgrade: boolean
-  seat: Seat
+/** The same for a request that `node:http` has not seen. */
+async function servePlain(serving: Serving, incoming: PlainRequest, connection: PlainConnection): Promise<void> {
+  const cancellation = new Cancellation()
+  serving.underWay.add(cancellation)
+  connection.onGone = () => cancellation.abort()
+  const exchange: Exchange = { incoming, cancellation, isUpgrade: false, seat: 'exempt' }
+  const { drainMs } = serving.bounds
+  try {
+    const answer = await answerOf(serving, exchange)
+    if (!connection.reply(answer)) await sendPlain(incoming, answer, drainMs)
+    if (connection.socket.writableNeedDrain) await drained(connection.socket, drainMs)
+  } catch (error) {
+    if (!cancellation.isAborted) serving.onError(error)
+    connection.socket.destroy()
+  } finally {
+    serving.underWay.delete(cancellation)
+    serving.inFlight.leave(exchange.seat)
+  }
 }
 
 /** A request that asks for another protocol, and has the connection to itself from now on. */
@@ -206,195 +240,4 @@ const busy: ApiResponse = {
   status: 429,
   headers: { 'content-type': 'text/plain; charset=utf-8', 'x-content-type-options': 'nosniff', 'retry-after': '1' },
   body: { pieces: [Buffer.from('Too many requests, please try again later.\n')] },
-}
-
-function toRequest(options: HttpServerOptions, exchange: Exchange): ApiRequest {
-  const { incoming } = exchange
-  const { identity, impersonator } = identify(options, incoming)
-  return new HttpRequest(exchange, identity, impersonator)
-}
-
-/** A request that came by HTTP. A class, as nothing is made for it that is not asked for. */
-class HttpRequest implements ApiRequest {
-  readonly method: string
-  readonly path: string
-  readonly query: URLSearchParams
-  readonly headers: Readonly<Record<string, string | undefined>>
-  readonly identity: Identity
-  readonly impersonator: Identity | undefined
-  readonly target: string | undefined
-  readonly remoteAddress: string | undefined
-  readonly isUpgrade: boolean
-  readonly #exchange: Exchange
-
-  constructor(exchange: Exchange, identity: Identity, impersonator: Identity | undefined) {
-    const { incoming, isUpgrade } = exchange
-    const { path, query } = parseTarget(incoming.url ?? '/')
-    this.method = incoming.method ?? 'GET'
-    this.path = path
-    this.query = query
-    this.headers = incoming.headers as Record<string, string | undefined>
-    this.identity = identity
-    this.impersonator = impersonator
-    this.target = incoming.url
-    this.remoteAddress = incoming.socket.remoteAddress
-    this.isUpgrade = isUpgrade
-    this.#exchange = exchange
-  }
-
-  get signal(): AbortSignal {
-    return this.#exchange.cancellation.signal
-  }
-
-  readBody(): Promise<Buffer> {
-    return readBody(this.#exchange.incoming)
-  }
-}
-
-/** Who asks, and as whom; throws 401 and 403. Upgrades go through this as well. */
-function identify(
-  { access, origin }: HttpServerOptions,
-  incoming: IncomingMessage,
-): Pick<ApiRequest, 'identity' | 'impersonator'> {
-  const headers = incoming.headers as Record<string, string | undefined>
-  origin.check(headers)
-  const socket = incoming.socket instanceof TLSSocket ? incoming.socket : undefined
-  const identity = access.authenticator.authenticate(headers, socket)
-  if (!asksImpersonation(headers)) return { identity, impersonator: undefined }
-  return { identity: impersonate(access.authorizer, identity, incoming.headersDistinct), impersonator: identity }
-}
-
-/** Path and query of a request target; throws 400 when its escapes are malformed. */
-export function parseTarget(target: string): { path: string; query: URLSearchParams } {
-  const at = target.indexOf('?')
-  const raw = at < 0 ? target : target.slice(0, at)
-  try {
-    const path = raw.includes('%') ? decodeURIComponent(raw) : raw
-    return { path, query: new URLSearchParams(at < 0 ? '' : target.slice(at + 1)) }
-  } catch {
-    throw badRequest('the path of the request is malformed')
-  }
-}
-
-async function readBody(incoming: IncomingMessage): Promise<Buffer> {
-  if (Number(incoming.headers['content-length'] ?? 0) > bodyLimitBytes) throw tooLarge(bodyLimitBytes)
-  const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
-  const chunks: Buffer[] = []
-  let size = 0
-  // Listeners instead of iteration: a third of the cost for the one or two chunks of a usual body.
-  incoming.on('data', (chunk: Buffer) => {
-    size += chunk.length
-    if (size > bodyLimitBytes) return reject(tooLarge(bodyLimitBytes))
-    chunks.push(chunk)
-  })
-  incoming.on('end', () => resolve(joined(chunks, size)))
-  incoming.on('error', reject)
-  incoming.on('close', () => {
-    if (!incoming.complete) reject(badRequest('the body of the request is incomplete'))
-  })
-  return await promise
-}
-
-function joined(chunks: readonly Buffer[], size: number): Buffer {
-  const [only] = chunks
-  return chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks, size)
-}
-
-async function send(
-  { bounds }: Serving,
-  incoming: IncomingMessage,
-  outgoing: ServerResponse,
-  answer: ApiResponse,
-): Promise<void> {
-  if (outgoing.destroyed) return
-  const headers: Record<string, string | string[] | number> = { 'cache-control': 'no-cache, private' }
-  for (const name in answer.headers) {
-    const value = answer.headers[name] ?? []
-    headers[name] = typeof value === 'string' ? value : [...value]
-  }
-  // The rest of a body that was refused is not read: the connection ends with the answer.
-  if (!incoming.complete && answer.status >= 400) headers['connection'] = 'close'
-  if ('pieces' in answer.body) {
-    outgoing.statusCode = answer.status
-    return await sendPieces(incoming, outgoing, headers, answer.body.pieces, bounds.drainMs)
-  }
-  if ('switchTo' in answer.body) throw new TypeError('a plain request was answered with another protocol')
-  outgoing.writeHead(answer.status, headers)
-  outgoing.flushHeaders()
-  await answer.body.stream(new HttpSink(incoming, outgoing, bounds.drainMs))
-  outgoing.end()
-}
-
-async function sendPieces(
-  incoming: IncomingMessage,
-  outgoing: ServerResponse,
-  headers: Record<string, string | string[] | number>,
-  pieces: readonly Buffer[],
-  drainMs: number,
-): Promise<void> {
-  headers['content-length'] = pieces.reduce((sum, piece) => sum + piece.length, 0)
-  outgoing.writeHead(outgoing.statusCode, headers)
-  if (incoming.method === 'HEAD') return void outgoing.end()
-  if (pieces.length <= 1) return void outgoing.end(pieces[0])
-  for (const slice of inSlices(pieces)) {
-    if (!outgoing.write(slice)) await drained(outgoing.socket, drainMs)
-    // Encrypting a megabyte takes a moment; whoever else asks comes in between.
-    await nextTurn()
-    if (outgoing.destroyed) return
-  }
-  outgoing.end()
-}
-
-/** Writes to a response; shared frames go straight to the socket, with everything of one turn in one write. */
-class HttpSink implements Sink {
-  readonly #outgoing: ServerResponse
-  readonly #isChunked: boolean
-  readonly #drainMs: number
-  #isCorked = false
-
-  constructor(incoming: IncomingMessage, outgoing: ServerResponse, drainMs: number) {
-    this.#outgoing = outgoing
-    this.#drainMs = drainMs
-    this.#isChunked = incoming.httpVersion === '1.1' && incoming.method !== 'HEAD'
-  }
-
-  get waitingBytes(): number {
-    return this.#outgoing.writableLength
-  }
-
-  write(bytes: Buffer): void {
-    if (!this.#outgoing.destroyed) this.#outgoing.write(bytes)
-  }
-
-  writeFrame(frame: Frame): void {
-    const { socket } = this.#outgoing
-    if (!this.#isChunked || socket === null) return this.write(frame.line)
-    if (socket.destroyed) return
-    if (!this.#isCorked) {
-      this.#isCorked = true
-      socket.cork()
-      setImmediate(() => {
-        this.#isCorked = false
-        socket.uncork()
-      })
-    }
-    socket.write(frame.chunk)
-  }
-
-  async drained(): Promise<void> {
-    await drained(this.#outgoing.socket, this.#drainMs)
-  }
-}
-
-/** Resolves when the socket takes more, or is gone. What a client does not read in `drainMs` is not kept for it. */
-async function drained(socket: Socket | null, drainMs: number): Promise<void> {
-  if (socket === null || socket.destroyed || !socket.writableNeedDrain) return
-  const { promise, resolve } = Promise.withResolvers<void>()
-  const timer = setTimeout(() => socket.destroy(), drainMs)
-  socket.on('drain', resolve)
-  socket.on('close', resolve)
-  await promise
-  clearTimeout(timer)
-  socket.off('drain', resolve)
-  socket.off('close', resolve)
 }

@@ -5,7 +5,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Transport, TransportRequest, TransportResponse } from '@fairlead/kube'
 
 import type { ApiRequest, ApiResponse, Frame, Identity, Sink } from './exchange.ts'
-import { parseTarget } from './http-server.ts'
+import { parseTarget } from './http-request.ts'
 import { inSlices } from './pieces.ts'
 import { tooLarge } from './status.ts'
 
