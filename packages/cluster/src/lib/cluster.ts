@@ -27,6 +27,7 @@ import { chooseNodes, planNodes, runNodes } from './nodes.ts'
 import type { Nodes, PlannedNode } from './nodes.ts'
 import { loadPki, loadSigningKey, toSec1 } from './pki.ts'
 import type { ClusterPki } from './pki.ts'
+import { RunningComponents } from './running-components.ts'
 import { runScheduler } from './scheduler/run-scheduler.ts'
 import { openStore } from './storage/store.ts'
 import type { Durability } from './storage/store.ts'
@@ -158,8 +159,10 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const { promise: whenNodes, resolve: nodesOpened } = Promise.withResolvers<Nodes>()
   const audit = options.audit === undefined ? undefined : await openAuditor(options.audit, fault('audit'))
   opened.defer(() => audit?.close())
+  const running = new RunningComponents(['controller-manager', 'scheduler'])
   const server = createApiServer({
     store,
+    components: running.all,
     serviceCidr: plan.serviceCidr,
     audit,
     frontProxy: { ...pki.frontProxy, clientCa: pki.ca },
@@ -194,6 +197,8 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     signal: components.signal,
     onError: fault('scheduler'),
   })
+  running.follow('controller-manager', controllers)
+  running.follow('scheduler', scheduler)
   opened.defer(async () => {
     components.abort()
     await Promise.all([controllers, scheduler, published])

@@ -107,13 +107,14 @@ export class Catalogue {
   }
 }
 
-/** Kinds of the table that are served: objects that are kept, and those that are created to be answered. */
+/** Kinds of the table that are served: objects that are kept, those that are created or read to be answered. */
 function builtInResources(): Resource[] {
   return kinds.filter(isServed).map(resourceOf)
 }
 
 function isServed(info: KindInfo): boolean {
-  return info.verbs.includes('watch') || (info.verbs.length === 1 && info.verbs[0] === 'create')
+  if (info.verbs.includes('watch') || info.kind === 'ComponentStatus') return true
+  return info.verbs.length === 1 && info.verbs[0] === 'create'
 }
 
 function arrange(resources: readonly Resource[], remotes: readonly RemoteVersion[]): Group[] {

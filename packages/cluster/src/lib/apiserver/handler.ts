@@ -12,7 +12,10 @@ import { serveIssuer } from './access/tokens/discovery.ts'
 import { backupPath, serveBackup } from './backup.ts'
 import { bodyKindOf, checkPatched, readObjectBody, readOptions } from './body.ts'
 import type { Catalogue } from './catalogue.ts'
+import { serveComponentStatuses } from './component-status.ts'
+import type { Component } from './component-status.ts'
 import { parseDeletion } from './deletion.ts'
+import { withDeprecation } from './deprecation.ts'
 import { writerOf } from './field-managers/manager-name.ts'
 import { changeScale } from './field-managers/scale.ts'
 import { applyObject } from './field-managers/apply-object.ts'
@@ -61,6 +64,8 @@ export interface HandlerContext {
   readonly catalogue: Catalogue
   readonly openApi: OpenApi
   readonly apiServices: ApiServices
+  /** What runs beside the server, for `kubectl get componentstatuses`. */
+  readonly components: readonly Component[]
   readonly findKubelet: (nodeName: string) => Promise<Kubelet>
   /** Told of errors that are no answer but a fault of ours. */
   readonly onError: (error: unknown) => void
@@ -100,8 +105,15 @@ async function dispatch(context: HandlerContext, request: ApiRequest): Promise<A
   const route = /^\/apis?\//.test(path) ? parseRoute(context.catalogue, method, path, query) : undefined
   if (route === undefined) return (await serveRemote(context, request)) ?? (await servePath(context, request))
   context.access.authorizer.check(identity, routeAttributes(route, query))
-  const { resource } = route
-  if (!route.info.verbs.includes('watch')) return await serveReview(context, resource, route, request)
+  return withDeprecation(route.info, await serveRoute(context, route, request))
+}
+
+async function serveRoute(context: HandlerContext, route: ResourceRoute, request: ApiRequest): Promise<ApiResponse> {
+  const { resource, info } = route
+  if (info.kind === 'ComponentStatus' && info.group === '') {
+    return await serveComponentStatuses(context.components, resource, route, request)
+  }
+  if (!info.verbs.includes('watch')) return await serveReview(context, resource, route, request)
   return route.subresource === ''
     ? await serveObject(context, resource, route, request)
     : await serveSubresource(context, resource, route, request)

@@ -20,6 +20,7 @@ import { bootstrapRoles } from './access/rbac/bootstrap.ts'
 import { WriteGuard } from './access/write-guard.ts'
 import type { ApiRequest, ApiResponse, Identity } from './exchange.ts'
 import { Catalogue } from './catalogue.ts'
+import type { Component } from './component-status.ts'
 import { compactHistory } from './compaction.ts'
 import { expireEvents } from './expiry.ts'
 import { handle, renderError } from './handler.ts'
@@ -55,6 +56,8 @@ export interface ApiServerOptions {
   kubelet?: ((nodeName: string) => Promise<Kubelet>) | undefined
   /** What this server proves itself with to servers behind it (APIServices). Default: nothing, which few believe. */
   frontProxy?: FrontProxy | undefined
+  /** What runs beside this server, as `kubectl get componentstatuses` shows it. Default: nothing but the storage. */
+  components?: readonly Component[] | undefined
   /** Writes down who asks for what. Default: nobody does. Closed by whoever opened it. */
   audit?: Auditor | undefined
   /** Told of faults inside the server; the client got a 500. Default: ignored. */
@@ -137,6 +140,7 @@ class Server implements ApiServer {
       serviceAccounts: options.serviceAccounts ?? false,
       catalogue,
       openApi: createOpenApi(catalogue),
+      components: options.components ?? [],
       findKubelet,
       onError,
     }

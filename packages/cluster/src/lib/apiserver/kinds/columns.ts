@@ -8,7 +8,7 @@ import type {
 } from '@fairlead/kube/types/admissionregistration-v1'
 import type { APIService } from '@fairlead/kube/types/apiregistration-v1'
 import type { ControllerRevision } from '@fairlead/kube/types/apps-v1'
-import type { PodTemplate } from '@fairlead/kube/types/core-v1'
+import type { ComponentStatus, PodTemplate } from '@fairlead/kube/types/core-v1'
 import type { FlowSchema, PriorityLevelConfiguration } from '@fairlead/kube/types/flowcontrol-v1'
 import type { IPAddress, ServiceCIDR } from '@fairlead/kube/types/networking-v1'
 import type { RuntimeClass } from '@fairlead/kube/types/node-v1'
@@ -199,6 +199,13 @@ export const tables: ReadonlyMap<string, KindStrategy> = new Map([
     table<VolumeAttributesClass>([column('DriverName')], ({ driverName }) => [driverName]),
   ],
   [
+    'v1 ComponentStatus',
+    defineKind<ComponentStatus>({
+      columns: [nameColumn, column('Status'), column('Message'), column('Error')],
+      row: ({ metadata, conditions }) => [metadata.name, ...formatHealth(conditions)],
+    }),
+  ],
+  [
     'v1 PodTemplate',
     defineKind<PodTemplate>({
       columns: [nameColumn, column('Containers'), column('Images'), column('Pod Labels')],
@@ -260,4 +267,10 @@ function claimState({ metadata, status }: Stored<ResourceClaim>): string {
   if (status?.allocation === undefined) return isDeleted ? 'deleted' : 'pending'
   const isReserved = (status.reservedFor ?? []).length > 0
   return [...(isDeleted ? ['deleted'] : []), 'allocated', ...(isReserved ? ['reserved'] : [])].join()
+}
+
+function formatHealth(conditions: ComponentStatus['conditions']): string[] {
+  const healthy = conditions?.find(({ type }) => type === 'Healthy')
+  if (healthy === undefined) return ['Unknown', '', '']
+  return [healthy.status === 'True' ? 'Healthy' : 'Unhealthy', healthy.message ?? '', healthy.error ?? '']
 }
