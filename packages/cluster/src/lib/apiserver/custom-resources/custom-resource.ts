@@ -1,5 +1,9 @@
 import type { KindInfo, KubeObject, SubresourceInfo } from '@fairlead/kube/types'
-import type { CustomResourceDefinition, CustomResourceDefinitionVersion } from '@fairlead/kube/types/apiextensions-v1'
+import type {
+  CustomResourceDefinition,
+  CustomResourceDefinitionVersion,
+  JSONSchemaProps,
+} from '@fairlead/kube/types/apiextensions-v1'
 
 import type { CustomKind, Resource } from '../resource.ts'
 import type { FieldError } from '../status.ts'
@@ -24,10 +28,28 @@ import { validateValue } from './validate-value.ts'
 interface Version {
   readonly definition: CustomResourceDefinition
   readonly version: CustomResourceDefinitionVersion
-  readonly schema: Schema
+  readonly compiled: CompiledVersion
   readonly hasStatus: boolean
   readonly scale: ScalePaths | undefined
-  readonly rules: Rules
+}
+
+/** Of a version that nobody has objects of, nothing is compiled: most kinds of a new cluster are such, those of its gateway. */
+class CompiledVersion {
+  readonly source: JSONSchemaProps
+  #schema: Schema | undefined
+  #rules: Rules | undefined
+
+  constructor(source: JSONSchemaProps) {
+    this.source = source
+  }
+
+  get schema(): Schema {
+    return (this.#schema ??= compileSchema(this.source))
+  }
+
+  get rules(): Rules {
+    return (this.#rules ??= compileRules(this.schema))
+  }
 }
 
 /** The resource of one version of a definition; objects are stored in the version `storage`. */
@@ -36,15 +58,14 @@ export function createCustomResource(
   version: CustomResourceDefinitionVersion,
   options: { converter: Converter; isTerminating: boolean; retired: AbortSignal },
 ): Resource {
-  const schema = compileSchema(version.schema?.openAPIV3Schema ?? openSchema)
   const { subresources } = version
+  const compiled = new CompiledVersion(version.schema?.openAPIV3Schema ?? openSchema)
   const facts: Version = {
     definition,
     version,
-    schema,
+    compiled,
     hasStatus: subresources?.status !== undefined,
     scale: subresources?.scale === undefined ? undefined : scalePathsOf(subresources.scale),
-    rules: compileRules(schema),
   }
   const info = infoOf(facts)
   const { group } = definition.spec
@@ -55,7 +76,7 @@ export function createCustomResource(
     hasGeneration: true,
     selectableFields: new Set(['metadata.name', 'metadata.namespace', ...selectablePaths(version).keys()]),
     subresources: subresourcesOf(facts, info),
-    form: new CustomForm(`${group}/${storageVersionOf(definition)}`, info, schema, options.converter),
+    form: new CustomForm(`${group}/${storageVersionOf(definition)}`, info, compiled, options.converter),
     custom: customKind(facts, options.isTerminating),
     retired: options.retired,
     get stored() {
@@ -129,14 +150,14 @@ function renderField(value: unknown): string {
 }
 
 function validateObject(facts: Version, object: KubeObject, old: KubeObject | undefined): FieldError[] {
-  const errors = validateValue(object, facts.schema, old === undefined ? {} : { old: { value: old } })
+  const errors = validateValue(object, facts.compiled.schema, old === undefined ? {} : { old: { value: old } })
   return [...errors, ...validateRest(facts, object, old, errors)]
 }
 
 /** A write of the status answers for the status only. */
 function validateStatus(facts: Version, object: KubeObject, old: KubeObject): FieldError[] {
   const { status } = object
-  const schema = facts.schema.properties.get('status')
+  const schema = facts.compiled.schema.properties.get('status')
   const before = old['status'] === undefined ? {} : { old: { value: old['status'] } }
   const errors =
     status === undefined || schema === undefined ? [] : validateValue(status, schema, { root: 'status', ...before })
@@ -144,25 +165,26 @@ function validateStatus(facts: Version, object: KubeObject, old: KubeObject): Fi
 }
 
 function validateRest(
-  { schema, scale, rules }: Version,
+  { compiled, scale }: Version,
   object: KubeObject,
   old: KubeObject | undefined,
   found: readonly FieldError[],
 ): FieldError[] {
+  const { schema, rules } = compiled
   const errors = [...(scale === undefined ? [] : checkScale(object, scale)), ...checkEmbedded(object, schema)]
   const wasGood = old === undefined || checkListTypes(old, schema).length === 0
   if (wasGood) errors.push(...checkListTypes(object, schema))
   return [...errors, ...rules.check(object, old, [...found, ...errors])]
 }
 
-function customKind({ definition, version, schema, scale }: Version, isTerminating: boolean): CustomKind {
+function customKind({ definition, version, compiled, scale }: Version, isTerminating: boolean): CustomKind {
   return {
-    schema: schema.source,
+    schema: compiled.source,
     isTerminating,
     countsStatus: version.subresources?.status === undefined,
     listKind: definition.spec.names.listKind ?? `${definition.spec.names.kind}List`,
     deprecation: deprecationOf(definition, version),
-    read: (object) => readObject(object, schema),
+    read: (object) => readObject(object, compiled.schema),
     ...(scale === undefined
       ? {}
       : {

@@ -12,8 +12,8 @@ import { createConverter } from './conversion.ts'
 import type { ServiceResolver } from './conversion.ts'
 import { createCustomResource } from './custom-resource.ts'
 import { cleanupFinalizer } from './definition-strategy.ts'
-import { decideNames } from './names.ts'
-import type { NameDecision } from './names.ts'
+import { decideNames, nameHolderOf } from './names.ts'
+import type { NameDecision, NameHolder } from './names.ts'
 
 type Definition = KubeObject & CustomResourceDefinition
 
@@ -37,6 +37,8 @@ export class Definitions {
   readonly #kind: Resource = knownResource('apiextensions.k8s.io', 'v1', 'customresourcedefinitions')
   readonly #subscription: Subscription
   readonly #served = new Map<string, Served>()
+  /** Of all definitions: what others may be called. */
+  readonly #holders = new Map<string, NameHolder>()
   /** Definitions whose status is being brought up to date; true when they changed meanwhile. */
   readonly #busy = new Map<string, boolean>()
   #isClosed = false
@@ -48,7 +50,9 @@ export class Definitions {
       if (operation === 'put') this.#changed(readObject(this.#kind, entry) as Definition)
       else this.#deleted(entry.id)
     })
-    for (const definition of this.#all()) this.#changed(definition)
+    const known = this.#all()
+    for (const definition of known) this.#holders.set(definition.metadata.name ?? '', nameHolderOf(definition))
+    for (const definition of known) this.#changed(definition)
   }
 
   close(): void {
@@ -64,19 +68,27 @@ export class Definitions {
   }
 
   #changed(definition: Definition): void {
-    const names = decideNames(definition, this.#all())
+    const name = definition.metadata.name ?? ''
+    this.#holders.set(name, nameHolderOf(definition))
+    const names = decideNames(definition, this.#holders.values())
     try {
       this.#serve(definition, names)
     } catch (error) {
       // Stored by another release, perhaps: the others are served all the same.
       this.#options.onError(error)
     }
-    this.#follow(definition.metadata.name ?? '')
+    // Most often there is nothing left to do, as at the start of a cluster.
+    if (this.#busy.has(name) || !this.#isSettled(definition, names)) this.#follow(name)
+  }
+
+  #isSettled(definition: Definition, names: NameDecision): boolean {
+    return definition.metadata.deletionTimestamp === undefined && this.#changedStatus(definition, names) === undefined
   }
 
   #deleted(name: string): void {
     this.#served.get(name)?.retire()
     this.#served.delete(name)
+    this.#holders.delete(name)
     this.#options.catalogue.remove(name)
     // Names that are free now may be what others wait for.
     for (const other of this.#all()) if (!isAccepted(other)) this.#changed(other)
@@ -132,11 +144,15 @@ export class Definitions {
   }
 
   async #writeStatus(definition: Definition): Promise<void> {
-    const { accepted, condition } = decideNames(definition, this.#all())
+    const status = this.#changedStatus(definition, decideNames(definition, this.#holders.values()))
+    if (status !== undefined) await this.#updateStatus(definition, status)
+  }
+
+  /** The status a definition is to have; undefined when it has it. */
+  #changedStatus(definition: Definition, { accepted, condition }: NameDecision): Definition['status'] {
     const conditions = this.#conditionsOf(definition, condition)
     const status = { ...definition.status, acceptedNames: accepted, conditions }
-    if (isEqual(status, definition.status)) return
-    await this.#updateStatus(definition, status)
+    return isEqual(status, definition.status) ? undefined : status
   }
 
   #conditionsOf(definition: Definition, names: NameDecision['condition']): CustomResourceDefinitionCondition[] {

@@ -9,11 +9,19 @@ export interface NameDecision {
   readonly condition: { readonly status: 'True' | 'False'; readonly reason: string; readonly message: string }
 }
 
+/** What a definition means for the names of others. */
+export interface NameHolder {
+  readonly name: string
+  readonly group: string
+  readonly accepted: CustomResourceDefinitionNames | undefined
+}
+
+export function nameHolderOf({ metadata, spec, status }: CustomResourceDefinition): NameHolder {
+  return { name: metadata?.name ?? '', group: spec.group, accepted: status?.acceptedNames }
+}
+
 /** Decides which of its names a definition gets: those no other definition of its group has. */
-export function decideNames(
-  definition: CustomResourceDefinition,
-  others: readonly CustomResourceDefinition[],
-): NameDecision {
+export function decideNames(definition: CustomResourceDefinition, others: Iterable<NameHolder>): NameDecision {
   const taken = takenNames(definition, others)
   const asked = definition.spec.names
   const current = definition.status?.acceptedNames ?? { plural: '', kind: '' }
@@ -51,13 +59,13 @@ function inUse(name: string): string {
 
 function takenNames(
   definition: CustomResourceDefinition,
-  others: readonly CustomResourceDefinition[],
+  others: Iterable<NameHolder>,
 ): { resources: ReadonlySet<string>; kinds: ReadonlySet<string> } {
   const resources = new Set<string>()
   const kinds = new Set<string>()
-  for (const { metadata, spec, status } of others) {
-    if (spec.group !== definition.spec.group || metadata?.name === definition.metadata?.name) continue
-    const { plural = '', singular = '', shortNames = [], kind = '', listKind = '' } = status?.acceptedNames ?? {}
+  for (const { name: holder, group, accepted } of others) {
+    if (group !== definition.spec.group || holder === definition.metadata?.name) continue
+    const { plural = '', singular = '', shortNames = [], kind = '', listKind = '' } = accepted ?? {}
     for (const name of [plural, singular, ...shortNames]) if (name !== '') resources.add(name)
     for (const name of [kind, listKind]) if (name !== '') kinds.add(name)
   }

@@ -23,7 +23,7 @@ export type Converter =
 export class CustomForm implements StoredForm {
   readonly #storedAs: string
   readonly #info: KindInfo
-  readonly #schema: Schema
+  readonly #compiled: { readonly schema: Schema }
   readonly #convert: ((objects: readonly KubeObject[], apiVersion: string) => Promise<KubeObject[]>) | undefined
   readonly #verbatim = new WeakSet<Buffer>()
   readonly #converted = new WeakMap<Buffer, KubeObject>()
@@ -31,10 +31,10 @@ export class CustomForm implements StoredForm {
   readonly #writable = new Map<string, KubeObject>()
   readonly prepare?: (bytes: readonly Buffer[]) => Promise<void>
 
-  constructor(storedAs: string, info: KindInfo, schema: Schema, converter: Converter) {
+  constructor(storedAs: string, info: KindInfo, compiled: { readonly schema: Schema }, converter: Converter) {
     this.#storedAs = storedAs
     this.#info = info
-    this.#schema = schema
+    this.#compiled = compiled
     if (converter.strategy === 'None') return
     this.#convert = (objects, apiVersion) => converter.convert(objects, apiVersion)
     this.prepare = (bytes) => this.#prepare(bytes)
@@ -114,9 +114,10 @@ export class CustomForm implements StoredForm {
 
   #complete(object: KubeObject): KubeObject {
     const value: JsonObject = object
-    pruneResource(value, this.#schema)
-    dropNulls(value, this.#schema)
-    applyDefaults(value, this.#schema)
+    const { schema } = this.#compiled
+    pruneResource(value, schema)
+    dropNulls(value, schema)
+    applyDefaults(value, schema)
     return object
   }
 }
