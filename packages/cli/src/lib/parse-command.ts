@@ -100,3 +100,8 @@ export function parseChoice<const T extends string>(
   if (found !== undefined) return found
   throw usage(`Cannot use "--${option} ${text}": expected one of ${choices.join(', ')}`, 'Correct the value')
 }
+
+/** Names with commas between them. */
+export function parseNames(text: string | undefined): readonly string[] | undefined {
+  return text?.split(',').filter((name) => name !== '')
+}

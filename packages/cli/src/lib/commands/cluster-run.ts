@@ -18,10 +18,8 @@ import { claimCluster } from '../embedded/process.ts'
 import { createRegistryRun, registryOwner, type RegistryRun } from '../embedded/registry.ts'
 import { type StartMessage, toFailed } from '../embedded/run.ts'
 import { portInUse } from '../errors.ts'
-import { loadImagePolicy } from '../image/signing.ts'
-import { parseChoice, parseInteger } from '../parse-command.ts'
+import { parseChoice, parseInteger, parseNames } from '../parse-command.ts'
 import { describeHolder, findPortHolder, probePort } from '../ports.ts'
-import { parseZones } from './cluster-start.ts'
 
 /** `fairlead cluster run`: what `cluster start` runs in the background. */
 export const clusterRun: Command = defineCommand({
@@ -59,7 +57,7 @@ export const clusterRun: Command = defineCommand({
       noRegistry: options['no-registry'] || undefined,
       noGateway: options['no-gateway'] || undefined,
       nodes: parseInteger('nodes', options.nodes, 1, 20),
-      zones: parseZones(options.zones),
+      zones: parseNames(options.zones),
     }
     using claim = claimCluster(files, choices)
     if (!claim) return await tell({ type: 'taken' }, 1)
@@ -86,7 +84,11 @@ export const clusterRun: Command = defineCommand({
       const { startCluster } = await import('@fairlead/cluster')
       const { openClient } = await import('../image/registry.ts')
       const { imagePolicy, auditLog: logFile, auditPolicy: policyFile, noRegistry: _, noGateway, ...rest } = choices
-      const policy = imagePolicy === undefined ? undefined : await loadImagePolicy(imagePolicy, env)
+      // With what checks signatures, which most clusters need not load.
+      const policy =
+        imagePolicy === undefined
+          ? undefined
+          : await (await import('../image/signing.ts')).loadImagePolicy(imagePolicy, env)
       cluster = await startCluster({
         dir: files.data,
         imagesDir,

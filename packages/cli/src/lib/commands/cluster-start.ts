@@ -5,7 +5,7 @@ import { type ClusterChoices, type ClusterProcess, describeRuntime, durabilities
 import { usage } from '../errors.ts'
 import { prepareHomes } from '../homes.ts'
 import { imagePolicyOption, loadImagePolicy } from '../image/signing.ts'
-import { parseChoice, parseInteger } from '../parse-command.ts'
+import { parseChoice, parseInteger, parseNames } from '../parse-command.ts'
 
 /** `fairlead cluster start` */
 export const clusterStart: Command = defineCommand({
@@ -44,7 +44,7 @@ export const clusterStart: Command = defineCommand({
     const port = parseInteger('port', options.port, 1, 65535)
     const registryPort = parseInteger('registry-port', options['registry-port'], 1, 65535)
     const nodes = parseInteger('nodes', options.nodes, 1, 20)
-    const zones = parseZones(options.zones)
+    const zones = parseNames(options.zones)
     const noRegistry = options['no-registry'] || undefined
     const noGateway = options['no-gateway'] || undefined
     if (noRegistry && registryPort !== undefined) {
@@ -97,11 +97,6 @@ export const clusterStart: Command = defineCommand({
     if (!options.json) terminal.note(`next: export KUBECONFIG=${kubeconfig}`)
   },
 })
-
-/** Names with commas between them. */
-export function parseZones(text: string | undefined): readonly string[] | undefined {
-  return text === undefined ? undefined : text.split(',').filter((zone) => zone !== '')
-}
 
 /** The options that were asked for and that the running cluster does not have. */
 export function listIgnored(

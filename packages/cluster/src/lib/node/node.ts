@@ -3,8 +3,9 @@ import { cpus, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { createEventRecorder, systemClock } from '@fairlead/kube/controller'
 import { openLayout } from '@fairlead/oci/layout'
+import type { Layout } from '@fairlead/oci/layout'
 import { pullImage } from '@fairlead/oci/registry'
-import { createAdmission } from '@fairlead/oci/sign'
+import type { AdmitImage, ImagePolicy } from '@fairlead/oci/sign'
 import { openRuntime } from '@fairlead/oci/runtime'
 import type { ContainerRuntime } from '@fairlead/oci/runtime'
 
@@ -147,7 +148,7 @@ async function openContext(
     records: await openPodRecords(dir),
     events: createEventRecorder(client, 'kubelet', { host: nodeName, onError, clock }),
     onError,
-    admit: options.imagePolicy && createAdmission({ policy: options.imagePolicy, layout }),
+    admit: options.imagePolicy && (await loadAdmission(options.imagePolicy, layout)),
     pull: options.pull ?? (async (reference, asked) => void (await pullImage(reference, { layout, ...asked }))),
     openRegistryClient: options.openRegistryClient,
     ownRegistries: options.ownRegistries,
@@ -172,4 +173,10 @@ function factsOf(options: NodeOptions, { runtime, hostIp }: NodeContext, reason:
   const { nodeName, maxPods = 110, zone, nodesOfMachine = 1 } = options
   const { version: runtimeVersion, kind } = runtime
   return { nodeName, address: hostIp, runtimeVersion, kind, reason, maxPods, zone, nodesOfMachine }
+}
+
+/** Loaded for a policy only: what checks signatures computes its curves first. */
+async function loadAdmission(policy: ImagePolicy, layout: Layout): Promise<AdmitImage> {
+  const { createAdmission } = await import('@fairlead/oci/sign')
+  return createAdmission({ policy, layout })
 }
