@@ -1,6 +1,6 @@
 // `npm run build`: bundles the command line into packages/cli/dist, as it is published: few files, so that it and the cluster
 // process start fast. In the repository everything else runs from source. Usage: node scripts/build-cli.ts [folder]
-import { copyFileSync, rmSync } from 'node:fs'
+import { copyFileSync, globSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { rolldown } from 'rolldown'
@@ -28,8 +28,21 @@ await bundle.write({
   entryFileNames: '[name].js',
   chunkFileNames: '[name]-[hash].js',
   // Every build writes statements, and few sign them: the cryptography of keys is not theirs to load.
+  // Whoever reads the code has the sources; every command reads it anew.
+  comments: { jsdoc: false },
   codeSplitting: { groups: [{ name: 'statement', test: /\/oci\/src\/lib\/attest\/statement\.ts$/ }] },
 })
 await bundle.close()
+for (const name of globSync('*.js', { cwd: dist })) writeAscii(join(dist, name))
 copyFileSync(join(root, 'packages', 'cluster', 'src', 'lib', 'network', 'preload.cjs'), join(dist, 'preload.cjs'))
 copyFileSync(join(root, 'docs', 'reference', 'errors.md'), join(dist, 'errors.md'))
+
+/**
+ * Escapes, which mean the same in texts, templates, regular expressions and names. A source with one character beyond Latin-1 is kept
+ * with two bytes for each of its characters, 2 MB of them, as long as the process runs.
+ */
+function writeAscii(path: string): void {
+  const source = readFileSync(path, 'utf8')
+  const escape = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+  writeFileSync(path, source.replaceAll(/[^\0-\x7f]/g, escape))
+}
