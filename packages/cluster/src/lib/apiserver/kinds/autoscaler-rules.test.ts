@@ -93,7 +93,9 @@ void describe('validateAutoscaler', () => {
     {
       name: 'a metric of no known type',
       change: { metrics: [{ type: 'Weather' }] },
+      // Twice, as upstream tells it.
       expected: [
+        'spec.metrics[0].type Unsupported value: "Weather": supported values: "ContainerResource", "External", "Object", "Pods", "Resource"',
         'spec.metrics[0].type Unsupported value: "Weather": supported values: "ContainerResource", "External", "Object", "Pods", "Resource"',
       ],
     },

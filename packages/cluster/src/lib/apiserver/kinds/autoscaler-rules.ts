@@ -100,6 +100,8 @@ function validateMetric(metric: MetricSpec, field: string): FieldError[] {
     errors.push(required(`${field}.${wanted}`, 'must populate information for the given metric source'))
   }
   const present = Object.values(sources).filter((source) => metric[source] !== undefined)
+  // Upstream tells it where it looks for the field of the type, too.
+  if (!isSourceType(type)) errors.push(notSupported(`${field}.type`, type, Object.keys(sources)))
   if (present.length === 1) return errors
   const others = present.filter((source) => source !== wanted)
   return [

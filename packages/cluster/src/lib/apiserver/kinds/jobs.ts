@@ -4,7 +4,7 @@ import type { CronJob, CronJobSpec, Job, JobSpec } from '@fairlead/kube/types/ba
 import { findTimeZone } from '../../cron/time-zone.ts'
 import { parseSchedule } from '../../cron/schedule.ts'
 import { defineKind } from './define.ts'
-import { invalid, nonNegative, notSupported, oneOf, required } from './field-errors.ts'
+import { invalid, nonNegative, oneOf, required, unsupported } from './field-errors.ts'
 import { validateJobSpec, validateJobUpdate } from './job/spec-rules.ts'
 import { validateJobStatus } from './job/status-rules.ts'
 import { dnsLabel } from './names.ts'
@@ -85,10 +85,12 @@ export const cronJob: KindStrategy = defineKind<CronJob>({
     spec.suspend ??= false
     spec.successfulJobsHistoryLimit ??= 3
     spec.failedJobsHistoryLimit ??= 1
+    spec.jobTemplate.metadata ??= {}
     const job = spec.jobTemplate.spec
     if (job === undefined) return
     // Only what upstream fills in here; the rest is filled in when a job is made.
     defaultPatterns(job)
+    job.template.metadata ??= {}
     defaultTemplate(job.template)
   },
   create(object) {
@@ -227,11 +229,14 @@ function validateTimeZone(timeZone: string | undefined): FieldError[] {
   const field = 'spec.timeZone'
   if (timeZone === undefined) return []
   if (timeZone === '') return [invalid(field, timeZone, 'timeZone must be nil or non-empty string')]
+  const errors: FieldError[] = []
   if (timeZone.toLowerCase() === 'local') {
     const why = 'timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones'
-    return [invalid(field, timeZone, why)]
+    errors.push(invalid(field, timeZone, why))
   }
-  return findTimeZone(timeZone) === undefined ? [invalid(field, timeZone, `unknown time zone ${timeZone}`)] : []
+  // Go knows the zone of the machine as `Local`.
+  const isKnown = timeZone === 'Local' || findTimeZone(timeZone) !== undefined
+  return isKnown ? errors : [...errors, invalid(field, timeZone, `unknown time zone ${timeZone}`)]
 }
 
 /** The selector of the jobs that will be made is theirs to make. */
@@ -243,7 +248,7 @@ function validateJobTemplate({ jobTemplate }: CronJobSpec): FieldError[] {
   if (spec.selector !== undefined) {
     errors.push(invalid(`${path}.selector`, spec.selector, '`selector` will be auto-generated'))
   }
-  if (spec.manualSelector === true) errors.push(notSupported(`${path}.manualSelector`, true, ['nil', 'false']))
+  if (spec.manualSelector === true) errors.push(unsupported(`${path}.manualSelector`, true, ['nil', 'false']))
   return errors
 }
 

@@ -48,10 +48,10 @@ function normaliseValue(field: FieldInfo, value: unknown): unknown {
 
 const quantityRule = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 
-/** Finds texts that should be quantities and are not; `path` is where the object stands. */
-export function checkQuantities(definition: string, object: object): FieldError[] {
+/** Finds texts that should be quantities and are not; `path` is where the object stands: nowhere for a whole one. */
+export function checkQuantities(definition: string, object: object, path = ''): FieldError[] {
   const errors: FieldError[] = []
-  checkObject(definition, object, '', errors)
+  checkObject(definition, object, path, errors)
   return errors
 }
 

@@ -5,6 +5,7 @@ import { defineKind } from './define.ts'
 import { forbidden } from './field-errors.ts'
 import { defaultPodSpec, defaultRunningPod } from './pod-defaults.ts'
 import { summarisePod } from './pod-status.ts'
+import { validatePodStatus } from './pod-rules/status.ts'
 import { validatePodUpdate } from './pod-rules/update.ts'
 import { validatePodSpec } from './pod-validation.ts'
 import { age, ageColumn, column, nameColumn, orNone, wideColumn } from './printing.ts'
@@ -23,6 +24,11 @@ export const pod: KindStrategy = defineKind<Pod>({
     defaultPodSpec(spec)
     defaultRunningPod(spec)
   },
+  updateStatus(object, old) {
+    if ((object.status?.qosClass ?? '') !== '' || old.status?.qosClass === undefined) return
+    object.status = { ...object.status, qosClass: old.status.qosClass }
+  },
+  validateStatus: validatePodStatus,
   validate(object, old) {
     const errors = validatePodSpec(object.spec, 'spec')
     if (old !== undefined) return [...errors, ...validatePodUpdate(object, old)]

@@ -13,6 +13,7 @@ const longestAffinity = 86_400
 /** What of a Service is about traffic from outside, its families and its affinity (ValidateService of upstream). */
 export function validateTraffic(spec: ServiceSpec, old: ServiceSpec | undefined): FieldError[] {
   return [
+    ...validateExternalPolicy(spec),
     ...validateBalancer(spec),
     ...validateHealthCheck(spec, old),
     ...validateExternalAddresses(spec.externalIPs ?? []),
@@ -26,13 +27,27 @@ export function validateTraffic(spec: ServiceSpec, old: ServiceSpec | undefined)
   ]
 }
 
+/** Whether a Service can be reached from outside. */
+export function isExternal({ type = 'ClusterIP', externalIPs = [] }: ServiceSpec): boolean {
+  return type === 'LoadBalancer' || type === 'NodePort' || (type === 'ClusterIP' && externalIPs.length > 0)
+}
+
+function validateExternalPolicy(spec: ServiceSpec): FieldError[] {
+  const field = 'spec.externalTrafficPolicy'
+  const { externalTrafficPolicy: policy } = spec
+  if (isExternal(spec)) return oneOf(field, policy, ['Cluster', 'Local'])
+  return policy === undefined ? [] : [invalid(field, policy, 'may only be set for externally-accessible services')]
+}
+
 function validateBalancer(spec: ServiceSpec): FieldError[] {
   const { type, loadBalancerClass: name, loadBalancerSourceRanges: ranges = [] } = spec
+  const allocates = spec.allocateLoadBalancerNodePorts !== undefined
   const field = 'spec.loadBalancerClass'
   // As upstream spells it.
   const list = 'spec.LoadBalancerSourceRanges'
   if (type !== 'LoadBalancer') {
     return [
+      ...(allocates ? [forbidden('spec.allocateLoadBalancerNodePorts', ofBalancers)] : []),
       ...(name === undefined ? [] : [forbidden(field, ofBalancers)]),
       ...(ranges.length === 0 ? [] : [forbidden(list, ofBalancers)]),
     ]
@@ -128,7 +143,11 @@ function validateAffinity({ sessionAffinity, sessionAffinityConfig }: ServiceSpe
 }
 
 function validateClassChange(spec: ServiceSpec, old: ServiceSpec | undefined): FieldError[] {
-  if (old?.type !== 'LoadBalancer' || spec.type !== 'LoadBalancer') return []
-  const { loadBalancerClass: name } = spec
+  const { type, loadBalancerClass: name } = spec
+  // Upstream tells it of an update twice.
+  if (old !== undefined && type !== 'LoadBalancer' && name !== undefined) {
+    return [forbidden('spec.loadBalancerClass', ofBalancers)]
+  }
+  if (old?.type !== 'LoadBalancer' || type !== 'LoadBalancer') return []
   return name === old.loadBalancerClass ? [] : [invalid('spec.loadBalancerClass', name, 'may not change once set')]
 }

@@ -4,7 +4,7 @@ import { defineKind } from './define.ts'
 import { duplicate, forbidden, invalid, notSupported, oneOf, required } from './field-errors.ts'
 import { dnsLabel, dnsLabel1035, dnsSubdomain, labels, portNumber, portReference } from './names.ts'
 import { age, ageColumn, column, formatLabels, nameColumn, orNone, wideColumn } from './printing.ts'
-import { validateTraffic } from './service-rules.ts'
+import { isExternal, validateTraffic } from './service-rules.ts'
 import type { FieldError } from '../status.ts'
 import type { KindStrategy } from '../strategy.ts'
 
@@ -14,7 +14,8 @@ export const service: KindStrategy = defineKind<Service>({
   create(object) {
     object.status = { loadBalancer: {} }
   },
-  update(object) {
+  update(object, old) {
+    dropOfOtherTypes(object.spec, old.spec)
     // What a load balancer had given is nothing without one.
     if (object.spec?.type !== 'LoadBalancer') object.status = { ...object.status, loadBalancer: {} }
   },
@@ -23,6 +24,7 @@ export const service: KindStrategy = defineKind<Service>({
     if (spec === undefined) return
     spec.type ??= 'ClusterIP'
     spec.sessionAffinity ??= 'None'
+    if (spec.sessionAffinity === 'None') delete spec.sessionAffinityConfig
     if (spec.sessionAffinity === 'ClientIP') {
       spec.sessionAffinityConfig ??= {}
       spec.sessionAffinityConfig.clientIP ??= {}
@@ -74,12 +76,22 @@ export const service: KindStrategy = defineKind<Service>({
 })
 
 function defaultPolicies(spec: ServiceSpec): void {
-  const isExternal = spec.type === 'NodePort' || spec.type === 'LoadBalancer'
+  if (spec.externalTrafficPolicy === '') delete spec.externalTrafficPolicy
   if (spec.type !== 'ExternalName') spec.internalTrafficPolicy ??= 'Cluster'
-  if (isExternal || (spec.externalIPs ?? []).length > 0) spec.externalTrafficPolicy ??= 'Cluster'
-  else delete spec.externalTrafficPolicy
+  if (isExternal(spec)) spec.externalTrafficPolicy ??= 'Cluster'
   if (spec.type === 'LoadBalancer') spec.allocateLoadBalancerNodePorts ??= true
-  else delete spec.allocateLoadBalancerNodePorts
+}
+
+/** What was filled in for the type before and nobody changed goes with it; the rest is for validation to judge. */
+function dropOfOtherTypes(spec: ServiceSpec | undefined, old: ServiceSpec | undefined): void {
+  if (spec === undefined || old === undefined) return
+  const drop = (key: 'allocateLoadBalancerNodePorts' | 'externalTrafficPolicy' | 'loadBalancerClass'): void => {
+    if (spec[key] === old[key]) delete spec[key]
+  }
+  if (isExternal(old) && !isExternal(spec)) drop('externalTrafficPolicy')
+  if (old.type !== 'LoadBalancer' || spec.type === 'LoadBalancer') return
+  drop('allocateLoadBalancerNodePorts')
+  drop('loadBalancerClass')
 }
 
 function validateType(spec: ServiceSpec): FieldError[] {
@@ -95,7 +107,6 @@ function validateType(spec: ServiceSpec): FieldError[] {
   return [
     ...errors,
     ...oneOf('spec.sessionAffinity', spec.sessionAffinity, ['ClientIP', 'None']),
-    ...oneOf('spec.externalTrafficPolicy', spec.externalTrafficPolicy, ['Cluster', 'Local']),
     ...oneOf('spec.internalTrafficPolicy', spec.internalTrafficPolicy, ['Cluster', 'Local']),
   ]
 }

@@ -331,6 +331,24 @@ describe('strategyOf: updates', () => {
   })
 })
 
+describe('strategyOf: writes of a status', () => {
+  it('refuses quantities that are none', () => {
+    const pod = object('v1', 'Pod', { spec: { containers: [{ name: 'web', image: 'web:1' }] } })
+    const web = { name: 'web', image: 'web:1', imageID: '', ready: true, restartCount: 0 }
+    const status = { phase: 'Running', containerStatuses: [{ ...web, allocatedResources: { cpu: 'much' } }] }
+    const errors = strategy('v1', 'Pod').validateStatus?.({ ...pod, status }, pod) ?? []
+    assert.deepEqual(
+      errors.map(({ field }) => field),
+      ['status.containerStatuses[0].allocatedResources[cpu]'],
+    )
+  })
+
+  it('does not look at the spec again', () => {
+    const pod = object('v1', 'Pod', { spec: { containers: [{ name: 'Not_a_name', image: '' }] } })
+    assert.deepEqual(strategy('v1', 'Pod').validateStatus?.({ ...pod, status: { phase: 'Running' } }, pod), [])
+  })
+})
+
 describe('strategyOf: columns', () => {
   const cases: { kind: [string, string]; rest: object; row: unknown[] }[] = [
     {

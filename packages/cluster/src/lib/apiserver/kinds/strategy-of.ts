@@ -111,6 +111,7 @@ export function strategyOf(kind: KindInfo): KindStrategy {
       const errors = own.validate?.(object, old) ?? []
       return [...errors, ...checkQuantities(kind.definition, object)]
     },
+    ...(own.validateStatus === undefined ? {} : { validateStatus: withQuantities(own, status) }),
     create(object) {
       normalise(kind.definition, object)
       // A node registers itself with its status; everything else starts without.
@@ -127,6 +128,19 @@ export function strategyOf(kind: KindInfo): KindStrategy {
       if (status !== undefined && isObject(object['status'])) normalise(status, object['status'])
       own.updateStatus?.(object, old)
     },
+  }
+}
+
+/** Of what is written only the status can hold new quantities. */
+function withQuantities(
+  own: KindStrategy,
+  definition: string | undefined,
+): NonNullable<KindStrategy['validateStatus']> {
+  return (object, old) => {
+    const errors = own.validateStatus?.(object, old) ?? []
+    const { status } = object
+    if (definition === undefined || !isObject(status)) return errors
+    return [...errors, ...checkQuantities(definition, status, 'status')]
   }
 }
 

@@ -41,8 +41,7 @@ function judge({ object, old, part }: Case): { causes: Cause[]; stored: object }
   const info = findKind(object.apiVersion, object.kind)
   assert.ok(info)
   const strategy = strategyOf(info)
-  if (part !== undefined && old !== undefined)
-    return judgePart({ info, strategy }, part, object, old)
+  if (part !== undefined && old !== undefined) return judgePart({ info, strategy }, part, object, old)
   if (old === undefined) strategy.create?.(object)
   else {
     strategy.create?.(old)
@@ -79,7 +78,7 @@ function comparable(causes: readonly Cause[]): string[] {
     .map(({ field, reason, message }) => `${field} ${reason} ${message}`)
     .map((text) =>
       text
-        .replace(/ value: \{.*\}(?=:|$)/s, ' value: {}')
+        .replace(/ value: \[?\{.*\}\]?(?=:|$)/s, ' value: {}')
         .replace(/ character '.' /, ' character ')
         .replace(/\n.*/s, ''),
     )

@@ -5,6 +5,7 @@ import type { PodTemplateSpec } from '@fairlead/kube/types/core-v1'
 import { isEqual } from '../metadata.ts'
 import type { FieldError } from '../status.ts'
 import { forbidden, immutable, invalid, nonNegative, required, unsupported } from './field-errors.ts'
+import { annotationKeys, labels } from './names.ts'
 import { validatePodTemplate } from './pod-validation.ts'
 import { validateWorkloadSelector } from './selectors.ts'
 
@@ -120,4 +121,29 @@ export function validateShare(field: string, value: number | string | undefined)
   const why =
     "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')"
   return [invalid(field, value, why)]
+}
+
+/** The template of a StatefulSet; upstream tells twice what is wrong with its labels and annotations. */
+export function validateStatefulTemplate(spec: StatefulSetSpec): FieldError[] {
+  const { labels: given, annotations } = spec.template.metadata ?? {}
+  return [
+    ...validatePodTemplate(asMade(spec), 'spec.template', ['Always']),
+    ...labels('spec.template.labels', given),
+    ...annotationKeys('spec.template.annotations', annotations),
+  ]
+}
+
+/**
+ * The template as the controller makes pods of it: a claim is a volume, also in place of one with its name, and the names
+ * of the host are those of the pod and of its Service.
+ */
+function asMade({ template, volumeClaimTemplates = [] }: StatefulSetSpec): StatefulSetSpec['template'] {
+  if (template.spec === undefined) return template
+  const { hostname: _hostname, subdomain: _subdomain, volumes = [], ...rest } = template.spec
+  const claims = volumeClaimTemplates.map(({ metadata }) => metadata?.name ?? '')
+  const all = [
+    ...volumes.filter(({ name }) => !claims.includes(name)),
+    ...claims.map((name) => ({ name, persistentVolumeClaim: { claimName: name } })),
+  ]
+  return { ...template, spec: { ...rest, volumes: all } }
 }

@@ -1,5 +1,5 @@
 import type { ObjectMeta } from '@fairlead/kube/types'
-import type { DaemonSet, Deployment, ReplicaSet, StatefulSet, StatefulSetSpec } from '@fairlead/kube/types/apps-v1'
+import type { DaemonSet, Deployment, ReplicaSet, StatefulSet } from '@fairlead/kube/types/apps-v1'
 import type { PodTemplate, PodTemplateSpec, ReplicationController } from '@fairlead/kube/types/core-v1'
 
 import { isEqual } from '../metadata.ts'
@@ -26,6 +26,7 @@ import {
   validateDeadline,
   validateRolling,
   validateStatefulPolicies,
+  validateStatefulTemplate,
   validateSurge,
   validateWorkload,
 } from './workload-rules.ts'
@@ -201,17 +202,6 @@ function fixedPart(spec: object): object {
   return Object.fromEntries(Object.entries(spec).filter(([key]) => !mutableInStatefulSet.has(key)))
 }
 
-/** The template as the controller makes pods of it: a claim is a volume, also in place of one with its name. */
-function withClaims({ template, volumeClaimTemplates = [] }: StatefulSetSpec): StatefulSetSpec['template'] {
-  if (volumeClaimTemplates.length === 0 || template.spec === undefined) return template
-  const claims = volumeClaimTemplates.map(({ metadata }) => metadata?.name ?? '')
-  const volumes = [
-    ...(template.spec.volumes ?? []).filter(({ name }) => !claims.includes(name)),
-    ...claims.map((name) => ({ name, persistentVolumeClaim: { claimName: name } })),
-  ]
-  return { ...template, spec: { ...template.spec, volumes } }
-}
-
 export const statefulSet: KindStrategy = defineKind<StatefulSet>({
   default(object) {
     const { spec } = object
@@ -246,7 +236,7 @@ export const statefulSet: KindStrategy = defineKind<StatefulSet>({
       ...nonNegative('spec.minReadySeconds', spec.minReadySeconds),
       ...nonNegative('spec.ordinals.start', spec.ordinals?.start),
       ...validateWorkloadSelector(spec.selector, spec.template.metadata?.labels, 'spec', 'statefulset'),
-      ...validatePodTemplate(withClaims(spec), 'spec.template', ['Always']),
+      ...validateStatefulTemplate(spec),
       ...validateDeadline(spec.template, 'StatefulSet'),
       ...validateStatefulPolicies(spec),
       ...((spec.serviceName ?? '') === '' ? [] : dnsLabel('spec.serviceName', spec.serviceName ?? '')),

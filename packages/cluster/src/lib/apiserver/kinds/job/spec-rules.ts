@@ -3,7 +3,7 @@ import type { PodTemplateSpec } from '@fairlead/kube/types/core-v1'
 
 import { isEqual } from '../../metadata.ts'
 import type { FieldError } from '../../status.ts'
-import { immutable, invalid, nonNegative, notSupported, oneOf, required } from '../field-errors.ts'
+import { immutable, invalid, nonNegative, notSupported, required, unsupported } from '../field-errors.ts'
 import { dnsSubdomain } from '../names.ts'
 import { validatePodTemplate } from '../pod-validation.ts'
 import { noLonger } from './limits.ts'
@@ -31,7 +31,7 @@ export function validateJobSpec(spec: JobSpec, path: string): FieldError[] {
       ? [required(`${path}.backoffLimitPerIndex`, 'when maxFailedIndexes is specified')]
       : []),
     ...validateManager(spec.managedBy, `${path}.managedBy`),
-    ...oneOf(`${path}.completionMode`, spec.completionMode, ['Indexed', 'NonIndexed']),
+    ...validateMode(spec.completionMode ?? '', `${path}.completionMode`),
     ...(spec.completionMode === 'Indexed' ? validateIndexed(spec, path) : validateNonIndexed(spec, path)),
     ...(spec.podFailurePolicy === undefined ? [] : validateFailurePolicy(spec, `${path}.podFailurePolicy`)),
     ...validateReplacement(spec, `${path}.podReplacementPolicy`),
@@ -155,4 +155,9 @@ function fixedPart({ spec }: PodTemplateSpec): unknown {
       initContainers: withoutResources(rest.initContainers),
     }),
   )
+}
+
+function validateMode(mode: string, field: string): FieldError[] {
+  const modes = ['NonIndexed', 'Indexed']
+  return mode === '' || modes.includes(mode) ? [] : [unsupported(field, mode, modes)]
 }
