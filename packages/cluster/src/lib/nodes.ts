@@ -3,9 +3,14 @@ import { join } from 'node:path'
 
 import { isNotFound } from '@fairlead/kube'
 import type { KubeClient } from '@fairlead/kube'
+import { systemClock } from '@fairlead/kube/controller'
+import { openLayout } from '@fairlead/oci/layout'
 
 import { nodeCount, nodeZone } from './errors.ts'
 import type { PodNetwork } from './network/pod-network.ts'
+import { ImageKeeper } from './node/image-gc/image-keeper.ts'
+import { pulledFile } from './node/image-gc/pulled-images.ts'
+import { defaultImageGcSettings } from './node/image-gc/settings.ts'
 import type { Kubelet } from './node/kubelet.ts'
 import { runNode } from './node/node.ts'
 import type { NodeAgent } from './node/node.ts'
@@ -87,9 +92,16 @@ export interface Nodes {
 export async function runNodes({ clientOf, administrator, planned, dir, ...options }: RunNodesOptions): Promise<Nodes> {
   const surplus = (await listKeptNodes(dir)).filter((kept) => !planned.some(({ name }) => name === kept.name))
   const parts = await partNetwork(options.network, [...planned, ...surplus])
+  const imageKeeper = await ImageKeeper.open({
+    layout: await openLayout(options.images),
+    file: join(dir, pulledFile),
+    settings: options.imageGc ?? defaultImageGcSettings,
+    clock: options.clock ?? systemClock,
+  })
   const run = async (node: PlannedNode): Promise<NodeAgent> =>
     await runNode({
       ...options,
+      imageKeeper,
       client: clientOf(node.name),
       nodeName: node.name,
       dir: node.dir,

@@ -1,5 +1,17 @@
 import { randomBytes } from 'node:crypto'
-import { chmod, lchown, mkdir, readdir, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises'
+import {
+  chmod,
+  lchown,
+  mkdir,
+  readFile,
+  readdir,
+  readlink,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises'
 import { dirname, join, normalize } from 'node:path'
 
 import { configInvalid } from '../errors.ts'
@@ -25,11 +37,18 @@ export async function writeAtomically(
   ownership: Ownership = {},
 ): Promise<void> {
   await mkdir(dir, { recursive: true, mode: 0o755 })
+  if (await isSame(dir, files, ownership)) return
   const version = `..${new Date().toISOString().replaceAll(/[-:.TZ]/g, '_')}${randomBytes(4).toString('hex')}`
   const previous = await readlink(join(dir, '..data')).catch(() => undefined)
-  for (const [path, file] of files) await writeOne(join(dir, version, checkPath(path)), file, ownership)
-  await mkdir(join(dir, version), { recursive: true })
-  await give(join(dir, version), 0o755, ownership)
+  try {
+    for (const [path, file] of files) await writeOne(join(dir, version, checkPath(path)), file, ownership)
+    await mkdir(join(dir, version), { recursive: true })
+    await give(join(dir, version), 0o755, ownership)
+  } catch (error) {
+    // On a full disk, such as it is: what there was stays, and no half of what was to come.
+    await rm(join(dir, version), { recursive: true, force: true }).catch(() => {})
+    throw error
+  }
   await rm(join(dir, '..data_tmp'), { force: true })
   await symlink(version, join(dir, '..data_tmp'))
   await rename(join(dir, '..data_tmp'), join(dir, '..data'))
@@ -37,11 +56,33 @@ export async function writeAtomically(
   if (previous !== undefined && previous !== version) await rm(join(dir, previous), { recursive: true, force: true })
 }
 
+/** Whether there is nothing to change: who watches the volume is not woken for it, as with kubelets. */
+async function isSame(dir: string, files: ReadonlyMap<string, ProjectedFile>, ownership: Ownership): Promise<boolean> {
+  const names = new Set([...files.keys()].map((path) => checkPath(path).split('/')[0]))
+  const shown = (await readdir(dir)).filter((name) => !name.startsWith('..'))
+  if (shown.length !== names.size || !shown.every((name) => names.has(name))) return false
+  const current = await readdir(join(dir, '..data'), { recursive: true, withFileTypes: true }).catch(() => undefined)
+  if (current?.filter((entry) => entry.isFile()).length !== files.size) return false
+  const same = await Promise.all(
+    [...files].map(([path, file]) => isSameFile(join(dir, '..data', path), file, ownership)),
+  )
+  return same.every(Boolean)
+}
+
+async function isSameFile(path: string, file: ProjectedFile, ownership: Ownership): Promise<boolean> {
+  const [content, found] = await Promise.all([readFile(path), stat(path)]).catch(() => [undefined, undefined])
+  return content?.equals(file.content) === true && ((found?.mode ?? 0) & 0o7777) === modeOf(file, ownership)
+}
+
+/** Group members must be able to read what is theirs. */
+function modeOf({ mode }: ProjectedFile, { gid }: Ownership): number {
+  return gid === undefined ? mode : mode | ((mode & 0o400) >> 3)
+}
+
 async function writeOne(path: string, file: ProjectedFile, ownership: Ownership): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o755 })
   await writeFile(path, file.content)
-  // Group members must be able to read what is theirs.
-  await give(path, ownership.gid === undefined ? file.mode : file.mode | ((file.mode & 0o400) >> 3), ownership)
+  await give(path, modeOf(file, ownership), ownership)
 }
 
 async function give(path: string, mode: number, { gid }: Ownership): Promise<void> {

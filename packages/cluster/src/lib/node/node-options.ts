@@ -8,6 +8,8 @@ import type { ImagePolicy } from '@fairlead/oci/sign'
 import type { PodNetwork } from '../network/pod-network.ts'
 import type { ReadLeft } from './eviction/left.ts'
 import type { EvictionSettings } from './eviction/settings.ts'
+import type { ImageKeeper } from './image-gc/image-keeper.ts'
+import type { ImageGcSettings } from './image-gc/settings.ts'
 import type { PullImage } from './images.ts'
 import type { RotationOptions } from './log-rotation.ts'
 import type { OpenRegistryClient } from './registry-clients.ts'
@@ -47,6 +49,10 @@ export interface NodeOptions {
   readonly logRotation?: RotationOptions | undefined
   /** When pods are evicted. Default: as with kubelets, with less of a large disk. */
   readonly eviction?: EvictionSettings | undefined
+  /** When images go that were pulled for pods. Default: as with kubelets, with less of a large disk. */
+  readonly imageGc?: ImageGcSettings | undefined
+  /** Who keeps the images, where nodes share them. Default: this node for itself. */
+  readonly imageKeeper?: ImageKeeper | undefined
   /** What the machine has left. Default: as the kernel says. */
   readonly readLeft?: ReadLeft | undefined
   /** Told of failures that are retried. */

@@ -1,4 +1,3 @@
-import { join } from 'node:path'
 import type { KubeClient } from '@fairlead/kube'
 import { createInformer } from '@fairlead/kube/cache'
 import type { Node, Pod } from '@fairlead/kube/types/core-v1'
@@ -13,7 +12,7 @@ import type { KeptPod } from './pod-records.ts'
 import { PodWorker } from './pod-worker.ts'
 import { rejectSysctls } from './sysctls.ts'
 import type { TokenCache } from './token-cache.ts'
-import { unmountVolumes } from './volumes.ts'
+import { sweepLeftovers } from './leftovers.ts'
 
 export interface NodePodsParts {
   readonly client: KubeClient
@@ -87,7 +86,7 @@ export class NodePods {
     await pods.start()
     // What is adopted must be known before leftovers are swept.
     await Promise.all(this.#opening.values())
-    await this.#sweep()
+    await this.sweep()
     // Whoever looks from now on sees the pods as they are, not as they were when the last agent went.
     await Promise.all(this.workers.map((worker) => worker.told()))
   }
@@ -103,6 +102,25 @@ export class NodePods {
   /** Tokens end whether or not an object changes. */
   renewTokens(): void {
     for (const [uid, worker] of this.#workers) if (this.#tokens.isDue(uid)) worker.refresh()
+  }
+
+  /** Removes what belongs to no pod of this node: pods deleted while nobody was here, half-made containers, their logs. */
+  async sweep(): Promise<void> {
+    const { records } = this.#context
+    const kept = [...this.#kept.values()]
+    this.#kept.clear()
+    // Each time as things are then: pods come and go meanwhile.
+    await sweepLeftovers(this.#context, {
+      kept,
+      isOwned: (uid) => this.#workers.has(uid) || this.#opening.has(uid),
+      hasContainer: (id) => this.workers.some(({ containerIds }) => containerIds.includes(id)),
+      hasLogs: (dir) => this.#pods.some((pod) => dir === records.logsOf(placeOf(pod))),
+    })
+  }
+
+  /** All there are, those on their way too. */
+  get #pods(): readonly Pod[] {
+    return [...this.#incoming.values(), ...this.workers.map((worker) => worker.pod)]
   }
 
   #refresh(podUids: Iterable<string>): void {
@@ -131,7 +149,7 @@ export class NodePods {
     const uid = uidOf(pod)
     const kept = this.#kept.get(uid)
     this.#kept.delete(uid)
-    const others = [...this.#incoming.values(), ...this.workers.map((worker) => worker.pod)]
+    const others = this.#pods
     const work = this.#take(pod, kept, others)
       .catch(this.#context.onError)
       .finally(() => {
@@ -173,23 +191,6 @@ export class NodePods {
     const patch = { type: 'merge', body: { metadata: { uid }, status } } as const
     await this.#context.pods.patch(name, patch, { namespace, subresource: 'status' })
   }
-
-  /** Removes what belongs to no pod of this node: pods deleted while nobody was here, half-made containers. */
-  async #sweep(): Promise<void> {
-    const { runtime, network, records, cgroupParent } = this.#context
-    const owned = new Set(this.workers.flatMap(({ containerIds }) => containerIds))
-    for (const id of await runtime.list()) if (!owned.has(id)) await runtime.delete(id)
-    for (const pod of this.#kept.values()) {
-      await runtime.closeNamespaces(join(records.dirOf(pod.uid), 'namespaces'))
-      await unmountVolumes(undefined, join(records.dirOf(pod.uid), 'volumes'))
-      for (const parent of ['', '/burstable', '/besteffort'])
-        await runtime.removeCgroup(`${cgroupParent}${parent}/pod${pod.uid}`)
-      await records.remove(pod)
-    }
-    this.#kept.clear()
-    for (const { uid } of network.attached())
-      if (!this.#workers.has(uid) && !this.#opening.has(uid)) await network.detach(uid)
-  }
 }
 
 /** Whether no agent has begun with the pod, and it is still wanted. */
@@ -201,13 +202,15 @@ function isNew({ metadata, status }: Pod): boolean {
 function recordOfEnded(pod: Pod): KeptPod | undefined {
   const phase = pod.status?.phase
   if (phase !== 'Succeeded' && phase !== 'Failed') return undefined
-  const { uid = '', namespace = '', name = '' } = pod.metadata ?? {}
   return {
-    uid,
-    namespace,
-    name,
+    ...placeOf(pod),
     startTime: Date.parse(pod.status?.startTime ?? '') || Date.now(),
     finished: phase,
     containers: {},
   }
+}
+
+function placeOf({ metadata }: Pod): { readonly uid: string; readonly namespace: string; readonly name: string } {
+  const { uid = '', namespace = '', name = '' } = metadata ?? {}
+  return { uid, namespace, name }
 }

@@ -4,11 +4,13 @@ import { Evictor } from './eviction/evictor.ts'
 import { readLeft } from './eviction/left.ts'
 import type { Pressure } from './eviction/pressure.ts'
 import { defaultEvictionSettings } from './eviction/settings.ts'
+import type { ImageKeeper } from './image-gc/image-keeper.ts'
 import { rotateLog } from './log-rotation.ts'
 import type { NodeContext } from './node-context.ts'
 import { createImageLister } from './node-images.ts'
 import type { NodeOptions } from './node-options.ts'
 import type { NodePods } from './node-pods.ts'
+import { messageOf } from './pod-life.ts'
 import { RENEW_MS, renewLease, reportStatus } from './registration.ts'
 import type { NodeFacts, NodeReport } from './registration.ts'
 import { Rounds } from './rounds.ts'
@@ -22,12 +24,15 @@ export interface NodeUpkeepParts {
   readonly context: NodeContext
   readonly facts: NodeFacts
   readonly pods: NodePods
+  readonly imageKeeper: ImageKeeper
 }
 
 const ROTATE_MS = 10_000
 /** How often it is measured what containers use, as kubelets do. */
 const MEASURE_MS = 10_000
 const PRUNE_MS = 3_600_000
+/** How often it is looked whether images have to go, as kubelets do. */
+const IMAGE_GC_MS = 300_000
 const TOKEN_MS = 60_000
 /** How often it is looked at what is left, as kubelets do. */
 const GUARD_MS = 10_000
@@ -43,11 +48,13 @@ export class NodeUpkeep {
   readonly #meter: UsageMeter
   readonly #evictor: Evictor
   readonly #listImages: () => Promise<readonly ContainerImage[]>
+  readonly #leaveKeeper: () => void
   #node: Node | undefined
+  #hasGcFailed = false
   #told: { readonly text: string; readonly at: number } = { text: '', at: 0 }
 
   constructor(parts: NodeUpkeepParts) {
-    const { options, context, pods } = parts
+    const { options, context, pods, imageKeeper } = parts
     const { clock, onError, nodeName } = context
     this.#parts = parts
     this.#rounds = new Rounds(clock, onError)
@@ -59,11 +66,15 @@ export class NodeUpkeep {
       memoryOf: (uid) => this.#memoryOf(uid),
       disk: new DiskMeter(() => clock.now()),
       readLeft: () => (options.readLeft ?? readLeft)(options.dir, options.images),
-      reclaimDisk: async () => {},
+      reclaimDisk: () => this.#reclaimDisk(),
       event: (type, reason, message) => this.#event(type, reason, message),
       nodeName,
       now: () => clock.now(),
       onError,
+    })
+    this.#leaveKeeper = imageKeeper.join({
+      inUse: () => pods.workers.flatMap((worker) => worker.images),
+      pruneLayers: (images, unusedMs) => context.runtime.prune(images, unusedMs),
     })
   }
 
@@ -85,12 +96,14 @@ export class NodeUpkeep {
     void this.#measure().catch(context.onError)
     rounds.every(MEASURE_MS, () => this.#measure())
     rounds.every(PRUNE_MS, () => this.#prune())
+    rounds.every(IMAGE_GC_MS, () => this.#collectImages())
     rounds.every(TOKEN_MS, async () => pods.renewTokens())
     rounds.every(GUARD_MS, () => this.#guard())
   }
 
   close(): void {
     this.#rounds.close()
+    this.#leaveKeeper()
   }
 
   #event(type: 'Normal' | 'Warning', reason: string, message: string): void {
@@ -142,6 +155,24 @@ export class NodeUpkeep {
         await rotateLog(path, () => context.runtime.reopenLog(id), options.logRotation)
       }
     }
+  }
+
+  /** What nobody needs: leftovers of pods, unpacked layers, images. */
+  async #reclaimDisk(): Promise<void> {
+    await this.#parts.pods.sweep()
+    await this.#parts.imageKeeper.reclaim()
+  }
+
+  /** Once may be by chance; who fails again says so, as kubelets do. */
+  async #collectImages(): Promise<void> {
+    const { imageKeeper } = this.#parts
+    const { shortfall, failure } = await imageKeeper.collect().then(
+      (told) => ({ shortfall: told, failure: told }),
+      (error: unknown) => ({ shortfall: undefined, failure: messageOf(error) }),
+    )
+    if (shortfall !== undefined) this.#event('Warning', 'FreeDiskSpaceFailed', shortfall)
+    if (failure !== undefined && this.#hasGcFailed) this.#event('Warning', 'ImageGCFailed', failure)
+    this.#hasGcFailed = failure !== undefined
   }
 
   async #prune(): Promise<void> {

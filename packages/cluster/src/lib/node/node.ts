@@ -11,6 +11,10 @@ import type { ContainerRuntime } from '@fairlead/oci/runtime'
 
 import { createCoalescingClock } from './coalescing-clock.ts'
 import { Grants } from './grants.ts'
+import { ImageKeeper } from './image-gc/image-keeper.ts'
+import { pulledFile } from './image-gc/pulled-images.ts'
+import { defaultImageGcSettings } from './image-gc/settings.ts'
+import type { PullImage } from './images.ts'
 import { createKubelet } from './kubelet.ts'
 import type { Kubelet } from './kubelet.ts'
 import { readHostResolvConf } from './name-files.ts'
@@ -81,11 +85,12 @@ class Agent implements NodeAgent {
 
   static async open(options: NodeOptions): Promise<Agent> {
     const { client } = options
-    const { context, reason, tokens } = await openContext(options)
+    const imageKeeper = options.imageKeeper ?? (await openKeeper(options))
+    const { context, reason, tokens } = await openContext(options, imageKeeper)
     const facts = factsOf(options, context, reason)
     const kept = await context.records.readAll()
     const pods: NodePods = new NodePods({ client, context, tokens, kept, pressure: () => upkeep.pressure })
-    const upkeep = new NodeUpkeep({ options, context, facts, pods })
+    const upkeep = new NodeUpkeep({ options, context, facts, pods, imageKeeper })
     return new Agent(options, { context, facts, pods, upkeep })
   }
 
@@ -131,8 +136,15 @@ class Agent implements NodeAgent {
   }
 }
 
+/** Of the images of one node; several of a machine share one. */
+async function openKeeper({ images, dir, imageGc, clock = systemClock }: NodeOptions): Promise<ImageKeeper> {
+  const settings = imageGc ?? defaultImageGcSettings
+  return await ImageKeeper.open({ layout: await openLayout(images), file: join(dir, pulledFile), settings, clock })
+}
+
 async function openContext(
   options: NodeOptions,
+  imageKeeper: ImageKeeper,
 ): Promise<{ context: NodeContext; reason: string | undefined; tokens: ReturnType<typeof createTokenCache> }> {
   const { client, network, dir, nodeName, nodesOfMachine = 1, clock = systemClock, onError = () => {} } = options
   const layout = await openLayout(options.images)
@@ -149,7 +161,7 @@ async function openContext(
     events: createEventRecorder(client, 'kubelet', { host: nodeName, onError, clock }),
     onError,
     admit: options.imagePolicy && (await loadAdmission(options.imagePolicy, layout)),
-    pull: options.pull ?? (async (reference, asked) => void (await pullImage(reference, { layout, ...asked }))),
+    pull: imageKeeper.keeping(options.pull ?? pullInto(layout)),
     openRegistryClient: options.openRegistryClient,
     ownRegistries: options.ownRegistries,
     pods: client.resource('v1/Pod'),
@@ -167,6 +179,10 @@ async function openContext(
     serviceEnvironment: (pod) => readServiceEnvironment(client, pod),
   }
   return { context, tokens, reason: reason ?? (runtime.kind === 'processes' ? network.reason : undefined) }
+}
+
+function pullInto(layout: Layout): PullImage {
+  return async (reference, asked) => void (await pullImage(reference, { layout, ...asked }))
 }
 
 function factsOf(options: NodeOptions, { runtime, hostIp }: NodeContext, reason: string | undefined): NodeFacts {

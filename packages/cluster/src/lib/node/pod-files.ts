@@ -45,7 +45,12 @@ export async function writeNameFiles(pod: Pod, ip: string, files: PodFiles, cont
     hostname: `${kernelName}\n`,
     'resolv.conf': renderResolvConf(pod, clusterDns, clusterDomain, hostResolvConf),
   }
-  await Promise.all(Object.entries(texts).map(([file, text]) => writeFile(join(files.dir, file), text)))
+  await Promise.all(Object.entries(texts).map(([file, text]) => writeOther(join(files.dir, file), text)))
+}
+
+/** Containers that run see these very files: what is right is left alone, be the disk full meanwhile. */
+async function writeOther(path: string, text: string): Promise<void> {
+  if ((await readFile(path, 'utf8').catch(() => undefined)) !== text) await writeFile(path, text)
 }
 
 /** Makes room for the log and the last words of a container's run; of earlier runs only the log before stays. */

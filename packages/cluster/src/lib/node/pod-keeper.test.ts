@@ -17,6 +17,7 @@ function slowRecords(): { records: PodRecords; written: number[]; go: (error?: E
     logsOf: () => '',
     readAll: async () => [],
     remove: async () => {},
+    sweepLogs: async () => {},
     async write({ startTime }: KeptPod) {
       written.push(startTime)
       pending = Promise.withResolvers()

@@ -1,9 +1,9 @@
-import { randomUUID } from 'node:crypto'
-import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ResourceRequirements } from '@fairlead/kube/types/core-v1'
 
 import type { Ending } from './decide.ts'
+import { replaceFile } from './replace-file.ts'
 import type { Allocation } from './resize.ts'
 
 /** What is kept on disk about a container, to take it over after this process was killed. */
@@ -44,6 +44,8 @@ export interface PodRecords {
   write(pod: KeptPod): Promise<void>
   /** Removes the pod's folder and its logs. */
   remove(pod: { readonly uid: string; readonly namespace: string; readonly name: string }): Promise<void>
+  /** Removes folders of logs that `isOwned` does not know: of pods whose own folder was lost. */
+  sweepLogs(isOwned: (dir: string) => boolean): Promise<void>
 }
 
 export async function openPodRecords(dir: string): Promise<PodRecords> {
@@ -63,13 +65,17 @@ export async function openPodRecords(dir: string): Promise<PodRecords> {
     async write(pod) {
       const folder = dirOf(pod.uid)
       await mkdir(folder, { recursive: true, mode: 0o711 })
-      const temporary = join(folder, `.record.${randomUUID()}`)
-      await writeFile(temporary, JSON.stringify(pod))
-      await rename(temporary, join(folder, 'record.json'))
+      await replaceFile(join(folder, 'record.json'), JSON.stringify(pod))
     },
     async remove(pod) {
       await rm(dirOf(pod.uid), { recursive: true, force: true })
       await rm(logsOf(pod), { recursive: true, force: true })
+    },
+    async sweepLogs(isOwned) {
+      for (const name of await readdir(logsDir)) {
+        const folder = join(logsDir, name)
+        if (!isOwned(folder)) await rm(folder, { recursive: true, force: true })
+      }
     },
   }
 }

@@ -179,6 +179,13 @@ export class PodWorker {
     return this.#logs.open
   }
 
+  /** Images its containers and volumes have or wait for; none any more when it has ended. */
+  get images(): readonly string[] {
+    if (this.#state.finished !== undefined && ![...this.#slots.values()].some(isUp)) return []
+    const volumes = (this.pod.spec?.volumes ?? []).flatMap(({ image }) => image?.reference ?? [])
+    return [...volumes, ...[...this.#slots.values()].flatMap(({ image, def }) => [image, def.container.image ?? ''])]
+  }
+
   /** Where it writes on disk. */
   get diskPlaces(): PodDiskPlaces {
     const containers = [...this.#slots].map(([name, { id }]) => ({
@@ -267,13 +274,14 @@ export class PodWorker {
     this.#sandbox.giveUp(clock.now())
     this.#loop.tick()
     // What cannot be cleared away must not keep the cluster from ending: the next start finds it.
-    while (!this.#isAtRest() && clock.now() < deadline + CLEARING_MS) await this.#settleOnce()
+    while (!this.isAtRest && clock.now() < deadline + CLEARING_MS) await this.#settleOnce()
     // Nobody may take the pod for ready when the cluster is started again.
     this.#teller.tell()
     await this.detach()
   }
 
-  #isAtRest(): boolean {
+  /** Whether nothing of it runs, or takes room but for its logs. */
+  get isAtRest(): boolean {
     return ![...this.#slots.values()].some(isUp) && this.#background.size === 0 && this.#sandbox.state === 'absent'
   }
 

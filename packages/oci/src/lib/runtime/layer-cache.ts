@@ -21,8 +21,12 @@ export interface LayerCache {
   stack(image: ResolvedImage): Promise<readonly string[]>
   /** One directory with everything the image holds, absolute. */
   flatten(image: ResolvedImage): Promise<string>
-  /** Removes what no image of `images` needs and nobody has asked for within `unusedMs`. */
-  prune(images: readonly ResolvedImage[], unusedMs: number): Promise<readonly string[]>
+  /** Removes what no image of `images` needs, nobody has asked for within `unusedMs` and no container of the kind stands on. */
+  prune(
+    images: readonly ResolvedImage[],
+    unusedMs: number,
+    isMounted?: (name: string) => boolean,
+  ): Promise<readonly string[]>
 }
 
 /** Options of {@link openLayerCache}. */
@@ -122,11 +126,11 @@ export async function openLayerCache(options: LayerCacheOptions): Promise<LayerC
     async flatten(image) {
       return join(dir, await ensureChain(layersOf(image)), 'fs')
     },
-    async prune(images, unusedMs) {
+    async prune(images, unusedMs, isMounted = () => false) {
       const needed = new Set(images.flatMap((image) => neededBy(layersOf(image))))
       const removed: string[] = []
       for (const name of await readdir(dir)) {
-        if (name === '.ingest' || needed.has(name) || making.has(name)) continue
+        if (name === '.ingest' || needed.has(name) || making.has(name) || isMounted(name)) continue
         const age = Date.now() - (await timeOf(join(dir, name, 'meta.json')))
         if (age < unusedMs) continue
         // Out of sight first: a half-removed layer must never be found.

@@ -209,7 +209,11 @@ export async function openOciRuntime(options: RuntimeOptions): Promise<Container
     closeNamespaces,
     limitCgroup: (path, resources) => limitCgroup(path, cgroups, resources),
     removeCgroup: (path) => removeCgroup(path, cgroups),
-    prune: async (images, unusedMs) => void (await layers.prune(images, unusedMs)),
+    async prune(images, unusedMs) {
+      // Containers go on after their image was removed, or its name has come to mean another.
+      const mounts = await readFile('/proc/self/mountinfo', 'utf8')
+      await layers.prune(images, unusedMs, (name) => mounts.includes(name))
+    },
     async close() {
       stopWatching()
       exits.close()

@@ -64,8 +64,13 @@ export async function openRecords(dir: string): Promise<ContainerRecords> {
     async write(record) {
       const path = join(dirOf(record.id), 'container.json')
       const temporary = `${path}.${randomUUID()}`
-      await writeFile(temporary, JSON.stringify(record))
-      await rename(temporary, path)
+      try {
+        await writeFile(temporary, JSON.stringify(record))
+        await rename(temporary, path)
+      } catch (error) {
+        await rm(temporary, { force: true }).catch(() => {})
+        throw error
+      }
       known.set(record.id, record)
     },
     async remove(id) {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import type { Readable } from 'node:stream'
 import { join } from 'node:path'
@@ -344,6 +344,21 @@ describe('openOciRuntime', { skip: obstacle }, () => {
     assert.match(output, /CapBnd:\s+0+$/m)
     assert.match(output, /NoNewPrivs:\s+1/)
     assert.match(output, /Seccomp:\s+2/)
+  })
+
+  it('tells whom a container runs as, and keeps the layers it stands on whatever becomes of its image', async () => {
+    await using workshop = await openWorkshop()
+    const { layout, image, dir } = workshop
+    const runtime = await openOciRuntime({ dir: join(dir, 'run'), layersDir: join(dir, 'layers'), layout })
+    await runtime.create({ id: 'stays', image, logPath: join(dir, 'log'), args: ['exec sleep 1000'] })
+    await runtime.start('stays')
+    assert.deepEqual((await runtime.state('stays'))?.user, { uid: 7, gid: 8, gids: [8, 9] })
+    await runtime.prune([], 0)
+    assert.equal((await runtime.exec('stays', { args: ['cat', '/srv/word'] })).output, 'hello')
+    await runtime.delete('stays')
+    await runtime.prune([], 0)
+    assert.deepEqual(await readdir(join(dir, 'layers')), ['.ingest'])
+    await runtime.close()
   })
 
   it('keeps the root file system as it is when asked to', async () => {

@@ -33,6 +33,8 @@ export interface EvictorParts {
 /** What a pod has to end that goes at once. */
 const IMMEDIATE_GRACE_MS = 1000
 const DEFAULT_GRACE_SECONDS = 30
+/** An evicted pod may take so long to be cleared away before the next has to go. */
+const CLEARING_MS = 30_000
 
 /**
  * Evicts pods that take more of the disk than they may, and one after the other where the node is short of something that
@@ -42,6 +44,8 @@ export class Evictor {
   readonly #parts: EvictorParts
   #watched = nothingWatched
   #pressure: Pressure = { memory: false, disk: false }
+  /** Evicted, and not cleared away yet. */
+  #going: { readonly worker: PodWorker; readonly until: number } | undefined
 
   constructor(parts: EvictorParts) {
     this.#parts = parts
@@ -105,17 +109,26 @@ export class Evictor {
       const left = observe(await readLeft())
       if (findMet(settings.thresholds, left, { withReclaim: true }).length === 0) return
     }
+    if (this.#isOneGoing()) return
     const left = await readLeft()
     // Pods write to the disk of the node: where images lie on another one, ending pods frees nothing there.
     if (threshold.signal.startsWith('imagefs') && left.images !== undefined) return
     this.#evictOne(threshold, seen)
   }
 
+  /** What it frees is seen when it is cleared away: the next would go for nothing. */
+  #isOneGoing(): boolean {
+    return this.#going !== undefined && !this.#going.worker.isAtRest && this.#parts.now() < this.#going.until
+  }
+
   #evictOne(threshold: Threshold, seen: Observations): void {
     const uses = this.#active().map((worker) => ({ worker, ...this.#useOf(worker) }))
     for (const { pod, worker } of rankForEviction(uses, shortageOf(threshold))) {
       const message = describeEviction(threshold, seen, pod, this.#usageOf(threshold, worker))
-      if (worker.evict(message, { graceMs: this.#graceOf(threshold, pod), isForNode: true })) return
+      const graceMs = this.#graceOf(threshold, pod)
+      if (!worker.evict(message, { graceMs, isForNode: true })) continue
+      this.#going = { worker, until: this.#parts.now() + graceMs + CLEARING_MS }
+      return
     }
   }
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -70,9 +71,19 @@ export interface World extends AsyncDisposable {
 export const NODE_NAME = 'here'
 export const IMAGE = 'localhost/test/box:1'
 
+/** Options of {@link openWorld}. */
+export interface WorldOptions {
+  /** Its folder is a disk of its own of this size. Default: a folder. */
+  readonly diskBytes?: number | undefined
+}
+
 /** Opens a world. `processes` uses the network of plain processes. */
-export async function openWorld(mode: 'namespaces' | 'processes' = 'namespaces'): Promise<World> {
+export async function openWorld(
+  mode: 'namespaces' | 'processes' = 'namespaces',
+  { diskBytes }: WorldOptions = {},
+): Promise<World> {
   const dir = await mkdtemp(join(tmpdir(), 'fairlead-node-'))
+  if (diskBytes !== undefined) execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${diskBytes}`, 'tmpfs', dir])
   await writeBusyboxImage(join(dir, 'images'))
   const store = await openStore({ dir: '', durability: 'memory' })
   let agent: NodeAgent | undefined
@@ -156,6 +167,7 @@ export async function openWorld(mode: 'namespaces' | 'processes' = 'namespaces')
       await network.close({ remove: true })
       await server.close()
       await store.close()
+      if (diskBytes !== undefined) execFileSync('umount', ['-l', dir])
       await rm(dir, { recursive: true, force: true })
     },
   }

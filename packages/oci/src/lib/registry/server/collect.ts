@@ -18,6 +18,8 @@ export interface CollectOptions {
   graceMs?: number | undefined
   /** Manifests without a tag, which no index and no kept subject holds, go after this time. Default: they stay. */
   untaggedAfterMs?: number | undefined
+  /** Only these blobs go, and nothing else is looked at. */
+  among?: ReadonlySet<Digest> | undefined
   /** Only counts what would go. */
   isDryRun?: boolean | undefined
   signal?: AbortSignal | undefined
@@ -52,13 +54,13 @@ async function collect(store: RegistryStore, options: CollectOptions): Promise<C
     for (const name of repositories) done.manifests += await dropUntagged(store, name, options.untaggedAfterMs, options)
   }
   let marked = await mark(store, repositories)
-  for (const name of repositories) {
+  for (const name of options.among === undefined ? repositories : []) {
     options.signal?.throwIfAborted()
     done.links += dropBlobLinks(store, name, before, options.isDryRun === true)
     if (!options.isDryRun) await store.links.prune(name)
   }
   const candidates: Digest[] = []
-  for await (const digest of blobsOf(store.dir)) {
+  for await (const digest of options.among ?? blobsOf(store.dir)) {
     if (!marked.has(digest) && isOlder(store.layout.blobPath(digest), before)) candidates.push(digest)
   }
   // What became a root since then, without any blob of it being written: a tag set anew on an old manifest.

@@ -1,0 +1,37 @@
+import { join } from 'node:path'
+
+import type { NodeContext } from './node-context.ts'
+import type { KeptPod } from './pod-records.ts'
+import { unmountVolumes } from './volumes.ts'
+
+export interface LeftoverOwners {
+  /** Pods an earlier agent left that are no more. */
+  readonly kept: readonly KeptPod[]
+  /** Whether there is a pod with that uid. */
+  readonly isOwned: (uid: string) => boolean
+  /** Whether a pod has the container, or is making it. */
+  readonly hasContainer: (id: string) => boolean
+  /** Whether a pod has its logs there. */
+  readonly hasLogs: (dir: string) => boolean
+}
+
+/**
+ * Removes what belongs to no pod: containers, namespaces, volumes, control groups, folders, logs, places on the network. Of a
+ * container that has ended nothing stays but its log, and of earlier runs only the log before: there are no dead ones to
+ * be counted.
+ */
+export async function sweepLeftovers(context: NodeContext, owners: LeftoverOwners): Promise<void> {
+  const { runtime, network, records } = context
+  for (const id of await runtime.list()) if (!owners.hasContainer(id)) await runtime.delete(id)
+  for (const pod of owners.kept) await sweepPod(pod, context)
+  for (const { uid } of network.attached()) if (!owners.isOwned(uid)) await network.detach(uid)
+  await records.sweepLogs(owners.hasLogs)
+}
+
+async function sweepPod(pod: KeptPod, { runtime, records, cgroupParent }: NodeContext): Promise<void> {
+  await runtime.closeNamespaces(join(records.dirOf(pod.uid), 'namespaces'))
+  await unmountVolumes(undefined, join(records.dirOf(pod.uid), 'volumes'))
+  for (const parent of ['', '/burstable', '/besteffort'])
+    await runtime.removeCgroup(`${cgroupParent}${parent}/pod${pod.uid}`)
+  await records.remove(pod)
+}
