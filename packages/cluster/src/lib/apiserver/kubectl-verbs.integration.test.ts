@@ -69,7 +69,7 @@ const views: [command: string, printed: RegExp][] = [
     /^NAME\s+REFERENCE\s+TARGETS\s+MINPODS\s+MAXPODS\s+REPLICAS\s+AGE\nweb\s+Deployment\/web\s+cpu: <unknown>\/50%/,
   ],
   ['get quota,pdb,priorityclass', /resourcequota\/bounds[^]*poddisruptionbudget.policy\/steady[^]*high/],
-  ['get flowschemas,runtimeclasses,csidrivers', /^No resources found/],
+  ['get volumeattachments,runtimeclasses,csidrivers', /^No resources found/],
   ['get --raw /api/v1/namespaces/verbs/configmaps?limit=1', /^\{"kind":"ConfigMapList"/],
   ['get configmap -l =x', /found '=', expected: !, identifier, or 'end of string'/],
   ['get configmap --field-selector spec.foo=1', /"spec\.foo" is not a known field selector: only "metadata\.name"/],

@@ -28,6 +28,7 @@ import type { HandlerContext } from './handler.ts'
 import { listen } from './http-server.ts'
 import type { Listener, ListenOptions } from './http-server.ts'
 import { Definitions } from './custom-resources/definitions.ts'
+import { followDangling } from './flow-control/dangling.ts'
 import { ensureFlowControl, keepFlowControl } from './flow-control/keep.ts'
 import { createOpenApi } from './openapi/document.ts'
 import { createCustomMetricsApi } from '../addons/custom-metrics/custom-metrics-api.ts'
@@ -98,6 +99,7 @@ class Server implements ApiServer {
   readonly #stopQuotas: () => void
   readonly #stopPolicies: () => void
   readonly #stopFlowControl: () => void
+  readonly #stopDangling: () => void
   #ready: Promise<void> | undefined
   #isReady = false
 
@@ -156,6 +158,7 @@ class Server implements ApiServer {
     this.#stopQuotas = followQuotas(this.#admission.quotas, this.#context.registry, onError)
     this.#stopPolicies = followPolicies({ store, registry: this.#context.registry, catalogue }, onError)
     this.#stopFlowControl = keepFlowControl(this.#context.registry, onError)
+    this.#stopDangling = followDangling(this.#context.registry, now, onError)
     this.#stopExpiry = expireEvents(store, now, onError)
     this.#stopCompaction = compactHistory(store)
   }
@@ -199,6 +202,7 @@ class Server implements ApiServer {
     this.#stopQuotas()
     this.#stopPolicies()
     this.#stopFlowControl()
+    this.#stopDangling()
     this.#definitions.close()
     this.#closing.abort()
     await Promise.all(this.#listeners.splice(0).map((listener) => listener.close()))

@@ -92,7 +92,13 @@ describe('ensureFlowControl', () => {
 
   it('writes nothing where nothing has to be done', async () => {
     await using store = await openStore({ dir: '', durability: 'memory' })
-    await using _before = await startTestServer({ store })
+    await using before = await startTestServer({ store })
+    // What schemas say of their levels is written a moment later.
+    const isSaid = async (): Promise<boolean> => {
+      const { items } = (await before.call('GET', `${root}/flowschemas`)).body
+      return items.every(({ status }: { status?: { conditions?: unknown } }) => status?.conditions !== undefined)
+    }
+    while (!(await isSaid())) await new Promise((resolve) => setImmediate(resolve))
     const { revision } = store
     await using after = createApiServer({ store })
     await after.ready()
