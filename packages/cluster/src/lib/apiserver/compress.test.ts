@@ -29,9 +29,10 @@ describe('compress', () => {
     assert.ok('stream' in body)
     const written: Buffer[] = []
     const sink: Sink = {
+      isLocal: false,
       waitingBytes: 0,
       write: (bytes) => void written.push(bytes),
-      writeFrame: ({ line }) => void written.push(line),
+      writeFrames: (frames) => void written.push(...frames.map(({ line }) => line)),
       drained: () => Promise.resolve(),
     }
     await body.stream(sink)

@@ -53,16 +53,18 @@ export interface Frame {
 
 /** Where a stream goes. */
 export interface Sink {
+  /** Whether it goes to somebody in this process. */
+  readonly isLocal: boolean
   write(bytes: Buffer): void
-  /** Like `write`, for a frame that is shared by many sinks. */
-  writeFrame(frame: Frame): void
+  /** Like `write`, for frames that are shared by many sinks; the array is the sink's from now on. */
+  writeFrames(frames: Frame[]): void
   /** Bytes accepted and not yet handed on. */
   readonly waitingBytes: number
   /** Resolves when the receiver has caught up or is gone; one that reads nothing for a minute is cut off. */
   drained(): Promise<void>
 }
 
-/** Frames one line for {@link Sink.writeFrame}. */
+/** Frames one line for {@link Sink.writeFrames}. */
 export function createFrame(line: Buffer): Frame {
   const head = Buffer.from(`${line.length.toString(16)}\r\n`, 'latin1')
   const chunk = Buffer.allocUnsafe(head.length + line.length + 2)

@@ -31,6 +31,7 @@ import { isApplyPatch, readPatch } from './patch.ts'
 import { servePodLog } from './pod-log.ts'
 import type { Kubelet } from './kubelet.ts'
 import { evictPod } from './eviction.ts'
+import type { FanOut } from './fan-out.ts'
 import { bindPod } from './pods.ts'
 import type { AdmittedRegistry } from './admission/admitted-registry.ts'
 import type { UpdateOptions, Written } from './registry.ts'
@@ -56,6 +57,7 @@ import { serveWatch } from './watch.ts'
 /** What the handler stands on. */
 export interface HandlerContext {
   readonly store: Store
+  readonly fanOut: FanOut
   readonly registry: AdmittedRegistry
   readonly access: Access
   readonly guard: WriteGuard
@@ -167,7 +169,7 @@ async function serveObject(
   request: ApiRequest,
 ): Promise<ApiResponse> {
   const { store } = context
-  if (route.verb === 'watch') return await serveWatch(store, resource, route, request, context.onError)
+  if (route.verb === 'watch') return await serveWatch(context, resource, route, request)
   const format = negotiate(request, resource)
   switch (route.verb) {
     case 'get': {

@@ -1,8 +1,8 @@
 import { IncomingMessage, ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
-import type { ApiResponse, Frame, Sink } from './exchange.ts'
+import type { ApiResponse } from './exchange.ts'
+import { drained, HttpSink } from './http-sink.ts'
 import { inSlices } from './pieces.ts'
 import type { PlainRequest } from './plain-connections.ts'
 
@@ -28,7 +28,9 @@ export async function send(
   if ('switchTo' in answer.body) throw new TypeError('a plain request was answered with another protocol')
   outgoing.writeHead(answer.status, headers)
   outgoing.flushHeaders()
-  await answer.body.stream(new HttpSink(incoming, outgoing, drainMs))
+  const sink = new HttpSink(incoming, outgoing, drainMs)
+  await answer.body.stream(sink)
+  await sink.flushed()
   outgoing.end()
 }
 
@@ -65,58 +67,4 @@ async function sendPieces(
     if (outgoing.destroyed) return
   }
   outgoing.end()
-}
-
-/** Writes to a response; shared frames go straight to the socket, with everything of one turn in one write. */
-class HttpSink implements Sink {
-  readonly #outgoing: ServerResponse
-  readonly #isChunked: boolean
-  readonly #drainMs: number
-  #isCorked = false
-
-  constructor(incoming: IncomingMessage, outgoing: ServerResponse, drainMs: number) {
-    this.#outgoing = outgoing
-    this.#drainMs = drainMs
-    this.#isChunked = incoming.httpVersion === '1.1' && incoming.method !== 'HEAD'
-  }
-
-  get waitingBytes(): number {
-    return this.#outgoing.writableLength
-  }
-
-  write(bytes: Buffer): void {
-    if (!this.#outgoing.destroyed) this.#outgoing.write(bytes)
-  }
-
-  writeFrame(frame: Frame): void {
-    const { socket } = this.#outgoing
-    if (!this.#isChunked || socket === null) return this.write(frame.line)
-    if (socket.destroyed) return
-    if (!this.#isCorked) {
-      this.#isCorked = true
-      socket.cork()
-      setImmediate(() => {
-        this.#isCorked = false
-        socket.uncork()
-      })
-    }
-    socket.write(frame.chunk)
-  }
-
-  async drained(): Promise<void> {
-    await drained(this.#outgoing.socket, this.#drainMs)
-  }
-}
-
-/** Resolves when the socket takes more, or is gone. What a client does not read in `drainMs` is not kept for it. */
-export async function drained(socket: Socket | null, drainMs: number): Promise<void> {
-  if (socket === null || socket.destroyed || !socket.writableNeedDrain) return
-  const { promise, resolve } = Promise.withResolvers<void>()
-  const timer = setTimeout(() => socket.destroy(), drainMs)
-  socket.on('drain', resolve)
-  socket.on('close', resolve)
-  await promise
-  clearTimeout(timer)
-  socket.off('drain', resolve)
-  socket.off('close', resolve)
 }

@@ -23,6 +23,7 @@ import { Catalogue } from './catalogue.ts'
 import type { Component } from './component-status.ts'
 import { compactHistory } from './compaction.ts'
 import { expireEvents } from './expiry.ts'
+import { FanOut } from './fan-out.ts'
 import { handle, renderError } from './handler.ts'
 import type { HandlerContext } from './handler.ts'
 import { listen } from './http-server.ts'
@@ -135,6 +136,7 @@ class Server implements ApiServer {
     const about = { store, registry, catalogue, resolveService, frontProxy, embedded, now, onError }
     this.#context = {
       store,
+      fanOut: new FanOut(store),
       registry,
       apiServices: new ApiServices(about),
       access,

@@ -152,6 +152,7 @@ function readStream(
 }
 
 class QueueSink implements Sink {
+  readonly isLocal = true
   readonly #signal: AbortSignal
   #pieces: Buffer[] = []
   #waiting = 0
@@ -176,8 +177,8 @@ class QueueSink implements Sink {
     this.#wakeReader()
   }
 
-  writeFrame(frame: Frame): void {
-    this.write(frame.line)
+  writeFrames(frames: readonly Frame[]): void {
+    for (const { line } of frames) this.write(line)
   }
 
   async drained(): Promise<void> {

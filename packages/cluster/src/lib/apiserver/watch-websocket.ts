@@ -23,6 +23,7 @@ export function watchOverWebSocket(
 const lengthBytes = 4
 
 class WebSocketSink implements Sink {
+  readonly isLocal = false
   readonly #webSocket: WebSocket
   readonly #isText: boolean
 
@@ -40,8 +41,8 @@ class WebSocketSink implements Sink {
     else this.#webSocket.send([bytes.subarray(lengthBytes)])
   }
 
-  writeFrame(frame: Frame): void {
-    this.write(frame.line)
+  writeFrames(frames: readonly Frame[]): void {
+    for (const { line } of frames) this.write(line)
   }
 
   async drained(): Promise<void> {

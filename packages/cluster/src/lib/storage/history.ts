@@ -10,8 +10,6 @@ export interface StoreEvent {
   readonly entry: Entry
   /** The version before; undefined when the object was created. */
   readonly previous: Entry | undefined
-  /** What readers derived from the event (framed bytes) and share. */
-  cache: unknown
 }
 
 export interface HistoryLimits {

@@ -82,7 +82,7 @@ export class State {
     if (operation === 'put') collection.set(entry)
     else collection.delete(entry.id)
     this.#liveBytes += (operation === 'put' ? entry.size : 0) - (previous?.size ?? 0)
-    const event: StoreEvent = { revision: entry.revision, operation, entry, previous, cache: undefined }
+    const event: StoreEvent = { revision: entry.revision, operation, entry, previous }
     this.#history.push(event)
     this.#revision = entry.revision
     return event

@@ -112,21 +112,6 @@ for (const durability of ['strict', 'relaxed', 'memory'] satisfies Durability[])
       )
     })
 
-    it('shares what watchers derive from a change among them, and does not keep it', async () => {
-      using dir = temporaryDirectory()
-      await using store = await open(dir.path)
-      const found: unknown[] = []
-      for (const name of ['first', 'second']) {
-        store.subscribe('pods', undefined, (event) => {
-          found.push(event.cache)
-          event.cache = name
-        })
-      }
-      await store.put('pods', 'a', value('a'))
-      assert.deepEqual(found, [undefined, 'first'])
-      assert.equal(store.subscribe('pods', 0, () => undefined).backlog[0]?.cache, undefined)
-    })
-
     it('refuses to look back past forgotten history', async () => {
       using dir = temporaryDirectory()
       await using store = await open(dir.path, { history: { events: 3, bytes: 1 << 20 } })

@@ -96,6 +96,8 @@ export interface Store {
   put(resource: string, id: string, encode: (revision: number) => Buffer, expected?: number): Promise<Entry>
   /** Deletes an object and returns its last state; with `expected`, only if it is at that revision. */
   delete(resource: string, id: string, expected?: number): Promise<Entry | undefined>
+  /** The changes after `since`, oldest first; throws `FAIRLEAD_CLUSTER_STORAGE_GONE` when some are forgotten. */
+  changes(resource: string, since: number): readonly StoreEvent[]
   /** Tells `listener` about every later change of `resource` at the moment it becomes visible. */
   subscribe(resource: string, since: number | undefined, listener: (event: StoreEvent) => void): Subscription
   /** The whole store as it is at this moment, as the bytes of a backup; writes go on while they are read. */
@@ -251,8 +253,12 @@ class RevisionedStore implements Store {
     })
   }
 
+  changes(resource: string, since: number): readonly StoreEvent[] {
+    return this.#state.since(resource, since)
+  }
+
   subscribe(resource: string, since: number | undefined, listener: (event: StoreEvent) => void): Subscription {
-    const backlog = since === undefined ? [] : this.#state.since(resource, since)
+    const backlog = since === undefined ? [] : this.changes(resource, since)
     const listeners = this.#listeners.get(resource) ?? new Set()
     this.#listeners.set(resource, listeners)
     listeners.add(listener)
@@ -318,8 +324,6 @@ class RevisionedStore implements Store {
     const event = this.#state.apply(operation, entry)
     const listeners = this.#listeners.get(entry.resource)
     if (listeners !== undefined) for (const listener of listeners) listener(event)
-    // Shared by those told just now. What stays in history for latecomers is the object, not every form of it.
-    event.cache = undefined
   }
 
   #rotated(place: Place, completed: { sequence: number; bytes: number }): void {
