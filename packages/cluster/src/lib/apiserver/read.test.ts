@@ -47,6 +47,32 @@ describe('a list', () => {
     })
   }
 
+  it('selects a name in all namespaces, of objects and of a watch that begins with them', async () => {
+    await using api = await startTestServer()
+    for (const [namespace, name] of [
+      ['default', 'web'],
+      ['kube-public', 'web'],
+      ['default', 'my-web'],
+      ['default', 'web-2'],
+    ]) {
+      await api.call('POST', `/api/v1/namespaces/${namespace}/configmaps`, { metadata: { name } })
+    }
+    const query = 'fieldSelector=metadata.name=web'
+    const { body } = await api.call('GET', `/api/v1/configmaps?${query}`)
+    const places = (body.items as { metadata: { namespace: string; name: string } }[]).map(
+      ({ metadata: { namespace, name } }) => `${namespace}/${name}`,
+    )
+    assert.deepEqual(places, ['default/web', 'kube-public/web'])
+    assert.deepEqual(namesOf((await api.call('GET', `/api/v1/namespaces?fieldSelector=metadata.name=default`)).body), [
+      'default',
+    ])
+    const path = `/api/v1/configmaps?watch=true&${query}`
+    const watching = readWatch(api.transport, path, ({ length }) => length === 3)
+    await api.call('POST', '/api/v1/namespaces/kube-public/configmaps', { metadata: { name: 'not-web' } })
+    await api.call('DELETE', '/api/v1/namespaces/kube-public/configmaps/web')
+    assert.deepEqual(seen(await watching), ['ADDED web', 'ADDED web', 'DELETED web'])
+  })
+
   it('refuses selectors it cannot read', async () => {
     await using api = await withPods()
     for (const query of [

@@ -36,6 +36,8 @@ export function parseSelection(resource: Resource, route: ResourceRoute, query: 
   const prefix = namespace === '' ? '' : `${namespace}/`
   const hasPlace = namespace !== '' || !resource.info.namespaced
   const id = name !== undefined && hasPlace ? idOf(namespace, name) : undefined
+  // A name in all namespaces: ids tell it, and the objects of other names need not be read for it.
+  const ending = name === undefined || hasPlace ? '' : `/${name}`
   const isEverything = labels.length === 0 && fields.length === 0 && id === undefined
   // Versions of a custom resource have fields of their own to select by.
   const needsForm = resource.custom !== undefined && fields.some(({ key }) => !key.startsWith('metadata.'))
@@ -48,6 +50,7 @@ export function parseSelection(resource: Resource, route: ResourceRoute, query: 
       if (!entry.id.startsWith(prefix)) return false
       if (isEverything) return true
       if (id !== undefined && entry.id !== id) return false
+      if (!entry.id.endsWith(ending)) return false
       const attributes = needsForm ? attributesInVersion(resource, entry) : attributesOf(resource, entry)
       return matches(labels, attributes.labels) && matches(stored, attributes.fields)
     },
