@@ -1,9 +1,10 @@
 // What goes wrong on machines: the cluster becomes what its objects say, and a leak check ends it.
 // `FAIRLEAD_CRASHING_PODS=1000` makes it a long run.
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { killRuntimes } from './support/kills.ts'
 import { createKubectl, eventually, Home, missing, repository, type Kubectl } from './support/machine.ts'
 import { buildProgram } from './support/program-image.ts'
 
@@ -157,38 +158,3 @@ describe('faults', { skip }, () => {
 
 const selection = { tagStatus: 'any', countType: 'imageCountMoreThan', countNumber: 1 }
 const onlyTheNewest = { rules: [{ rulePriority: 1, selection, action: { type: 'expire' } }] }
-
-interface Killer extends Disposable {
-  readonly killed: number
-  stop(): void
-}
-
-/** Kills `runc create` and `runc start` of one home as they appear. */
-function killRuntimes(dir: string): Killer {
-  let killed = 0
-  const timer = setInterval(() => {
-    for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
-      const words = commandOf(pid)
-      if (!words[0]?.endsWith('runc') || !words.some((word) => word.includes(dir))) continue
-      if (!words.includes('create') && !words.includes('start')) continue
-      process.kill(Number(pid), 'SIGKILL')
-      killed += 1
-    }
-  }, 5)
-  const stop = (): void => clearInterval(timer)
-  return {
-    get killed() {
-      return killed
-    },
-    stop,
-    [Symbol.dispose]: stop,
-  }
-}
-
-function commandOf(pid: string): string[] {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
-  } catch {
-    return [] // It ended meanwhile.
-  }
-}
