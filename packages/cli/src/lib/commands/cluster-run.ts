@@ -21,6 +21,9 @@ import { portInUse } from '../errors.ts'
 import { parseChoice, parseInteger, parseNames } from '../parse-command.ts'
 import { describeHolder, findPortHolder, probePort } from '../ports.ts'
 
+/** How often a cluster that stops says that it goes on. */
+const stoppingEveryMs = 5_000
+
 /** `fairlead cluster run`: what `cluster start` runs in the background. */
 export const clusterRun: Command = defineCommand({
   name: 'cluster run',
@@ -122,7 +125,9 @@ export const clusterRun: Command = defineCommand({
       await once(scope, 'abort')
     }
     log({ msg: 'cluster stopping' })
+    const saying = setInterval(() => claim.update({ stoppingAt: Date.now() }), stoppingEveryMs)
     await Promise.all([cluster.close({ stopPods: true }), registry?.[Symbol.asyncDispose]()])
+    clearInterval(saying)
     log({ msg: 'cluster stopped' })
     return 0
 

@@ -22,7 +22,7 @@ export const defaultCluster = 'default'
 
 /** How long an empty machine may take to start a cluster; it is ready in well under a second. */
 const startDeadlineMs = 60_000
-/** Pods are given their grace period, 30 s by default, and the cluster a little more. */
+/** How long a cluster that stops may say nothing: it tells that it goes on every few seconds. */
 const stopDeadlineMs = 90_000
 const maxLogBytes = 10 * 1024 * 1024
 
@@ -127,7 +127,10 @@ export function isRunBy({ runtime: used }: ClusterProcess, runtime: NonNullable<
 
 async function endProcess(files: ClusterFiles, running: ClusterProcess, signal?: AbortSignal): Promise<void> {
   process.kill(running.pid, 'SIGTERM')
-  if (!(await waitForEnd(running, stopDeadlineMs, signal))) throw clusterStuck('stop', running.pid, files.log)
+  while (!(await waitForEnd(running, stopDeadlineMs, signal))) {
+    const { stoppingAt = 0 } = findProcess(files) ?? {}
+    if (Date.now() - stoppingAt >= stopDeadlineMs) throw clusterStuck('stop', running.pid, files.log)
+  }
 }
 
 async function waitForReady(

@@ -47,6 +47,8 @@ export interface ClusterProcess {
   /** Its registry; undefined where it was asked to have none. */
   readonly registry?: ClusterRegistry
   readonly startedAt: string
+  /** When it last said that it is stopping, in milliseconds since 1970: it takes longer with many pods. */
+  readonly stoppingAt?: number
   readonly choices?: ClusterChoices
 }
 

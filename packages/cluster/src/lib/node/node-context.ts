@@ -4,6 +4,7 @@ import type { Pod } from '@fairlead/kube/types/core-v1'
 import type { ContainerRuntime } from '@fairlead/oci/runtime'
 
 import type { PodNetwork } from '../network/pod-network.ts'
+import type { Clearing } from './clearing.ts'
 import type { Grants } from './grants.ts'
 import type { ImageSources } from './images.ts'
 import type { PodRecords } from './pod-records.ts'
@@ -21,6 +22,8 @@ export interface NodeContext extends ImageSources {
   readonly pods: ResourceClient<Pod>
   readonly records: PodRecords
   readonly events: EventRecorder
+  /** What is cleared away of pods that go. */
+  readonly clearing: Clearing
   readonly sources: VolumeSources & PullSecretSources
   readonly hostIp: string
   readonly cpus: number

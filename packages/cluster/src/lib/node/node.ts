@@ -9,6 +9,7 @@ import type { AdmitImage, ImagePolicy } from '@fairlead/oci/sign'
 import { openRuntime } from '@fairlead/oci/runtime'
 import type { ContainerRuntime } from '@fairlead/oci/runtime'
 
+import { Clearing } from './clearing.ts'
 import { createCoalescingClock } from './coalescing-clock.ts'
 import { Grants } from './grants.ts'
 import { ImageKeeper } from './image-gc/image-keeper.ts'
@@ -154,6 +155,7 @@ async function openContext(
     nodeName,
     clock,
     probeClock: createCoalescingClock(clock),
+    clearing: new Clearing(clock),
     runtime,
     layout,
     network,

@@ -38,7 +38,7 @@ export async function adoptPod(kept: KeptPod, life: PodLife, adopters: Adopters)
     }
   }
   if (survives) await adoptSandbox(life, sandbox, probes)
-  else if (Object.keys(kept.containers).length > 0) sandbox.adoptRest(isFinished)
+  else if (Object.keys(kept.containers).length > 0) sandbox.adoptRest()
 }
 
 async function readStates(kept: KeptPod, { context }: PodLife): Promise<Map<string, RuntimeState>> {

@@ -65,9 +65,9 @@ export class PodSandbox {
     return { ip: this.#attachment.ip, netnsPath: this.#attachment.netnsPath }
   }
 
-  /** Half of it may be there: it is made again, or cleared away where the pod has ended. */
-  adoptRest(isFinished: boolean): void {
-    this.#state = isFinished ? { retryAt: 0 } : 'absent'
+  /** Half of it may be there: it is made again, or cleared away where the pod has ended or is to go. */
+  adoptRest(): void {
+    this.#state = { retryAt: 0 }
   }
 
   /** A place that could not be made is not tried again, but cleared away at once. */
@@ -159,6 +159,7 @@ export class PodSandbox {
       await context.runtime.removeCgroup(this.#resources.cgroupPath)
       this.#attachment = undefined
       this.#state = 'absent'
+      context.clearing.progress()
     } catch (error) {
       this.#failed()
       throw error

@@ -30,12 +30,9 @@ import { PodTeller } from './pod-teller.ts'
 import type { PodDiskPlaces } from './usage/disk-meter.ts'
 import { onDisk } from './volumes.ts'
 
-/** What clearing away may take after the last container has been killed. */
-const CLEARING_MS = 10_000
 /** What a pod whose object is gone has to end. */
 const FORGOTTEN_GRACE_MS = 1000
 const DEFAULT_GRACE_SECONDS = 30
-const SETTLE_MS = 50
 const FORGET_RETRY_MS = 1000
 /** How a pod is evicted. */
 export interface EvictOptions {
@@ -57,6 +54,8 @@ export class PodWorker {
   readonly #logs: PodLogs
   readonly #aborting = new AbortController()
   readonly #gone = Promise.withResolvers<void>()
+  /** Resolves when the agent leaves and nothing of the pod is left here. */
+  readonly #rested = Promise.withResolvers<void>()
   readonly #background = new Set<Promise<unknown>>()
   readonly #life: PodLife
   readonly #resources: PodResources
@@ -77,7 +76,10 @@ export class PodWorker {
       clock: context.clock,
       decide: (now) => decide(viewOfPod(this.#state, this.#slots.values(), this.#sandbox.state), now),
       act: (step) => this.#act(step),
-      onQuiet: () => this.#teller.publish(),
+      onQuiet: () => {
+        this.#teller.publish()
+        if (this.#state.leaving !== undefined && this.isAtRest) this.#rested.resolve()
+      },
     })
     const capacity = { cpu: context.cpus, memory: context.memoryBytes }
     this.#resources = new PodResources(pod, kept?.allocation, { ...context, capacity }, () => this.#resizer.resize())
@@ -112,6 +114,8 @@ export class PodWorker {
   static async open(pod: Pod, kept: KeptPod | undefined, context: NodeContext): Promise<PodWorker> {
     const worker = new PodWorker(pod, kept, context)
     if (kept) await worker.#adopt(kept)
+    // An earlier process may have been killed before it wrote anything down.
+    else if (pod.metadata?.deletionTimestamp !== undefined) worker.#sandbox.adoptRest()
     if (worker.#state.finished) worker.#resources.release()
     else worker.#resizer.resize()
     worker.#noteDeletion()
@@ -268,13 +272,13 @@ export class PodWorker {
 
   /** Stops the pod's containers without touching its object; resolves when they have ended. */
   async leave(graceMs: number): Promise<void> {
-    const { clock } = this.#context
+    const { clock, clearing } = this.#context
     const deadline = clock.now() + graceMs
     this.#state.leaving = { deadline }
     this.#sandbox.giveUp(clock.now())
     this.#loop.tick()
     // What cannot be cleared away must not keep the cluster from ending: the next start finds it.
-    while (!this.isAtRest && clock.now() < deadline + CLEARING_MS) await this.#settleOnce()
+    await clearing.wait(this.#rested.promise, deadline)
     // Nobody may take the pod for ready when the cluster is started again.
     this.#teller.tell()
     await this.detach()
@@ -283,14 +287,6 @@ export class PodWorker {
   /** Whether nothing of it runs, or takes room but for its logs. */
   get isAtRest(): boolean {
     return ![...this.#slots.values()].some(isUp) && this.#background.size === 0 && this.#sandbox.state === 'absent'
-  }
-
-  async #settleOnce(): Promise<void> {
-    const tick = Promise.withResolvers<void>()
-    const cancel = this.#context.clock.schedule(SETTLE_MS, () => tick.resolve())
-    await Promise.race([...this.#background, tick.promise])
-    cancel()
-    this.#loop.tick()
   }
 
   /** Ends the work on the pod and leaves its containers as they are, for the next process to adopt. */
