@@ -25,6 +25,8 @@ export interface DataPlaneOptions {
   readonly metrics?: GatewayMetrics | undefined
   /** How long a client may take for the head of a request. Default 60,000. */
   readonly headTimeoutMs?: number | undefined
+  /** How long a client may let its body or the answer it reads rest, and a connection of HTTP/2 be silent. Default 300,000. */
+  readonly idleTimeoutMs?: number | undefined
   /** Absent: everybody may reach everything. */
   readonly access?: Access | undefined
   readonly onError?: ((error: unknown) => void) | undefined
@@ -34,8 +36,17 @@ export interface DataPlaneOptions {
 const drainMs = 30_000
 
 export function openDataPlane(options: DataPlaneOptions = {}): DataPlane {
-  const { random = Math.random, metrics = createGatewayMetrics(), headTimeoutMs = 60_000, access, onError } = options
-  const context: PlaneContext = { clusters: createClusters(), metrics, random, headTimeoutMs, access, onError }
+  const { random = Math.random, metrics = createGatewayMetrics(), access, onError } = options
+  const { headTimeoutMs = 60_000, idleTimeoutMs = 300_000 } = options
+  const context: PlaneContext = {
+    clusters: createClusters(),
+    metrics,
+    random,
+    headTimeoutMs,
+    idleTimeoutMs,
+    access,
+    onError,
+  }
   const listeners = new Map<string, { kind: string; listener: Listener }>()
   const outcomes = new Map<string, ListenerOutcome>()
   const closing = new Set<Listener>()

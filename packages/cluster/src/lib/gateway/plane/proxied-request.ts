@@ -1,6 +1,7 @@
 import type { Candidate } from './balance.ts'
 import { countOutcome } from './balance.ts'
 import { permissionAt } from './access.ts'
+import { SilentClient } from './body.ts'
 import { answer, cut, writeChunk, writeHead } from './answers.ts'
 import type { LiveCluster } from './clusters.ts'
 import { nextCandidate } from './clusters.ts'
@@ -136,7 +137,9 @@ export class ProxiedRequest implements UpstreamHandler {
     if (writeChunk(this.#response, chunk)) return true
     if (!this.#isPaused) {
       this.#isPaused = true
+      this.#tryDeadline = setTimeout(() => this.#stall(), this.#context.idleTimeoutMs)
       this.#response.once('drain', () => {
+        clearTimeout(this.#tryDeadline)
         this.#isPaused = false
         this.#sending?.resume()
       })
@@ -161,6 +164,7 @@ export class ProxiedRequest implements UpstreamHandler {
       return cut(this.#response)
     }
     if (this.#isSkipping) return this.#repeat()
+    if (error instanceof SilentClient) return this.#fail(408, error.message)
     this.#countEndpoint(undefined)
     const isUnsent = !this.#isSent || codeOf(error) === 'REFUSED_STREAM'
     // Too slow is what a 504 would be (Envoy).
@@ -174,7 +178,7 @@ export class ProxiedRequest implements UpstreamHandler {
     const { method, body } = this.#plan.request
     if (this.#attempts >= this.#policy.attempts) return false
     // A stream that was begun cannot be sent again.
-    if (body !== null && !Buffer.isBuffer(body) && (this.#isSent || body.readableDidRead)) return false
+    if (body !== null && !Buffer.isBuffer(body) && (this.#isSent || body.isBegun)) return false
     return isRetryable(this.#policy, { method, isUnsent, status })
   }
 
@@ -210,6 +214,14 @@ export class ProxiedRequest implements UpstreamHandler {
     this.#sending?.abort(new Error('the request took too long'))
   }
 
+  /** The client takes nothing of its answer. */
+  #stall(): void {
+    if (this.#isOver) return
+    this.#finish(this.#response.statusCode)
+    cut(this.#response)
+    this.#sending?.abort(new Error('the client takes no more'))
+  }
+
   #fail(status: number, text: string): void {
     this.#finish(status)
     answer(this.#response, status, { text, isGrpc: isGrpc(this.#facts), headers: this.#plan.responseHeaders })
@@ -228,6 +240,7 @@ export class ProxiedRequest implements UpstreamHandler {
     if (this.#isOver) return
     this.#isOver = true
     clearTimeout(this.#deadline)
+    clearTimeout(this.#tryDeadline)
     const { live, rule, startedAt } = this.#plan
     live.load.active--
     this.#context.metrics.count({

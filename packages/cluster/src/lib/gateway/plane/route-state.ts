@@ -29,6 +29,8 @@ export interface PlaneContext {
   readonly random: () => number
   /** How long a client may take to say what it wants. */
   readonly headTimeoutMs: number
+  /** How long nothing may come of a client whose turn it is, and be said on a connection of HTTP/2. */
+  readonly idleTimeoutMs: number
   /** Told of what should not have happened; the request it happened to was answered. */
   readonly onError?: ((error: unknown) => void) | undefined
   /** Absent: everybody may reach everything. */

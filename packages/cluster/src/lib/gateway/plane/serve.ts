@@ -5,6 +5,8 @@ import { answer } from './answers.ts'
 import { readBody } from './body.ts'
 import type { LiveCluster } from './clusters.ts'
 import { corsHeaders, isPreflight, preflightHeaders } from './cors.ts'
+import { faultOf } from './faults.ts'
+import type { RequestFault } from './faults.ts'
 import { forwardedHeaders } from './headers.ts'
 import { hasBody, IncomingFacts, isGrpc } from './incoming.ts'
 import type { Incoming, Outgoing } from './incoming.ts'
@@ -26,20 +28,34 @@ export function serve(context: PlaneContext, listener: ListenerState, incoming: 
   incoming.on('error', () => {})
   response.on('error', () => {})
   const facts = new IncomingFacts(incoming, listener.scheme, context.access)
+  const fault = faultOf(incoming, facts)
+  if (fault !== undefined) return refuse(context, incoming, response, { ...fault, isGrpc: isGrpc(facts) })
   const found = listener.find(facts)
   // Clients of a listener that goes have to find another.
   if (listener.isClosing && 'shouldKeepAlive' in response) response.shouldKeepAlive = false
   if (found === undefined) {
-    context.metrics.count({ route: 'none', isGrpc: isGrpc(facts), status: 404, durationMs: 0 })
-    answer(response, 404, { text: 'no route matches the request', isGrpc: isGrpc(facts) })
-    incoming.resume()
-    return
+    const text = 'no route matches the request'
+    return refuse(context, incoming, response, { status: 404, text, isGrpc: isGrpc(facts) })
   }
   const { chooseTarget } = listener
   const delay = found.rule.fault?.delay
   const exchange: Exchange = { context, listener, incoming, response, facts, found, startedAt, chooseTarget }
   if (delay === undefined || !happens(context, delay.percent)) attempt(exchange, perform)
   else setTimeout(() => attempt(exchange, perform), delay.ms)
+}
+
+/** Answers what no route is asked about. */
+function refuse(
+  { metrics }: PlaneContext,
+  incoming: Incoming,
+  response: Outgoing,
+  { status, text, isGrpc: ofGrpc }: RequestFault & { readonly isGrpc: boolean },
+): void {
+  metrics.count({ route: 'none', isGrpc: ofGrpc, status, durationMs: 0 })
+  // Where the next request begins is a matter of opinion, too.
+  if (status !== 404 && 'shouldKeepAlive' in response) response.shouldKeepAlive = false
+  answer(response, status, { text, isGrpc: ofGrpc })
+  incoming.resume()
 }
 
 /** What goes wrong with one request is not to end the process that serves the others. */
@@ -111,7 +127,7 @@ function settle(exchange: Exchange, status: number, text: string, headers: Heade
 }
 
 function forward(exchange: Exchange, target: WeightedTarget, live: LiveCluster, responseHeaders: HeaderMap): void {
-  const { incoming, facts, found, listener } = exchange
+  const { context, incoming, response, facts, found, listener } = exchange
   const { rule } = found
   const headers = forwardedHeaders(incoming, facts, listener)
   changeHeaders(headers, rule.requestHeaders)
@@ -128,11 +144,15 @@ function forward(exchange: Exchange, target: WeightedTarget, live: LiveCluster, 
     const hash = hashOf(live.cluster.policy.balance, facts, responseHeaders)
     const responseChanges = [rule.responseHeaders, target.responseHeaders]
     const plan = { rule, live, request, responseChanges, responseHeaders, hash, startedAt: exchange.startedAt }
-    new ProxiedRequest(exchange.context, listener, plan, facts, incoming, exchange.response).start()
+    new ProxiedRequest(context, listener, plan, facts, incoming, response).start()
   }
   if (!hasBody(incoming)) return proxied({ method, path, headers, body: null })
   const limit = rule.mirrors === undefined ? replayableBytes : mirroredBytes
-  readBody(incoming, limit, (body) => attempt(exchange, () => proxied({ method, path, headers, body })))
+  const silence = { silenceMs: context.idleTimeoutMs, isExpected: () => response.headersSent || isGrpc(facts) }
+  const late = (): void => settle(exchange, 408, 'the body of the request does not come')
+  readBody(incoming, { limit, late, ...silence }, (body) => {
+    attempt(exchange, () => proxied({ method, path, headers, body }))
+  })
 }
 
 function copyTo({ context, listener, facts }: Exchange, mirror: Mirror, request: UpstreamRequest): void {

@@ -7,6 +7,7 @@ import type { Candidate } from './balance.ts'
 import { nextCandidate } from './clusters.ts'
 import type { LiveCluster } from './clusters.ts'
 import { forwardedHeaders, returnedHeaders } from './headers.ts'
+import { faultOf } from './faults.ts'
 import { IncomingFacts } from './incoming.ts'
 import type { Found } from './match.ts'
 import { changeHeaders, targetOf } from './rewrite.ts'
@@ -63,6 +64,8 @@ function decide(
   const startedAt = performance.now()
   const facts = new IncomingFacts(incoming, listener.scheme, context.access)
   const found = listener.find(facts)
+  const fault = faultOf(incoming, facts)
+  if (fault !== undefined) return fault.status
   if (found === undefined) return 404
   const { action } = found.rule
   if (action.kind !== 'forward') return 400
@@ -110,6 +113,8 @@ function pass(upgrade: Upgrade, sent: ClientRequest, head: Buffer): void {
     client.write(renderHead(101, 'Switching Protocols', { ...own, ...agreed }))
     if (rest.length > 0) client.write(rest)
     if (head.length > 0) server.write(head)
+    // Two pipelines and the server of the connection listen to it: more than the ten that are taken for a leak.
+    client.setMaxListeners(0)
     pipeline(client, server, () => {})
     pipeline(server, client, () => {})
   })
@@ -138,12 +143,15 @@ function count({ context, found, live, candidate, startedAt }: Upgrade, status: 
 const reasons: Readonly<Record<number, string>> = {
   400: 'Bad Request',
   404: 'Not Found',
+  405: 'Method Not Allowed',
   500: 'Internal Server Error',
   502: 'Bad Gateway',
   503: 'Service Unavailable',
 }
 
-function refuse(client: Duplex, status: number): void {
+/** Ends a connection with the answer to a request that is not served on it. */
+export function refuse(client: Duplex, status: number): void {
+  client.on('error', () => {})
   if (client.destroyed) return
   client.end(renderHead(status, reasons[status] ?? '', { connection: 'close', 'content-length': '0' }))
 }

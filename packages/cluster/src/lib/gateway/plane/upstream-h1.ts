@@ -1,5 +1,4 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { Readable } from 'node:stream'
 import { Pool } from 'undici'
 import type { Dispatcher } from 'undici'
 import type { TrafficPolicy } from '../model.ts'
@@ -24,18 +23,13 @@ export function openH1Upstream(ip: string, port: number, policy: TrafficPolicy):
     send(request, handler) {
       const passage = new Passage(handler)
       const { method, path, headers, body } = request
-      // A stream itself would be destroyed with the request, and the connection of the client with it.
-      const sent = body === null || Buffer.isBuffer(body) ? body : readOnce(body)
+      const sent = body === null || Buffer.isBuffer(body) ? body : body.chunks()
       pool.dispatch({ method, path, headers, body: sent as Dispatcher.DispatchOptions['body'] & {} }, passage)
       return passage
     },
     close: () => pool.close(),
     destroy: () => void pool.destroy().catch(() => {}),
   }
-}
-
-function readOnce(body: Readable): AsyncIterable<Buffer> {
-  return { [Symbol.asyncIterator]: () => body.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer> }
 }
 
 class Passage implements Dispatcher.DispatchHandler, Sending {

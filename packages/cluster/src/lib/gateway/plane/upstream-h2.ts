@@ -1,5 +1,6 @@
 import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2'
 import type { TrafficPolicy } from '../model.ts'
+import type { BodyStream } from './body.ts'
 import { nodeHttp2 } from './http2.ts'
 import { bodyTimeoutMs } from './upstream.ts'
 import type { HeaderMap, Sending, Upstream, UpstreamHandler, UpstreamRequest } from './upstream.ts'
@@ -62,12 +63,11 @@ function start(session: ClientHttp2Session, request: UpstreamRequest, handler: U
     handler.onSend()
     if (body === null || stream.destroyed) return
     if (Buffer.isBuffer(body)) stream.end(body)
-    else body.pipe(stream)
+    else void sendChunks(body, stream)
   }
   if (session.connecting) session.once('connect', send)
   else send()
   const aborted = followAnswer(stream, handler)
-  if (body !== null && !Buffer.isBuffer(body)) stream.once('close', () => body.unpipe(stream))
   return {
     resume: () => void stream.resume(),
     abort(error) {
@@ -75,6 +75,29 @@ function start(session: ClientHttp2Session, request: UpstreamRequest, handler: U
       stream.close(codes.cancel)
     },
   }
+}
+
+async function sendChunks(body: BodyStream, stream: ClientHttp2Stream): Promise<void> {
+  try {
+    for await (const chunk of body.chunks()) {
+      if (!stream.writable) return
+      if (!stream.write(chunk)) await writable(stream)
+    }
+    stream.end()
+  } catch (error) {
+    stream.destroy(error instanceof Error ? error : new Error(String(error)))
+  }
+}
+
+/** Resolves when there is room again, or the stream is over. */
+function writable(stream: ClientHttp2Stream): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const done = (): void => {
+    stream.off('drain', done).off('close', done)
+    resolve()
+  }
+  stream.on('drain', done).on('close', done)
+  return promise
 }
 
 /** Tells the handler what comes on a stream; returns what to call when the stream is ended by ourselves, with the reason. */
@@ -91,7 +114,11 @@ function followAnswer(stream: ClientHttp2Stream, handler: UpstreamHandler): (err
     if (!handler.onData(chunk)) stream.pause()
   })
   stream.on('trailers', (received) => (trailers = withoutPseudo(received)))
-  stream.on('end', () => (hasEnded = true))
+  stream.on('end', () => {
+    hasEnded = true
+    // The answer is whole although the request is not (RFC 9113, 8.1). A reason that came with it is heard first.
+    if (!stream.writableFinished) setImmediate(() => void (stream.closed || stream.close(codes.noError)))
+  })
   stream.on('error', (error: Error) => (failure ??= error))
   stream.on('close', () => {
     const isWhole = hasEnded && (stream.rstCode === codes.noError || trailers !== undefined)

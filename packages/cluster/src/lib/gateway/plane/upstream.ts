@@ -1,4 +1,4 @@
-import type { Readable } from 'node:stream'
+import type { BodyStream } from './body.ts'
 
 export type HeaderMap = Record<string, string | string[]>
 
@@ -9,7 +9,7 @@ export interface UpstreamRequest {
   readonly path: string
   readonly headers: HeaderMap
   /** Bytes can be sent again; a stream is read only once the request has a connection. */
-  readonly body: Buffer | Readable | null
+  readonly body: Buffer | BodyStream | null
 }
 
 /** Told of the answer. Exactly one of `onEnd` and `onError` is the last. */
