@@ -23,6 +23,9 @@ import { serveDiscovery } from './discovery.ts'
 import type { ApiRequest, ApiResponse } from './exchange.ts'
 import { parseRevision } from './list-options.ts'
 import { reachRevision, respondList, selectAll, serveList } from './list.ts'
+import { renderMetrics } from './metrics/render.ts'
+import type { Measured, RequestMetrics } from './metrics/request-metrics.ts'
+import { serveMetrics } from './metrics/serve.ts'
 import { negotiate, negotiateAnswer, negotiateError } from './negotiate.ts'
 import type { Asked } from './negotiate.ts'
 import { serveOpenApi } from './openapi.ts'
@@ -66,6 +69,7 @@ export interface HandlerContext {
   readonly catalogue: Catalogue
   readonly openApi: OpenApi
   readonly apiServices: ApiServices
+  readonly metrics: RequestMetrics
   /** What runs beside the server, for `kubectl get componentstatuses`. */
   readonly components: readonly Component[]
   readonly findKubelet: (nodeName: string) => Promise<Kubelet>
@@ -75,8 +79,13 @@ export interface HandlerContext {
 
 /** Answers one request. Whatever goes wrong becomes a `Status`. */
 export async function handle(context: HandlerContext, request: ApiRequest): Promise<ApiResponse> {
+  const measured = context.metrics.begin(request)
+  return context.metrics.end(measured, request, await answerTo(context, request, measured))
+}
+
+async function answerTo(context: HandlerContext, request: ApiRequest, measured: Measured): Promise<ApiResponse> {
   try {
-    return await dispatch(context, request)
+    return await dispatch(context, request, measured)
   } catch (error) {
     const answer = renderError(error, context.onError, request)
     const warnings = notesOf(request)?.warnings ?? []
@@ -102,10 +111,11 @@ function toStatusError(error: unknown, onError: (error: unknown) => void): Statu
   return internalError(message)
 }
 
-async function dispatch(context: HandlerContext, request: ApiRequest): Promise<ApiResponse> {
+async function dispatch(context: HandlerContext, request: ApiRequest, measured: Measured): Promise<ApiResponse> {
   const { method, path, query, identity } = request
   const route = /^\/apis?\//.test(path) ? parseRoute(context.catalogue, method, path, query) : undefined
   if (route === undefined) return (await serveRemote(context, request)) ?? (await servePath(context, request))
+  measured.route = route
   context.access.authorizer.check(identity, routeAttributes(route, query))
   return withDeprecation(route.info, await serveRoute(context, route, request))
 }
@@ -139,11 +149,16 @@ async function servePath(context: HandlerContext, request: ApiRequest): Promise<
     return respond(200, versionInfo, { encoding: 'json', isPretty: true })
   const issuer = serveIssuer(path, context.access.issuer, context.access.key)
   if (issuer !== undefined) return issuer
+  if (path === '/metrics') {
+    return await serveMetrics(() => renderMetrics(context.metrics, context.store, context.catalogue))
+  }
   if (path === backupPath) return serveBackup(context.store)
   if (path.startsWith('/openapi/')) return await serveOpenApi(context.openApi, context.apiServices, request)
   if (/^\/(healthz|livez|readyz)(\/|$)/.test(path)) return serveHealth(request)
   if (path === '/')
-    return respond(200, { paths: ['/api', '/apis', '/healthz', '/livez', '/openapi/v3', '/readyz', '/version'] })
+    return respond(200, {
+      paths: ['/api', '/apis', '/healthz', '/livez', '/metrics', '/openapi/v3', '/readyz', '/version'],
+    })
   throw pathNotFound()
 }
 
@@ -169,7 +184,11 @@ async function serveObject(
   request: ApiRequest,
 ): Promise<ApiResponse> {
   const { store } = context
-  if (route.verb === 'watch') return await serveWatch(context, resource, route, request)
+  if (route.verb === 'watch') {
+    const { fanOut, metrics, onError } = context
+    const about = { store, fanOut, onError, counted: metrics.watchesOf(resource) }
+    return await serveWatch(about, resource, route, request)
+  }
   const format = negotiate(request, resource)
   switch (route.verb) {
     case 'get': {

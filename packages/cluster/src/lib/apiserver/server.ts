@@ -32,6 +32,7 @@ import { Definitions } from './custom-resources/definitions.ts'
 import { followDangling } from './flow-control/dangling.ts'
 import { ensureFlowControl, keepFlowControl } from './flow-control/keep.ts'
 import { createOpenApi } from './openapi/document.ts'
+import { RequestMetrics } from './metrics/request-metrics.ts'
 import { createCustomMetricsApi } from '../addons/custom-metrics/custom-metrics-api.ts'
 import { createMetricsApi } from '../addons/metrics/metrics-api.ts'
 import type { Kubelet } from './kubelet.ts'
@@ -145,6 +146,7 @@ class Server implements ApiServer {
       catalogue,
       openApi: createOpenApi(catalogue),
       components: options.components ?? [],
+      metrics: new RequestMetrics(),
       findKubelet,
       onError,
     }

@@ -16,7 +16,7 @@ const defaultWatchMs = 30 * 60_000
 
 /** Serves a watch: the state first when asked for, then every change, until the client leaves or the time is over. */
 export async function serveWatch(
-  { store, fanOut, onError }: Pick<Watched, 'store' | 'fanOut' | 'onError'>,
+  { store, fanOut, onError, counted }: Pick<Watched, 'store' | 'fanOut' | 'onError' | 'counted'>,
   resource: Resource,
   route: ResourceRoute,
   request: ApiRequest,
@@ -24,7 +24,7 @@ export async function serveWatch(
   const format = negotiateStream(request, resource)
   const plan = parseWatch(store, resource, route, request.query)
   if (plan.notBefore > store.revision) await reachRevision(store, plan.notBefore, request.signal)
-  const watched: Watched = { store, fanOut, resource, plan, format, onError }
+  const watched: Watched = { store, fanOut, resource, plan, format, onError, counted }
   const run = (sink: Sink, signal: AbortSignal): Promise<void> => new Watcher(watched, sink).run(signal)
   if (asksWebSocket(request)) return watchOverWebSocket(request, format, run)
   return {

@@ -30,6 +30,8 @@ export interface Watched {
   readonly plan: WatchPlan
   readonly format: Format
   readonly onError: (error: unknown) => void
+  /** Counts what watchers of the resource are sent. */
+  readonly counted: { events: number }
 }
 
 /** A watcher this far behind is told to list again, so that one slow client cannot fill the memory. */
@@ -119,6 +121,7 @@ export class Watcher implements Follower {
     for (const entry of entries) {
       if (signal.aborted) return
       if (!plan.selection.matches(entry)) continue
+      this.#watched.counted.events += 1
       this.#sink.write(stateLine(resource, entry, format))
       if (this.#sink.waitingBytes > stateSliceBytes) await this.#sink.drained()
     }
@@ -150,6 +153,7 @@ export class Watcher implements Follower {
     try {
       const frames = this.#framesOf(events)
       if (frames.length === 0) return
+      this.#watched.counted.events += frames.length
       this.#sink.writeFrames(frames)
       if (this.#sink.waitingBytes > waitingLimitBytes) this.#end('slow')
     } catch (error) {
