@@ -25,6 +25,7 @@ export type {
   ContainerRuntime,
   ContainerSpec,
   ContainerState,
+  ContainerUser,
   ExecOptions,
   ExecResult,
   SessionOptions,

@@ -26,11 +26,12 @@ export async function sweepLeftovers(context: NodeContext, owners: LeftoverOwner
   for (const pod of owners.kept) await sweepPod(pod, context)
   for (const { uid } of network.attached()) if (!owners.isOwned(uid)) await network.detach(uid)
   await records.sweepLogs(owners.hasLogs)
+  await context.memoryVolumes?.sweep(owners.isOwned)
 }
 
 async function sweepPod(pod: KeptPod, { runtime, records, cgroupParent }: NodeContext): Promise<void> {
   await runtime.closeNamespaces(join(records.dirOf(pod.uid), 'namespaces'))
-  await unmountVolumes(undefined, join(records.dirOf(pod.uid), 'volumes'))
+  await unmountVolumes(join(records.dirOf(pod.uid), 'volumes'))
   for (const parent of ['', '/burstable', '/besteffort'])
     await runtime.removeCgroup(`${cgroupParent}${parent}/pod${pod.uid}`)
   await records.remove(pod)

@@ -7,9 +7,9 @@ import type { PodNetwork } from '../network/pod-network.ts'
 import type { Clearing } from './clearing.ts'
 import type { Grants } from './grants.ts'
 import type { ImageSources } from './images.ts'
+import type { MemoryVolumes } from './memory-volumes.ts'
 import type { PodRecords } from './pod-records.ts'
-import type { PullSecretSources } from './pull-secrets.ts'
-import type { VolumeSources } from './volumes.ts'
+import type { NodeSources } from './sources.ts'
 
 /** What all pods of a node share. */
 export interface NodeContext extends ImageSources {
@@ -21,10 +21,12 @@ export interface NodeContext extends ImageSources {
   readonly network: PodNetwork
   readonly pods: ResourceClient<Pod>
   readonly records: PodRecords
+  /** Where secrets of pods lie; undefined: with their other volumes. */
+  readonly memoryVolumes: MemoryVolumes | undefined
   readonly events: EventRecorder
   /** What is cleared away of pods that go. */
   readonly clearing: Clearing
-  readonly sources: VolumeSources & PullSecretSources
+  readonly sources: NodeSources
   readonly hostIp: string
   readonly cpus: number
   readonly memoryBytes: number

@@ -183,7 +183,7 @@ describe('node agent with containers', { skip }, () => {
   it('restarts a container that fails its liveness probe, and shows when one is not ready', async () => {
     await using world = await openWorld()
     await world.startAgent()
-    const script = 'touch /tmp/alive /tmp/ready; sleep 0.3; rm /tmp/alive /tmp/ready; exec sleep 100'
+    const script = 'touch /tmp/alive /tmp/ready; sleep 2; rm /tmp/alive /tmp/ready; exec sleep 100'
     const exec = (file: string): { exec: { command: string[] } } => ({ exec: { command: ['test', '-e', file] } })
     await world.createPod('sick', {
       args: [script],

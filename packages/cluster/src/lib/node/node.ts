@@ -19,6 +19,7 @@ import type { PullImage } from './images.ts'
 import { createKubelet } from './kubelet.ts'
 import type { Kubelet } from './kubelet.ts'
 import { readHostResolvConf } from './name-files.ts'
+import { openMemoryVolumes } from './memory-volumes.ts'
 import type { NodeContext } from './node-context.ts'
 import { runtimeDirs, runtimeMode } from './node-options.ts'
 import type { NodeOptions } from './node-options.ts'
@@ -131,6 +132,7 @@ class Agent implements NodeAgent {
     await context.events.flush()
     if (stopPods) {
       await context.runtime.removeCgroup(context.cgroupParent)
+      await context.memoryVolumes?.remove()
       await reportStopped(client, nodeName, context.clock).catch(context.onError)
     }
     await context.runtime.close()
@@ -160,6 +162,7 @@ async function openContext(
     layout,
     network,
     records: await openPodRecords(dir),
+    memoryVolumes: runtime.kind === 'containers' ? await openMemoryVolumes(join(dir, 'memory')) : undefined,
     events: createEventRecorder(client, 'kubelet', { host: nodeName, onError, clock }),
     onError,
     admit: options.imagePolicy && (await loadAdmission(options.imagePolicy, layout)),

@@ -50,9 +50,9 @@ async function readStates(kept: KeptPod, { context }: PodLife): Promise<Map<stri
 }
 
 function adoptFacts(slot: Slot, one: KeptContainer, allocation: Allocation): void {
-  const { restarts, crashes, imageId, id, fingerprint, last } = one
+  const { restarts, crashes, imageId, id, fingerprint, user, last } = one
   const applied = one.applied ?? allocation.containers[slot.def.container.name]
-  Object.assign(slot, { restarts, crashes, imageId, id, fingerprint, applied, last })
+  Object.assign(slot, { restarts, crashes, imageId, id, fingerprint, applied, user, last })
 }
 
 function adoptRunning(slot: Slot, id: string, state: NonNullable<RuntimeState>, life: PodLife): void {

@@ -5,7 +5,6 @@ import type { Pod } from '@fairlead/kube/types/core-v1'
 import { namesOf, renderHostNetworkHosts, renderHosts, renderResolvConf } from './name-files.ts'
 import type { NodeContext } from './node-context.ts'
 import { uidOf } from './pod.ts'
-import type { PodRecords } from './pod-records.ts'
 
 const nameFiles = ['hosts', 'hostname', 'resolv.conf']
 
@@ -13,6 +12,8 @@ const nameFiles = ['hosts', 'hostname', 'resolv.conf']
 export interface PodFiles {
   readonly dir: string
   readonly volumesDir: string
+  /** Where its volumes lie that must not come onto a disk; undefined where there is no such place. */
+  readonly memoryDir: string | undefined
   readonly namespacesDir: string
   /** The files of names, by their paths in containers. */
   readonly names: ReadonlyMap<string, string>
@@ -20,12 +21,16 @@ export interface PodFiles {
   terminationLog(container: string): string
 }
 
-export function podFiles(pod: Pod, records: PodRecords): PodFiles {
+export function podFiles(
+  pod: Pod,
+  { records, memoryVolumes }: Pick<NodeContext, 'records' | 'memoryVolumes'>,
+): PodFiles {
   const { uid = '', namespace = '', name = '' } = pod.metadata ?? {}
   const dir = records.dirOf(uidOf(pod))
   return {
     dir,
     volumesDir: join(dir, 'volumes'),
+    memoryDir: memoryVolumes?.dirOf(uidOf(pod)),
     namespacesDir: join(dir, 'namespaces'),
     names: new Map(nameFiles.map((file) => [`/etc/${file}`, join(dir, file)])),
     logPath: (container, attempt) => join(records.logsOf({ uid, namespace, name }), container, `${attempt}.log`),

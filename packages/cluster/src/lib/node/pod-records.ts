@@ -1,6 +1,7 @@
 import { mkdir, readFile, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ResourceRequirements } from '@fairlead/kube/types/core-v1'
+import type { ContainerUser } from '@fairlead/oci/runtime'
 
 import type { Ending } from './decide.ts'
 import { replaceFile } from './replace-file.ts'
@@ -17,6 +18,8 @@ export interface KeptContainer {
   readonly fingerprint: string
   /** The resources it runs with. */
   readonly applied?: ResourceRequirements | undefined
+  /** Whom the container `id` runs as. */
+  readonly user?: ContainerUser | undefined
   /** How the container `id` ended, when it has. */
   readonly ending?: Ending | undefined
   readonly last?: Ending | undefined

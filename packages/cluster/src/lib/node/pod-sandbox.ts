@@ -14,6 +14,7 @@ import type { PodLife } from './pod-life.ts'
 import type { PodPlaceOnNetwork } from './pod-ports.ts'
 import { pullAuths } from './pull-secrets.ts'
 import type { PodResources } from './pod-resources.ts'
+import { checkRuntimeClass } from './runtime-handlers.ts'
 import { mountVolumes, refreshVolumes, unmountVolumes } from './volumes.ts'
 import type { MountedVolumes } from './volumes.ts'
 
@@ -79,6 +80,8 @@ export class PodSandbox {
     this.#state = 'preparing'
     let reason = 'FailedCreatePodSandBox'
     try {
+      const { pod, context } = this.#life
+      await checkRuntimeClass(pod, context.runtime, context.sources)
       const ip = await this.#attach()
       await mkdir(this.#life.files.dir, { recursive: true, mode: 0o711 })
       await this.#resources.prepare()
@@ -118,7 +121,8 @@ export class PodSandbox {
   async #mount(): Promise<void> {
     const { granted, files, context } = this.#life
     const mountImage = (source: ImageVolumeSource, path: string): Promise<string> => this.#mountImage(source, path)
-    this.#volumes = await mountVolumes(granted, files.volumesDir, this.place, context.sources, mountImage)
+    const options = { mountImage, memoryDir: files.memoryDir }
+    this.#volumes = await mountVolumes(granted, files.volumesDir, this.place, context.sources, options)
   }
 
   async #mountImage({ reference = '', pullPolicy }: ImageVolumeSource, path: string): Promise<string> {
@@ -144,18 +148,19 @@ export class PodSandbox {
 
   async #writeVolumes(): Promise<void> {
     const { granted, files, context } = this.#life
-    await refreshVolumes(granted, files.volumesDir, this.place, context.sources)
+    const { volumesDir, memoryDir } = files
+    await refreshVolumes(granted, volumesDir, this.place, context.sources, { memoryDir })
   }
 
   /** Clears it away when `cleared` says that the last container is. */
   async remove(cleared: Promise<unknown>): Promise<void> {
     this.#state = 'removing'
-    const { pod, granted, files, context } = this.#life
+    const { pod, files, context } = this.#life
     try {
       await cleared
       await context.network.detach(uidOf(pod))
       await context.runtime.closeNamespaces(files.namespacesDir)
-      await unmountVolumes(granted, files.volumesDir)
+      await unmountVolumes(files.volumesDir, { memoryDir: files.memoryDir })
       await context.runtime.removeCgroup(this.#resources.cgroupPath)
       this.#attachment = undefined
       this.#state = 'absent'

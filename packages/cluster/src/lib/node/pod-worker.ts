@@ -70,7 +70,7 @@ export class PodWorker {
   private constructor(pod: Pod, kept: KeptPod | undefined, context: NodeContext) {
     this.#context = context
     this.#state = podState(pod, kept, context.clock.now())
-    this.#files = podFiles(pod, context.records)
+    this.#files = podFiles(pod, context)
     this.#logs = new PodLogs(this.#files, this.#slots, this.#state)
     this.#loop = new PodLoop({
       clock: context.clock,

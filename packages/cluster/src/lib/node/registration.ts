@@ -8,6 +8,7 @@ import type { ContainerImage, Node, NodeCondition, NodeStatus } from '@fairlead/
 
 import { pressureConditions } from './eviction/pressure.ts'
 import type { Pressure } from './eviction/pressure.ts'
+import { describeHandlers } from './runtime-handlers.ts'
 
 /** What a node says of itself. */
 export interface NodeFacts {
@@ -143,6 +144,7 @@ async function renderNodeStatus(facts: NodeFacts, now: number): Promise<NodeStat
       })),
       renderReady('True', 'KubeletReady', readyMessage(facts), now),
     ],
+    ...describeHandlers(facts.kind, facts.runtimeVersion),
     nodeInfo: {
       architecture: goArchitecture(),
       bootID: await read('/proc/sys/kernel/random/boot_id'),

@@ -2,21 +2,27 @@ import { isNotFound, KubeError, readJson } from '@fairlead/kube'
 import type { KubeClient } from '@fairlead/kube'
 import type { Clock } from '@fairlead/kube/controller'
 import type { TokenRequest } from '@fairlead/kube/types/authentication-v1'
-
 import type { Pod } from '@fairlead/kube/types/core-v1'
+import type { RuntimeClass } from '@fairlead/kube/types/node-v1'
 
 import type { PullSecretSources } from './pull-secrets.ts'
 import { TokenCache } from './token-cache.ts'
 import type { IssuedToken } from './token-cache.ts'
 import type { VolumeSources } from './volumes.ts'
 
+/** Where the agent finds what pods refer to. */
+export interface NodeSources extends VolumeSources, PullSecretSources {
+  runtimeClass(name: string): Promise<RuntimeClass | undefined>
+}
+
 /** What pods refer to, read from the API at the moment it is needed. */
-export function createSources(client: KubeClient, tokens: TokenCache): VolumeSources & PullSecretSources {
+export function createSources(client: KubeClient, tokens: TokenCache): NodeSources {
   return {
     configMap: (namespace, name) => orNothing(client.resource('v1/ConfigMap').get(name, { namespace })),
     secret: (namespace, name) => orNothing(client.resource('v1/Secret').get(name, { namespace })),
     claim: (namespace, name) => orNothing(client.resource('v1/PersistentVolumeClaim').get(name, { namespace })),
     persistentVolume: (name) => orNothing(client.resource('v1/PersistentVolume').get(name)),
+    runtimeClass: (name) => orNothing(client.resource('node.k8s.io/v1/RuntimeClass').get(name)),
     serviceAccount: (namespace, name) =>
       orNothing(client.resource('v1/ServiceAccount').get(name, { namespace }), isForbidden),
     token: (pod, audience = '', seconds) => tokens.get(pod, audience, seconds),

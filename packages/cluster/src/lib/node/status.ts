@@ -9,6 +9,8 @@ import type {
   VolumeMountStatus,
 } from '@fairlead/kube/types/core-v1'
 
+import type { ContainerUser } from '@fairlead/oci/runtime'
+
 import { crashBackoffMs, restartAt } from './decide.ts'
 import type { ContainerView, Ending, PodView } from './decide.ts'
 import { containersOf, qosClassOf, uidOf } from './pod.ts'
@@ -23,6 +25,8 @@ export interface ContainerFacts {
   /** Of the container there is, or was last. */
   readonly containerId?: string | undefined
   readonly restarts: number
+  /** Whom it runs as. */
+  readonly user?: ContainerUser | undefined
   /** The resources it runs with. */
   readonly applied?: ResourceRequirements | undefined
   /** How the run before the present one ended. */
@@ -134,7 +138,15 @@ function renderContainer(one: ContainerView, view: PodView, facts: PodFacts): Co
     lastState: last ? renderEnding(last, facts.runtime) : {},
     ...renderResources(one, known?.applied, facts.allocation),
     ...renderMounts(one.name, facts.pod),
+    ...renderUser(known?.user),
   }
+}
+
+/** Who the first process was when it began (KEP-3619). */
+function renderUser(user: ContainerUser | undefined): Pick<ContainerStatus, 'user'> {
+  return user === undefined
+    ? {}
+    : { user: { linux: { uid: user.uid, gid: user.gid, supplementalGroups: [...user.gids] } } }
 }
 
 /** Where volumes are in a container, and whether all that is mounted below is read-only too (KEP-3857). */

@@ -49,12 +49,51 @@ describe('unmountVolumes', { skip }, () => {
     await mountVolumes(pod, dir, place, {} as VolumeSources)
     const mounted = `${dir.replaceAll(' ', String.raw`\040`)}/scratch`
     assert.ok((await readFile('/proc/self/mountinfo', 'utf8')).includes(mounted))
-    await unmountVolumes(pod, dir)
+    await unmountVolumes(dir)
     assert.equal((await readdir(tmpdir())).includes(basename(dir)), false)
   })
 })
 
 describe('volumes of containers', { skip }, () => {
+  it('keep what is secret in memory, tell whom containers run as, and leave no mount behind', async () => {
+    let dir = ''
+    {
+      await using world = await openWorld()
+      dir = join(world.dir, 'node')
+      const secrets = world.client.resource('v1/Secret')
+      const secret = { metadata: { name: 'pass', namespace: 'default' }, stringData: { word: 'open' } }
+      await secrets.create(secret)
+      const agent = await world.startAgent()
+      const volumes = [
+        { name: 'pass', secret: { secretName: 'pass' } },
+        { name: 'fields', downwardAPI: { items: [{ path: 'name', fieldRef: { fieldPath: 'metadata.name' } }] } },
+      ]
+      const volumeMounts = volumes.map(({ name }) => ({ name, mountPath: `/${name}` }))
+      const args = [`cat /fields/name; while true; do cat /pass/word; echo; sleep 0.05; done`]
+      const securityContext = { runAsUser: 7, runAsGroup: 8, fsGroup: 9, supplementalGroups: [10] }
+      const { metadata } = await world.createPod('web', { args, volumeMounts }, { volumes, securityContext })
+      const pod = await world.pod('web', isReady, 'is ready')
+      const linux = { uid: 7, gid: 8, supplementalGroups: [8, 10, 9] }
+      assert.deepEqual(pod.status?.containerStatuses?.[0]?.user, { linux })
+      const memory = join(dir, 'memory')
+      assert.match(await readFile('/proc/self/mountinfo', 'utf8'), new RegExp(` ${memory} .* - tmpfs `))
+      assert.equal(await readFile(join(memory, metadata?.uid ?? '', 'pass', 'word'), 'utf8'), 'open')
+      assert.deepEqual(await readdir(join(dir, 'pods', metadata?.uid ?? '', 'volumes')), [])
+      await until(async () => /web.*open/s.test(await world.logs(agent, 'web')) || undefined, 'it reads it')
+      await secrets.patch('pass', { type: 'merge', body: { stringData: { word: 'sesame' } } }, { namespace: 'default' })
+      await until(async () => (await world.logs(agent, 'web')).includes('sesame') || undefined, 'it reads the new one')
+      await agent.stop()
+      const next = await world.startAgent()
+      assert.equal(await readFile(join(memory, metadata?.uid ?? '', 'pass', 'word'), 'utf8'), 'sesame')
+      const again = await world.pod('web', isReady, 'goes on')
+      assert.deepEqual(again.status?.containerStatuses?.[0]?.user, { linux })
+      await world.client.resource('v1/Pod').delete('web', { namespace: 'default', gracePeriodSeconds: 0 })
+      await until(async () => (await readdir(memory)).length === 0 || undefined, 'it is gone from memory')
+      await next.stop({ stopPods: true })
+    }
+    assert.equal((await readFile('/proc/self/mountinfo', 'utf8')).includes(dir), false)
+  })
+
   it('show the files of an image, read-only, whole or in part', async () => {
     await using world = await openWorld()
     const agent = await world.startAgent()

@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process'
 import { chmod, chown, lchown, lstat, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseQuantity } from '@fairlead/kube/types'
@@ -18,6 +17,7 @@ import { writeAtomically } from './atomic-directory.ts'
 import type { ProjectedFile } from './atomic-directory.ts'
 import { readConfigMap, readField, readResource, readSecret } from './environment.ts'
 import type { PodPlace, Sources } from './environment.ts'
+import { mountTool } from './mount-tool.ts'
 
 /** More than plain objects can answer: claims and tokens. */
 export interface VolumeSources extends Sources {
@@ -40,6 +40,14 @@ interface VolumeContext {
   readonly sources: VolumeSources
   /** Directory of the pod's volumes. */
   readonly dir: string
+  readonly options: VolumeOptions
+}
+
+/** Options of {@link mountVolumes} and those that follow it. */
+export interface VolumeOptions {
+  /** Directory of those of the pod's volumes that must not come onto a disk. Default: that of the others. */
+  readonly memoryDir?: string | undefined
+  /** Default: volumes of images cannot be had. */
   readonly mountImage?: MountImage | undefined
 }
 
@@ -52,10 +60,10 @@ export async function mountVolumes(
   dir: string,
   place: PodPlace,
   sources: VolumeSources,
-  mountImage?: MountImage,
+  options: VolumeOptions = {},
 ): Promise<MountedVolumes> {
   const namespace = pod.metadata?.namespace ?? 'default'
-  const context = { pod, namespace, place, sources, dir, mountImage }
+  const context = { pod, namespace, place, sources, dir, options }
   await mkdir(dir, { recursive: true })
   const entries = (pod.spec?.volumes ?? []).map(async (volume): Promise<[string, string]> => [
     volume.name,
@@ -73,20 +81,27 @@ export function onDisk({ spec }: Pod, dir: string): { readonly name: string; rea
 }
 
 /** Writes the volumes that follow other objects anew. */
-export async function refreshVolumes(pod: Pod, dir: string, place: PodPlace, sources: VolumeSources): Promise<void> {
+export async function refreshVolumes(
+  pod: Pod,
+  dir: string,
+  place: PodPlace,
+  sources: VolumeSources,
+  options: VolumeOptions = {},
+): Promise<void> {
   const namespace = pod.metadata?.namespace ?? 'default'
   for (const volume of pod.spec?.volumes ?? []) {
     if (LIVE_KINDS.some((kind) => volume[kind] !== undefined)) {
-      await mountVolume(volume, { pod, namespace, place, sources, dir })
+      await mountVolume(volume, { pod, namespace, place, sources, dir, options })
     }
   }
 }
 
 /** Takes the pod's volumes away; what they hold of the host's own stays. */
-export async function unmountVolumes(pod: Pod | undefined, dir: string): Promise<void> {
+export async function unmountVolumes(dir: string, { memoryDir }: VolumeOptions = {}): Promise<void> {
   // Elsewhere nothing is mounted.
   if (process.platform === 'linux') await unmountAll(dir)
   await rm(dir, { recursive: true, force: true })
+  if (memoryDir !== undefined) await rm(memoryDir, { recursive: true, force: true })
 }
 
 async function mountVolume(volume: Volume, context: VolumeContext): Promise<string> {
@@ -95,7 +110,8 @@ async function mountVolume(volume: Volume, context: VolumeContext): Promise<stri
   if (hostPath) return hostDirectory(hostPath.path, hostPath.type ?? '')
   if (persistentVolumeClaim) return claimedDirectory(persistentVolumeClaim.claimName, context)
   if (ephemeral) return claimedDirectory(`${context.pod.metadata?.name ?? ''}-${volume.name}`, context)
-  if (volume.image && context.mountImage) return context.mountImage(volume.image, path)
+  const { mountImage } = context.options
+  if (volume.image && mountImage) return mountImage(volume.image, path)
   const gid = context.pod.spec?.securityContext?.fsGroup
   if (emptyDir) {
     await mountEmptyDir(path, emptyDir.medium, emptyDir.sizeLimit, gid)
@@ -109,8 +125,16 @@ async function mountVolume(volume: Volume, context: VolumeContext): Promise<stri
   const mode = (configMap ?? secret ?? downwardAPI ?? projected)?.defaultMode ?? 0o644
   const files = new Map<string, ProjectedFile>()
   for (const part of parts) for (const [name, file] of await project(part, mode, context)) files.set(name, file)
-  await writeAtomically(path, files, { gid })
-  return path
+  const place = configMap ? path : await keptFromDisk(volume.name, context)
+  await writeAtomically(place, files, { gid })
+  return place
+}
+
+/** What is secret lies in memory; a pod that has it on disk, since before that was so, keeps it there. */
+async function keptFromDisk(name: string, { dir, options: { memoryDir } }: VolumeContext): Promise<string> {
+  const onDiskPath = join(dir, name)
+  if (memoryDir === undefined || (await stat(onDiskPath).catch(() => undefined))) return onDiskPath
+  return join(memoryDir, name)
 }
 
 type Part = Pick<Volume, 'configMap' | 'downwardAPI'> & {
@@ -239,18 +263,4 @@ async function giveOne(path: string, gid: number): Promise<void> {
   await lchown(path, found.uid, gid)
   if (found.isDirectory()) await chmod(path, (found.mode & 0o7777) | 0o2770)
   else if (found.isFile()) await chmod(path, (found.mode & 0o7777) | 0o660)
-}
-
-function mountTool(tool: string, args: readonly string[]): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>()
-  const env = { PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin:/usr/bin:/bin`, LC_ALL: 'C' }
-  const child = spawn(tool, args, { stdio: ['ignore', 'ignore', 'pipe'], timeout: 20_000, env })
-  let complaint = ''
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (complaint += text.slice(0, 2000)))
-  child.on('error', reject)
-  child.on('close', (code) => {
-    if (code === 0) resolve()
-    else reject(configInvalid(`mount of "${args.at(-1)}"`, complaint.trim()))
-  })
-  return promise
 }

@@ -191,7 +191,8 @@ function createProcess(
   const held = capabilities
   return {
     terminal: options.tty ?? false,
-    user: { uid, gid, additionalGids, umask: 0o22 },
+    // The group is one of the groups, too: else a file that says no to it says yes once a program changes its group (CVE-2022-36109).
+    user: { uid, gid, additionalGids: [...new Set([gid, ...additionalGids])], umask: 0o22 },
     args: commandLine(image, options),
     env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
     cwd: options.cwd || image.config?.WorkingDir || '/',

@@ -1,3 +1,4 @@
+import type { ContainerUser } from '@fairlead/oci/runtime'
 import type { ResourceRequirements } from '@fairlead/kube/types/core-v1'
 
 import type { ContainerPhase, ContainerView, Ending } from '../decide.ts'
@@ -19,6 +20,8 @@ export interface Slot {
   imageId?: string | undefined
   id?: string | undefined
   fingerprint: string
+  /** Whom the container `id` runs as. */
+  user?: ContainerUser | undefined
   /** The resources the container `id` runs with. */
   applied?: ResourceRequirements | undefined
   /** It is being stopped to be replaced, which is no crash. */
@@ -61,9 +64,9 @@ export function isUp({ phase }: Slot): boolean {
 
 /** What is kept of it on disk. */
 export function toKept(slot: Slot): KeptContainer {
-  const { id, restarts, crashes, image, imageId, fingerprint, applied, last, phase } = slot
+  const { id, restarts, crashes, image, imageId, fingerprint, applied, user, last, phase } = slot
   const ending = phase.phase === 'exited' ? phase.ending : undefined
-  return { id, restarts, crashes, image, imageId, fingerprint, applied, last, ending }
+  return { id, restarts, crashes, image, imageId, fingerprint, applied, user, last, ending }
 }
 
 /** Takes over what the pod says of the container now. */

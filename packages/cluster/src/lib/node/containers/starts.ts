@@ -110,12 +110,20 @@ export class ContainerStarts {
       const restarts = slot.restarts + (slot.isAgain ? 1 : 0)
       const spec = await this.#specOf(slot, id, restarts, found)
       step = 'CreateContainerError'
-      Object.assign(slot, { id, restarts, isAgain: false, imageId: found.imageId, image: container.image })
+      Object.assign(slot, {
+        id,
+        user: undefined,
+        restarts,
+        isAgain: false,
+        imageId: found.imageId,
+        image: container.image,
+      })
       slot.fingerprint = fingerprintOf(container)
       slot.applied = container.resources ?? {}
       slot.ended = Promise.withResolvers()
       save()
       await context.runtime.create(spec)
+      slot.user = (await context.runtime.state(id))?.user
       event('Normal', 'Created', `Created container: ${container.name}`, container)
       step = 'RunContainerError'
       await saved()

@@ -179,7 +179,7 @@ export async function until<T>(
   what: string,
   explain?: () => Promise<string>,
 ): Promise<T> {
-  const deadline = Date.now() + 20_000
+  const deadline = Date.now() + 60_000
   for (;;) {
     const found = await look()
     if (found !== undefined) return found
