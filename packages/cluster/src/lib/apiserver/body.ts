@@ -2,6 +2,7 @@ import { decodeProtobuf, parseJson, parseManifests } from '@fairlead/kube/codec'
 import { fieldsOf, findDefinition, validateFields } from '@fairlead/kube/types'
 import type { FieldInfo, KindInfo, KubeObject } from '@fairlead/kube/types'
 
+import { checkIntegers } from './custom-resources/exact-integers.ts'
 import type { ApiRequest } from './exchange.ts'
 import { parseMediaType } from './negotiate.ts'
 import type { CustomKind, Resource } from './resource.ts'
@@ -38,6 +39,7 @@ export async function readObjectBody(request: ApiRequest, expected: BodyKind): P
   object.kind ??= expected.kind
   object.metadata ??= {}
   checkKind(object, expected)
+  if (expected.custom !== undefined) checkIntegers(bytes.toString('latin1'), object, expected)
   return checkFields(object, expected, strictness, { after: duplicates.map((path) => `duplicate field "${path}"`) })
 }
 

@@ -328,7 +328,7 @@ async function serveWrite(
     const written = await context.registry.update(resource, options, () => decoded.object)
     return await respondWritten(200, resource, written, request, decoded.warnings)
   }
-  const patch = await readPatch(request, resource.info)
+  const patch = await readPatch(request, bodyKindOf(resource))
   const written = await context.registry.update(resource, options, (current) => {
     const checked = checkPatched(patch.apply(current), bodyKindOf(resource), request.query, patch)
     warnings.push(...checked.warnings)

@@ -9,6 +9,8 @@ import {
 import { fieldsOf, findDefinition } from '@fairlead/kube/types'
 import type { KindInfo, KubeObject } from '@fairlead/kube/types'
 
+import type { BodyKind } from './body.ts'
+import { checkIntegers } from './custom-resources/exact-integers.ts'
 import type { ApiRequest } from './exchange.ts'
 import { parseMediaType } from './negotiate.ts'
 import { badRequest, StatusError, unsupportedMediaType } from './status.ts'
@@ -33,8 +35,13 @@ function typeOf({ headers }: ApiRequest): string {
 }
 
 /** The configuration in the body of an apply: YAML, which JSON is too. A key given twice is told of, or refused. */
-export async function readConfiguration(request: ApiRequest): Promise<{ config: unknown; warnings: string[] }> {
-  const { value: config, findings, problem } = parseConfiguration((await request.readBody()).toString('utf8'))
+export async function readConfiguration(
+  request: ApiRequest,
+  expected: BodyKind,
+): Promise<{ config: unknown; warnings: string[] }> {
+  const text = (await request.readBody()).toString('utf8')
+  const { value: config, findings, problem } = parseConfiguration(text)
+  if (expected.custom !== undefined) checkIntegers(text, config, expected)
   const strictness = request.query.get('fieldValidation') ?? ''
   if (strictness === 'Ignore' || findings.length === 0) return { config, warnings: [] }
   if (strictness === 'Strict') throw badRequest(`error strict decoding YAML: ${problem}`)
@@ -79,11 +86,13 @@ export interface Patch {
 }
 
 /** Reads the patch in the body of a request. */
-export async function readPatch(request: ApiRequest, expected: Pick<KindInfo, 'apiVersion' | 'kind'>): Promise<Patch> {
+export async function readPatch(request: ApiRequest, expected: BodyKind): Promise<Patch> {
   const type = typeOf(request)
   if (!accepted.includes(type)) throw unsupportedMediaType(accepted)
   const isChecked = request.query.get('fieldValidation') !== 'Ignore'
-  const { value: body, duplicates } = parse(await request.readBody(), isChecked)
+  const bytes = await request.readBody()
+  const { value: body, duplicates } = parse(bytes, isChecked)
+  if (expected.custom !== undefined) checkIntegers(bytes.toString('latin1'), body, expected)
   const isOperations = type === 'application/json-patch+json'
   if (isOperations && isChecked) checkOperations(body)
   const unknown = isOperations && isChecked ? unknownFieldsOf(body) : []
