@@ -3,8 +3,9 @@
 import { createInterface } from 'node:readline'
 import { connect } from 'node:tls'
 import type { TLSSocket } from 'node:tls'
-import { credentials, makeGenericClientConstructor } from '@grpc/grpc-js'
-import type { Client } from '@grpc/grpc-js'
+
+import { EtcdConnection } from './etcd-connection.ts'
+import type { EtcdAddress } from './etcd-connection.ts'
 
 export interface ApiAddress {
   port: number
@@ -15,7 +16,7 @@ export interface ApiAddress {
 export type Task =
   | { task: 'create'; api: ApiAddress; clients: number; ms: number; bytes: number; prefix: string }
   | { task: 'fill'; api: ApiAddress; count: number; bytes: number }
-  | { task: 'put'; etcdPort: number; clients: number; ms: number; bytes: number; prefix: string }
+  | { task: 'put'; etcd: EtcdAddress; clients: number; ms: number; bytes: number; prefix: string }
   | { task: 'list'; api: ApiAddress; path: string; times: number }
   | { task: 'get-beside-list'; api: ApiAddress; get: string; list: string; ms: number }
   | { task: 'get-beside-creates'; api: ApiAddress; ms: number; writers: number; bytes?: number }
@@ -72,16 +73,16 @@ async function fill({ api, count, bytes }: Task & { task: 'fill' }): Promise<{ d
   return { done: count }
 }
 
-/** The same of etcd: values of the same size under new keys, over gRPC without TLS; clients share eight connections. */
+/** The same of etcd: values of the same size under new keys, over gRPC; clients share eight connections. */
 async function put(task: Task & { task: 'put' }): Promise<{ perSecond: number }> {
-  const { etcdPort, clients, ms, bytes, prefix } = task
-  const connections = Array.from({ length: Math.min(clients, 8) }, () => openEtcd(etcdPort))
+  const { etcd, clients, ms, bytes, prefix } = task
+  const connections = await Promise.all(Array.from({ length: Math.min(clients, 8) }, () => EtcdConnection.open(etcd)))
   let made = 0
   const count = await forAWhile(clients, ms, (index) => {
-    const client = connections[index % connections.length]
-    if (client === undefined) throw new RangeError('There is no connection')
+    const connection = connections[index % connections.length]
+    if (connection === undefined) throw new RangeError('There is no connection')
     return Promise.resolve({
-      work: () => etcdPut(client, `/registry/pods/default/${prefix}-${(made += 1)}`, podText(prefix, bytes)),
+      work: () => connection.put(`/registry/pods/default/${prefix}-${(made += 1)}`, podText(prefix, bytes)),
       close: () => undefined,
     })
   })
@@ -303,7 +304,7 @@ class Connection {
     this.#onData = (data) => {
       size += data.length
       if (expected < 0) {
-        headers += data.toString('latin1')
+        headers += data.toString('latin1', 0, 2000)
         const end = headers.indexOf('\r\n\r\n')
         if (end < 0) return
         if (headers[9] !== '2') return reject(new Error(`The server answered ${headers.slice(0, 2000)}`))
@@ -327,32 +328,4 @@ class Connection {
       `${method} ${path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${this.#token}\r\naccept: application/json\r\n${length}\r\n${body}`,
     )
   }
-}
-
-const Etcd = makeGenericClientConstructor({}, 'etcd')
-
-function openEtcd(port: number): Client {
-  // A subchannel of its own for each: by default clients of one address share a connection.
-  return new Etcd(`127.0.0.1:${port}`, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 })
-}
-
-async function etcdPut(client: Client, key: string, value: string): Promise<void> {
-  const message = Buffer.concat([field(1, Buffer.from(key)), field(2, Buffer.from(value))])
-  await new Promise<void>((resolve, reject) => {
-    client.makeUnaryRequest('/etcdserverpb.KV/Put', identity, identity, message, (error) =>
-      error === null ? resolve() : reject(error),
-    )
-  })
-}
-
-function identity(bytes: Buffer): Buffer {
-  return bytes
-}
-
-/** A field of bytes in protobuf's wire format. */
-function field(number: number, bytes: Buffer): Buffer {
-  const length: number[] = []
-  let rest = bytes.length
-  for (; rest > 0x7f; rest >>>= 7) length.push((rest & 0x7f) | 0x80)
-  return Buffer.concat([Buffer.from([(number << 3) | 2, ...length, rest]), bytes])
 }

@@ -1,9 +1,10 @@
 // The API server beside etcd on the same disk, in the same run: writes, lists, watches, memory and start-up.
 //   npm run bench -- api [--json] [--save]
-// The peer is Debian's etcd-server, as every control plane runs it (fsync of each batch): what a Kubernetes API server can write at most.
+// The peer is Debian's etcd-server, as control planes run it (fsync of each batch): what a Kubernetes API server can write at most. It is asked over
+// TLS with client certificates, which is how kubeadm and others set it up and how our server is always asked, and once more over plain TCP.
 import { spawn } from 'node:child_process'
 import type { ChildProcessByStdio } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -13,9 +14,12 @@ import { fileURLToPath } from 'node:url'
 import { setTimeout as pause } from 'node:timers/promises'
 import { rolldown } from 'rolldown'
 import { eventually, freePort } from '../../tests/e2e/support/machine.ts'
+import { loadPki } from '../../packages/cluster/src/lib/pki.ts'
 import { figureOf, median, report } from '../report.ts'
 import type { Figure } from '../report.ts'
 import type { ApiAddress, Task } from './api-load.ts'
+import { EtcdConnection } from './etcd-connection.ts'
+import type { EtcdAddress } from './etcd-connection.ts'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
 const scratch = mkdtempSync(join(tmpdir(), 'fairlead-bench-api-'))
@@ -76,26 +80,48 @@ class ApiServer extends Program {
 
 class Etcd implements AsyncDisposable {
   readonly #child: ReturnType<typeof spawn>
-  readonly port: number
+  readonly address: EtcdAddress
 
-  private constructor(port: number, peerPort: number) {
-    this.port = port
-    const [own, peer] = [`http://127.0.0.1:${port}`, `http://127.0.0.1:${peerPort}`]
+  private constructor(name: string, address: EtcdAddress, peerPort: number, tls: readonly string[]) {
+    this.address = address
+    const scheme = address.tls === undefined ? 'http' : 'https'
+    const [own, peer] = [`${scheme}://127.0.0.1:${address.port}`, `http://127.0.0.1:${peerPort}`]
     this.#child = spawn(
       'etcd',
       [
-        ['--data-dir', join(scratch, 'etcd')],
+        ['--data-dir', join(scratch, name)],
         ['--listen-client-urls', own, '--advertise-client-urls', own],
         ['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer, '--initial-cluster', `default=${peer}`],
         ['--quota-backend-bytes', String(8 << 30), '--log-level', 'error'],
+        tls,
       ].flat(),
       { stdio: 'ignore' },
     )
   }
 
   static async start(): Promise<Etcd> {
-    const etcd = new Etcd(await freePort(), await freePort())
-    await eventually('etcd', async () => (await fetch(`http://127.0.0.1:${etcd.port}/health`)).ok)
+    return await Etcd.#started(new Etcd('etcd', { port: await freePort() }, await freePort(), []))
+  }
+
+  /** As kubeadm starts it: nobody is served without a certificate of its authority. */
+  static async startWithTls(): Promise<Etcd> {
+    const dir = join(scratch, 'etcd-tls')
+    const { ca, server, admin } = await loadPki(dir)
+    const files = { 'trusted-ca-file': ca, 'cert-file': server.certificate, 'key-file': server.key }
+    const flags = Object.entries(files).flatMap(([flag, text]) => {
+      writeFileSync(join(dir, flag), text, { mode: 0o600 })
+      return [`--${flag}`, join(dir, flag)]
+    })
+    const address = { port: await freePort(), tls: { ca, cert: admin.certificate, key: admin.key } }
+    return await Etcd.#started(new Etcd('etcd-tls/data', address, await freePort(), [...flags, '--client-cert-auth']))
+  }
+
+  static async #started(etcd: Etcd): Promise<Etcd> {
+    await eventually('etcd', async () => {
+      const connection = await EtcdConnection.open(etcd.address)
+      await connection.put('ready', 'yes').finally(() => connection.close())
+      return true
+    })
     return etcd
   }
 
@@ -128,25 +154,40 @@ async function bundleServer(): Promise<void> {
 
 async function measureWrites(load: Program): Promise<Figure[]> {
   if (!existsSync('/usr/bin/etcd')) throw new Error('Cannot measure the peer: there is no etcd, install etcd-server')
-  await using etcd = await Etcd.start()
+  await using plain = await Etcd.start()
+  await using etcd = await Etcd.startWithTls()
   const { server, api } = await ApiServer.start(join(scratch, 'writes'))
   await using running = server
   const figures: Figure[] = []
   for (const clients of [1, 16, 64]) {
-    const ours: number[] = []
-    const theirs: number[] = []
+    const rates = { ours: [] as number[], etcd: [] as number[], plain: [] as number[] }
     for (let round = 0; round < rounds; round += 1) {
       const common = { clients, ms: 2000, bytes: podBytes, prefix: `c${clients}-${round}` }
-      theirs.push((await load.run<{ perSecond: number }>({ task: 'put', etcdPort: etcd.port, ...common })).perSecond)
-      ours.push((await load.run<{ perSecond: number }>({ task: 'create', api, ...common })).perSecond)
+      const put = async ({ address }: Etcd): Promise<number> =>
+        (await load.run<{ perSecond: number }>({ task: 'put', etcd: address, ...common })).perSecond
+      rates.plain.push(await put(plain))
+      rates.etcd.push(await put(etcd))
+      rates.ours.push((await load.run<{ perSecond: number }>({ task: 'create', api, ...common })).perSecond)
     }
-    const name = `durable creates of 1.5 kB pods, ${clients} ${clients === 1 ? 'client' : 'clients'}`
-    figures.push({ ...figureOf(name, '/s', ours), peer: { name: 'etcd put', value: median(theirs) } })
-    const ratios = ours.map((value, round) => value / (theirs[round] ?? Number.NaN))
-    figures.push(figureOf(`${name}, over etcd's put`, 'x', ratios, clients === 64 ? { atLeast: 1.5 } : undefined))
+    figures.push(...writeFigures(clients, rates))
   }
   void running
   return figures
+}
+
+function writeFigures(
+  clients: number,
+  { ours, etcd, plain }: Record<'ours' | 'etcd' | 'plain', readonly number[]>,
+): Figure[] {
+  const name = `durable creates of 1.5 kB pods, ${clients} ${clients === 1 ? 'client' : 'clients'}`
+  const over = (theirs: readonly number[]): number[] =>
+    ours.map((value, round) => value / (theirs[round] ?? Number.NaN))
+  const target = clients === 64 ? { atLeast: 1.5 } : undefined
+  return [
+    { ...figureOf(name, '/s', ours), peer: { name: 'etcd put', value: median(etcd) } },
+    figureOf(`${name}, over etcd's put`, 'x', over(etcd), target),
+    figureOf(`${name}, over etcd's put without TLS`, 'x', over(plain)),
+  ]
 }
 
 async function measureWatches(load: Program): Promise<Figure[]> {
