@@ -91,7 +91,7 @@ export function parseTarget(target: string): { path: string; query: URLSearchPar
   const raw = at < 0 ? target : target.slice(0, at)
   try {
     const path = raw.includes('%') ? decodeURIComponent(raw) : raw
-    return { path, query: new URLSearchParams(at < 0 ? '' : target.slice(at + 1)) }
+    return { path, query: at < 0 ? new URLSearchParams() : new URLSearchParams(target.slice(at + 1)) }
   } catch {
     throw badRequest('the path of the request is malformed')
   }

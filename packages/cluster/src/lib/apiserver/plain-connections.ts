@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 
+import { Pages } from '../storage/pages.ts'
 import type { HeadWriter } from './answer-head.ts'
 import type { ApiResponse } from './exchange.ts'
 import { HeadReader } from './request-head.ts'
@@ -55,6 +56,7 @@ const answerLimitBytes = 64 << 10
 export class PlainConnections {
   readonly #options: PlainOptions
   readonly #all = new Set<PlainConnection>()
+  readonly #pages = new Pages()
   readonly #timer: NodeJS.Timeout
 
   constructor(options: PlainOptions) {
@@ -63,7 +65,7 @@ export class PlainConnections {
   }
 
   accept(socket: Socket): void {
-    this.#all.add(new PlainConnection(socket, this.#options, (connection) => this.#all.delete(connection)))
+    this.#all.add(new PlainConnection(socket, this.#options, this.#pages, (self) => this.#all.delete(self)))
   }
 
   /** Ends connections that have nothing to answer, the others once they have answered. */
@@ -82,6 +84,8 @@ export class PlainConnection {
   /** Called when the connection is gone. */
   onGone: (() => void) | undefined
   readonly #options: PlainOptions
+  /** Room for answers: many follow each other, and a buffer of its own for each is dearer than filling it. */
+  readonly #pages: Pages
   readonly #heads = new HeadReader()
   readonly #forget: (self: PlainConnection) => void
   #received: Buffer | undefined
@@ -93,9 +97,10 @@ export class PlainConnection {
   #checked = -1
   #quietChecks = 0
 
-  constructor(socket: Socket, options: PlainOptions, forget: (self: PlainConnection) => void) {
+  constructor(socket: Socket, options: PlainOptions, pages: Pages, forget: (self: PlainConnection) => void) {
     this.socket = socket
     this.#options = options
+    this.#pages = pages
     this.#forget = forget
     socket.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose).on('error', this.#onError)
   }
@@ -107,7 +112,7 @@ export class PlainConnection {
     if (piece === undefined || piece.length > answerLimitBytes) return false
     const head = this.#options.heads.render(answer, piece.length)
     if (head === undefined) return false
-    const bytes = Buffer.allocUnsafe(head.length + piece.length)
+    const bytes = this.#pages.take(head.length + piece.length)
     bytes.write(head, 0, 'latin1')
     piece.copy(bytes, head.length)
     this.socket.write(bytes)

@@ -166,9 +166,9 @@ export class Registry {
   }
 
   /** As with updates: in several attempts only where a webhook converts. */
-  async #createConverted(stored: Resource, object: KubeObject, options: WriteOptions): Promise<Written> {
-    if (stored.form.ensureWritable === undefined) return await this.#createNamed(stored, object, options)
-    return await converting(() => this.#createNamed(stored, object, options))
+  #createConverted(stored: Resource, object: KubeObject, options: WriteOptions): Promise<Written> {
+    if (stored.form.ensureWritable === undefined) return this.#createNamed(stored, object, options)
+    return converting(() => this.#createNamed(stored, object, options))
   }
 
   async #createNamed(stored: Resource, object: KubeObject, options: WriteOptions): Promise<Written> {

@@ -29,11 +29,18 @@ export class AdmittedRegistry extends Registry {
     this.#dynamic = dynamic
   }
 
-  override async create(resource: Resource, object: KubeObject, options: WriteOptions): Promise<Written> {
+  override create(resource: Resource, object: KubeObject, options: WriteOptions): Promise<Written> {
     const { identity } = options
-    if (identity === undefined || !this.#dynamic.applies('CREATE', resource, '', object.metadata.name ?? '')) {
-      return await super.create(resource, object, options)
-    }
+    const isAsked = identity !== undefined && this.#dynamic.applies('CREATE', resource, '', object.metadata.name ?? '')
+    return isAsked ? this.#createAsked(resource, object, options, identity) : super.create(resource, object, options)
+  }
+
+  async #createAsked(
+    resource: Resource,
+    object: KubeObject,
+    options: WriteOptions,
+    identity: Identity,
+  ): Promise<Written> {
     const preview = parse(await super.create(resource, object, { ...options, isDryRun: true, isPreview: true }))
     const about = { ...factsOf(options, identity), operation: 'CREATE' as const, resource, subresource: '' }
     const { name = '' } = preview.metadata
