@@ -270,10 +270,11 @@ export class PodWorker {
     return true
   }
 
-  /** Stops the pod's containers without touching its object; resolves when they have ended. */
+  /** Stops the pod's containers, with no more than their own grace, without touching its object; resolves when they have ended. */
   async leave(graceMs: number): Promise<void> {
     const { clock, clearing } = this.#context
-    const deadline = clock.now() + graceMs
+    const { terminationGracePeriodSeconds: own = DEFAULT_GRACE_SECONDS } = this.#state.pod.spec ?? {}
+    const deadline = clock.now() + Math.min(graceMs, own * 1000)
     this.#state.leaving = { deadline }
     this.#sandbox.giveUp(clock.now())
     this.#loop.tick()

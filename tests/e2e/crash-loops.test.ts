@@ -1,0 +1,193 @@
+// Many pods that crash whenever they are started: the API answers, others start, waits grow as kubelets let them, and all of it goes away.
+// `FAIRLEAD_CRASHING_PODS=1000` makes it a long run: with as many nodes as take them, 110 pods each.
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { after, before, describe, it } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
+import { connectKube, loadKubeconfig, type KubeClient } from '@fairlead/kube'
+import { createInformer, type Informer } from '@fairlead/kube/cache'
+import type { Pod } from '@fairlead/kube/types/core-v1'
+import { createKubectl, eventually, Home, missing, type Kubectl } from './support/machine.ts'
+import { buildProgram } from './support/program-image.ts'
+
+const skip = missing(['runc', 'conmon', 'nft', 'ip', 'kubectl'], { root: true })
+const crashing = Number(process.env['FAIRLEAD_CRASHING_PODS'] ?? 20)
+/** Others have to find room beside them. */
+const nodes = Math.ceil((crashing + 20) / 110)
+const patienceMs = 120_000 + crashing * 1_500
+
+describe(`${crashing} pods that crash`, { skip }, () => {
+  let home: Home
+  let kubectl: Kubectl
+  let client: KubeClient
+  let image: string
+  let pods: Informer<Pod>
+  let asking: Asking
+  const ended = new AbortController()
+
+  before(async () => {
+    home = new Home()
+    const source = "import { createServer } from 'node:http'\ncreateServer((_, answer) => answer.end()).listen(8080)\n"
+    image = await buildProgram(home, { name: 'server', source })
+    await home.fairleadOk(['cluster', 'start', '--nodes', String(nodes)])
+    kubectl = createKubectl(await home.kubeconfig(), home.dir)
+    client = connectKube({ kubeconfig: loadKubeconfig({ path: await home.kubeconfig() }) })
+    await kubectl('create configmap asked')
+    pods = createInformer(client.resource('v1/Pod'), { labelSelector: 'app=crashes', signal: ended.signal })
+    await pods.start()
+    asking = askOften(client)
+  })
+
+  after(async () => {
+    ended.abort()
+    await asking?.stop()
+    await client?.close()
+    await home[Symbol.asyncDispose]()
+  })
+
+  it('are all started, and started again after longer and longer waits', async (test) => {
+    const restarts = followRestarts(pods)
+    const begun = performance.now()
+    // What Node.js says of an option it does not know is said before it begins: as little work as a crash can be.
+    await kubectl('apply -f -', deployment('crashes', crashing, { command: ['node', '--no-such-option'] }))
+    await eventually('crash loops', () => count(pods, isInCrashLoop) >= crashing * 0.9, patienceMs)
+    test.diagnostic(`${seconds(begun)} s until nine of ten wait in a crash loop`)
+    await eventually(
+      'third restarts',
+      () => restarts.waits.filter(({ restart }) => restart === 3).length > 3,
+      patienceMs,
+    )
+    // Of the kubelet: none before the first restart, then 10 s, doubled each time. Times are told in whole seconds.
+    for (const { restart, waitedMs } of restarts.waits) {
+      const leastMs = restart === 1 ? 0 : 10_000 * 2 ** (restart - 2)
+      assert.ok(waitedMs > leastMs - 1_000, `restart ${restart} after ${waitedMs} ms`)
+    }
+    assert.match(waitingMessages(pods).join('\n'), /back-off \d+s restarting failed container=main pod=crashes-/)
+  })
+
+  it('keep nobody from the API, and no other pod from starting', async (test) => {
+    const begun = performance.now()
+    await kubectl('apply -f -', deployment('healthy', 2, { readinessProbe: { httpGet: { path: '/', port: 8080 } } }))
+    await kubectl('rollout status deployment/healthy --timeout=85s')
+    test.diagnostic(`${seconds(begun)} s until two others are ready`)
+    await eventually('gets', () => asking.tookMs.length > 100)
+    const sorted = asking.tookMs.toSorted((a, b) => a - b)
+    const p99 = sorted[Math.floor(sorted.length * 0.99)] ?? 0
+    test.diagnostic(
+      `${sorted.length} gets: median ${sorted[sorted.length >> 1]?.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms`,
+    )
+    assert.deepEqual(asking.failures, [])
+    assert.ok(p99 < 2_000, `p99 ${p99} ms`)
+  })
+
+  it('do not take more and more memory', async (test) => {
+    const { pid } = JSON.parse((await home.fairleadOk(['cluster', 'status', '--json'])).stdout)
+    const first = residentMegabytes(pid)
+    const started = totalRestarts(pods)
+    await eventually('more restarts', () => totalRestarts(pods) > started + crashing / 4, patienceMs)
+    const second = residentMegabytes(pid)
+    test.diagnostic(`${first} MiB, then ${second} MiB`)
+    // What 200 pods that run take is 310 MiB; the rest is what a process of that size does not give back at once.
+    assert.ok(second < 350 + crashing, `${second} MiB`)
+  })
+
+  it('are taken away with the cluster', async (test) => {
+    await asking.stop()
+    const begun = performance.now()
+    await home.fairleadOk(['down'], { timeoutMs: 600_000 })
+    test.diagnostic(`${seconds(begun)} s`)
+    assert.ok(performance.now() - begun < 60_000 + crashing * 300)
+  })
+
+  function deployment(app: string, replicas: number, container: object): string {
+    const labels = { app }
+    const resources = { requests: { cpu: '1m', memory: '4Mi' } }
+    const containers = [{ name: 'main', image, resources, ...container }]
+    const template = { metadata: { labels }, spec: { terminationGracePeriodSeconds: 1, containers } }
+    const spec = { replicas, selector: { matchLabels: labels }, template }
+    return JSON.stringify({ apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: app }, spec })
+  }
+})
+
+interface Asking {
+  readonly tookMs: readonly number[]
+  readonly failures: readonly string[]
+  stop(): Promise<void>
+}
+
+/** Gets one small object ten times a second, as a client that would notice. */
+function askOften(client: KubeClient): Asking {
+  const tookMs: number[] = []
+  const failures: string[] = []
+  let isOver = false
+  const work = (async () => {
+    while (!isOver) {
+      const begun = performance.now()
+      await client
+        .resource('v1/ConfigMap')
+        .get('asked', { namespace: 'default' })
+        .then(
+          () => tookMs.push(performance.now() - begun),
+          (error: unknown) => failures.push(String(error)),
+        )
+      await pause(100)
+    }
+  })()
+  return {
+    tookMs,
+    failures,
+    async stop() {
+      isOver = true
+      await work
+    },
+  }
+}
+
+interface Restarts {
+  /** Which restart, and how long after the end before it: as the API tells of both. */
+  readonly waits: readonly { readonly restart: number; readonly waitedMs: number }[]
+}
+
+function followRestarts(pods: Informer<Pod>): Restarts {
+  const waits: { restart: number; waitedMs: number }[] = []
+  const ends = new Map<string, { readonly restart: number; readonly at: number }>()
+  pods.on((_event, { metadata, status }) => {
+    const { restartCount: restart = 0, lastState, state } = status?.containerStatuses?.[0] ?? {}
+    const uid = metadata?.uid ?? ''
+    // While the next run is being waited for, the last state is that of the run the count speaks of.
+    const run = state?.terminated ?? (isInCrashLoop({ status }) ? lastState?.terminated : undefined)
+    const startedAt = state?.running?.startedAt ?? run?.startedAt
+    const before = ends.get(uid)
+    if (before !== undefined && startedAt !== undefined && restart === before.restart + 1) {
+      waits.push({ restart, waitedMs: Date.parse(startedAt) - before.at })
+      ends.delete(uid)
+    }
+    if (run?.finishedAt !== undefined) ends.set(uid, { restart, at: Date.parse(run.finishedAt) })
+  })
+  return { waits }
+}
+
+function waitingMessages(pods: Informer<Pod>): string[] {
+  return pods.list().flatMap(({ status }) => status?.containerStatuses?.[0]?.state?.waiting?.message ?? [])
+}
+
+function isInCrashLoop({ status }: Pick<Pod, 'status'>): boolean {
+  return status?.containerStatuses?.[0]?.state?.waiting?.reason === 'CrashLoopBackOff'
+}
+
+function count(pods: Informer<Pod>, matches: (pod: Pod) => boolean): number {
+  return pods.list().filter(matches).length
+}
+
+function totalRestarts(pods: Informer<Pod>): number {
+  return pods.list().reduce((sum, { status }) => sum + (status?.containerStatuses?.[0]?.restartCount ?? 0), 0)
+}
+
+function residentMegabytes(pid: number): number {
+  const [, kibibytes = '0'] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []
+  return Math.round(Number(kibibytes) / 1024)
+}
+
+function seconds(since: number): string {
+  return ((performance.now() - since) / 1_000).toFixed(1)
+}
