@@ -167,6 +167,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     audit,
     frontProxy: { ...pki.frontProxy, clientCa: pki.ca },
     serviceAccounts: true,
+    controllers: true,
     serviceAccountKey,
     kubelet: async (name) => await (await whenNodes).kubeletOf(name),
     onError: fault('apiserver'),

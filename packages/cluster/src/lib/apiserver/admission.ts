@@ -21,6 +21,8 @@ export interface AdmissionOptions {
   nodePortRange: string
   /** Whether a pod must be of a service account that is there, and gets its token. */
   serviceAccounts: boolean
+  /** Whether controllers run that undo what guards new nodes, claims and volumes. */
+  controllers: boolean
   /** Milliseconds since 1970. */
   now: () => number
 }
@@ -42,7 +44,7 @@ export class Admission {
   constructor(store: Store, options: AdmissionOptions) {
     this.#store = store
     this.#serviceAccounts = options.serviceAccounts
-    this.#plugins = new Plugins(store, options.now)
+    this.#plugins = new Plugins(store, options)
     this.#addresses = new ServiceAddresses(options.serviceCidr, options.nodePortRange)
     for (const entry of store.list('services')) this.#addresses.take(readObject(this.#services, entry))
     this.#subscription = store.subscribe('services', undefined, ({ operation, entry, previous }) => {

@@ -49,6 +49,11 @@ export interface ApiServerOptions {
    * controller that makes them, no namespace would have one.
    */
   serviceAccounts?: boolean | undefined
+  /**
+   * Whether controllers run that undo what guards new objects: new nodes are tainted until they are ready, claims and
+   * volumes have finalizers while they are in use. Default false: without them, nodes would get no pods and claims never go.
+   */
+  controllers?: boolean | undefined
   /** PEM (PKCS #8, P-256) of the key that signs tokens of service accounts. Default: a new one, which no token survives. */
   serviceAccountKey?: string | undefined
   /** Where cluster addresses of services come from. Default `10.96.0.0/16`. */
@@ -114,6 +119,7 @@ class Server implements ApiServer {
       serviceCidr,
       nodePortRange,
       serviceAccounts: options.serviceAccounts ?? false,
+      controllers: options.controllers ?? false,
       now,
     })
     const access = new Access({

@@ -6,6 +6,7 @@ import type { PriorityClass } from '@fairlead/kube/types/scheduling-v1'
 import type { Store } from '../../storage/store.ts'
 import type { Resource } from '../resource.ts'
 import { DefaultClasses } from './plugins/default-classes.ts'
+import { guard } from './plugins/guarded.ts'
 import { LimitRanger } from './plugins/limit-ranger.ts'
 import { Priority } from './plugins/priority.ts'
 import { RuntimeClasses } from './plugins/runtime-class.ts'
@@ -23,8 +24,10 @@ export class Plugins {
 
   readonly #security: PodSecurity
   readonly quotas: Quotas
+  readonly #guards: boolean
 
-  constructor(store: Store, now: () => number) {
+  constructor(store: Store, { now, controllers }: { readonly now: () => number; readonly controllers: boolean }) {
+    this.#guards = controllers
     this.quotas = new Quotas(store, now)
     this.#limits = new LimitRanger(store)
     this.#priority = new Priority(store)
@@ -40,6 +43,7 @@ export class Plugins {
 
   /** Fills in a new object what others decide; throws a `StatusError` when they do not have it. */
   complete(resource: Resource, object: KubeObject): void {
+    if (this.#guards) guard(resource.collection, object)
     switch (resource.collection) {
       case 'pods':
         this.#limits.completePod(object as KubeObject & Pod)

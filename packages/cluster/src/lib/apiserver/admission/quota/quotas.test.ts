@@ -107,6 +107,35 @@ describe('ResourceQuota', () => {
     })
   })
 
+  it('counts the devices that claims may be given, by class: of several choices the most', async () => {
+    await using api = await startTestServer()
+    const gpus = 'gpu.deviceclass.resource.k8s.io/devices'
+    const nics = 'nic.deviceclass.resource.k8s.io/devices'
+    await limit(api, 'q', { hard: { [gpus]: '36', [nics]: '2', 'count/resourceclaims.resource.k8s.io': '3' } })
+    const claims = '/apis/resource.k8s.io/v1/namespaces/default/resourceclaims'
+    const create = async (name: string, requests: Json[]): Promise<Json> =>
+      await api.call('POST', claims, { metadata: { name }, spec: { devices: { requests } } })
+    const several = {
+      name: 'one',
+      firstAvailable: [
+        { name: 'a', deviceClassName: 'gpu', count: 2 },
+        { name: 'b', deviceClassName: 'gpu', count: 3 },
+        { name: 'c', deviceClassName: 'nic' },
+      ],
+    }
+    assert.equal((await create('a', [several, { name: 'two', exactly: { deviceClassName: 'gpu' } }])).status, 201)
+    await used(api, 'q', { 'count/resourceclaims.resource.k8s.io': '1', [gpus]: '4', [nics]: '1' })
+    const all = { name: 'all', exactly: { deviceClassName: 'gpu', allocationMode: 'All' } }
+    assert.equal((await create('b', [all])).status, 201)
+    const refused = await create('c', [{ name: 'x', exactly: { deviceClassName: 'gpu' } }])
+    assert.equal(refused.status, 403)
+    assert.match(
+      refused.body.message,
+      new RegExp(`exceeded quota: q, requested: ${gpus}=1, used: ${gpus}=36, limited: ${gpus}=36`),
+    )
+    assert.equal((await create('c', [{ name: 'x', exactly: { deviceClassName: 'nic' } }])).status, 201)
+  })
+
   it('looks at the pods of its scopes only, and not at those that have ended', async () => {
     await using api = await startTestServer()
     await limit(api, 'best', { hard: { pods: '1' }, scopes: ['BestEffort'] })

@@ -1,5 +1,6 @@
 import type { KubeObject } from '@fairlead/kube/types'
 import type { Container, PersistentVolumeClaim, Pod, Service } from '@fairlead/kube/types/core-v1'
+import type { DeviceRequest, ResourceClaim } from '@fairlead/kube/types/resource-v1'
 
 import { add, amountOf, amountsOf, podAmounts } from '../plugins/amounts.ts'
 import type { Amounts } from '../plugins/amounts.ts'
@@ -14,6 +15,8 @@ export function usageOf(collection: string, object: KubeObject, now: number): Am
       return { ...counted, ...serviceUsage(object as KubeObject & Service) }
     case 'persistentvolumeclaims':
       return { ...counted, ...claimUsage(object as KubeObject & PersistentVolumeClaim) }
+    case 'resource.k8s.io/resourceclaims':
+      return { ...counted, ...deviceUsage(object as KubeObject & ResourceClaim) }
     default:
       return plain.has(collection) ? { ...counted, [collection]: 1 } : counted
   }
@@ -35,6 +38,7 @@ export function collectionOf(name: string): string | undefined {
   }
   if (plain.has(name)) return name
   if (name.startsWith('services')) return 'services'
+  if (name.endsWith(devicesOfClass)) return 'resource.k8s.io/resourceclaims'
   const isClaims = name === 'persistentvolumeclaims' || name === 'requests.storage'
   if (isClaims || name.includes('.storageclass.storage.k8s.io/')) return 'persistentvolumeclaims'
   const isCompute = /^(pods|cpu|memory|ephemeral-storage|hugepages-.+|(requests|limits)\..+)$/.test(name)
@@ -81,6 +85,26 @@ function claimUsage({ spec, metadata }: KubeObject & PersistentVolumeClaim): Amo
   if (name === '') return usage
   const prefix = `${name}.storageclass.storage.k8s.io/`
   return { ...usage, [`${prefix}persistentvolumeclaims`]: 1, [`${prefix}requests.storage`]: storage }
+}
+
+const devicesOfClass = '.deviceclass.resource.k8s.io/devices'
+/** What a request for all devices may be given at most. */
+const allDevices = 32
+
+/** The devices of each class that a claim may be given; of several choices, the most of each class. */
+function deviceUsage({ spec }: ResourceClaim): Amounts {
+  const requests = spec.devices?.requests ?? []
+  return requests.map(devicesOf).reduce((sum, each) => add(sum, each), {})
+}
+
+function devicesOf({ exactly, firstAvailable = [] }: DeviceRequest): Amounts {
+  const most: Record<string, number> = {}
+  for (const { deviceClassName, allocationMode, count = 0 } of exactly === undefined ? firstAvailable : [exactly]) {
+    const wanted = { ExactCount: count, All: allDevices }[allocationMode ?? ''] ?? 0
+    const name = `${deviceClassName}${devicesOfClass}`
+    most[name] = Math.max(most[name] ?? 0, wanted)
+  }
+  return most
 }
 
 const mustBeSpecified = ['cpu', 'limits.cpu', 'limits.memory', 'memory', 'requests.cpu', 'requests.memory']
