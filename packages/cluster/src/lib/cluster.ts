@@ -21,6 +21,7 @@ import { apiAddressOf, gatewayOf } from './network/plan.ts'
 import type { NetworkPlan } from './network/plan.ts'
 import type { PodNetwork, PodNetworkOptions } from './network/pod-network.ts'
 import { openServiceNetwork } from './network/service-network.ts'
+import type { NodeSettings } from './node/config/kubelet-config.ts'
 import type { NodeAgent } from './node/node.ts'
 import type { OpenRegistryClient } from './node/registry-clients.ts'
 import { chooseNodes, planNodes, runNodes } from './nodes.ts'
@@ -67,6 +68,8 @@ export interface ClusterOptions {
   readonly zones?: readonly string[] | undefined
   /** Whether Ingress, Gateway API and Istio objects are served, and their kinds installed. Default: true. */
   readonly gateway?: boolean | undefined
+  /** File of a KubeletConfiguration that all nodes follow, YAML or JSON. Default: none. */
+  readonly kubeletConfigFile?: string | undefined
   /** Writes down who asks the API for what. Default: nothing is written. */
   readonly audit?: AuditOptions | undefined
   /** Aborts the start; a cluster that runs is stopped by {@link Cluster.close}. */
@@ -126,6 +129,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const log = options.onLog ?? (() => {})
   const fault = (component: string) => (err: unknown) => log({ level: 'warn', msg: 'component failed', component, err })
   await mkdir(dir, { recursive: true, mode: 0o700 })
+  const settings = options.kubeletConfigFile === undefined ? {} : await loadSettings(options.kubeletConfigFile)
   const planned = planNodes(dir, nodeName, await chooseNodes(dir, { count: options.nodes, zones: options.zones }))
   await using opened = new AsyncDisposableStack()
 
@@ -255,6 +259,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     dir,
     planned,
     images: imagesDir,
+    ...settings,
     runtime: network.plan.mode === 'namespaces' ? 'runc' : 'process',
     network: services.pods,
     openRegistryClient: options.openRegistryClient,
@@ -312,6 +317,12 @@ function describe(node: NodeAgent, network: PodNetwork): string {
 
 function clientOf(server: ApiServer, user: string): KubeClient {
   return createKubeClient({ transport: server.transport({ user, groups: ['system:authenticated'] }) })
+}
+
+/** What reads it is not needed by clusters without such a file. */
+async function loadSettings(file: string): Promise<NodeSettings> {
+  const { loadKubeletConfig } = await import('./node/config/kubelet-config.ts')
+  return await loadKubeletConfig(file)
 }
 
 /** The label of roles is one that no node may give itself. */

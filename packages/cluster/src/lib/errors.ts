@@ -90,6 +90,14 @@ export function storageClosed(dir: string): ClusterError {
   return withCode(new Error(`Cannot use the store "${dir}": it is closed`), { code: 'FAIRLEAD_CLUSTER_STORAGE_CLOSED' })
 }
 
+export function kubeletConfigInvalid(file: string, why: string, cause?: unknown): ClusterError {
+  return withCode(new Error(`Cannot use the kubelet configuration "${file}": ${why}`), {
+    code: 'FAIRLEAD_CLUSTER_KUBELET_CONFIG',
+    hint: 'Correct the field, or leave it out; docs/guides/pods.md lists those that nodes follow.',
+    cause,
+  })
+}
+
 export function auditImpossible(file: string, cause: unknown): ClusterError {
   return withCode(new Error(`Cannot audit with "${file}": ${messageOf(cause)}`, { cause }), {
     code: 'FAIRLEAD_CLUSTER_AUDIT',

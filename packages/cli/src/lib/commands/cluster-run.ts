@@ -40,6 +40,7 @@ export const clusterRun: Command = defineCommand({
     'image-policy': { type: 'string', value: 'FILE', help: 'which images may run' },
     'audit-log': { type: 'string', value: 'FILE', help: 'file of the audit log' },
     'audit-policy': { type: 'string', value: 'FILE', help: 'what the audit log holds' },
+    'kubelet-config': { type: 'string', value: 'FILE', help: 'what nodes keep free and remove' },
     'registry-port': { type: 'string', value: 'N', help: 'port of the registry' },
     'no-registry': { type: 'boolean', help: 'without the registry' },
     'no-gateway': { type: 'boolean', help: 'without the gateway' },
@@ -57,6 +58,7 @@ export const clusterRun: Command = defineCommand({
       imagePolicy: options['image-policy'] === undefined ? undefined : resolve(cwd, options['image-policy']),
       auditLog: options['audit-log'] === undefined ? undefined : resolve(cwd, options['audit-log']),
       auditPolicy: options['audit-policy'] === undefined ? undefined : resolve(cwd, options['audit-policy']),
+      kubeletConfig: options['kubelet-config'] === undefined ? undefined : resolve(cwd, options['kubelet-config']),
       noRegistry: options['no-registry'] || undefined,
       noGateway: options['no-gateway'] || undefined,
       nodes: parseInteger('nodes', options.nodes, 1, 20),
@@ -86,7 +88,15 @@ export const clusterRun: Command = defineCommand({
       using _calm = keepYoungGenerationSmall()
       const { startCluster } = await import('@fairlead/cluster')
       const { openClient } = await import('../image/registry.ts')
-      const { imagePolicy, auditLog: logFile, auditPolicy: policyFile, noRegistry: _, noGateway, ...rest } = choices
+      const {
+        imagePolicy,
+        auditLog: logFile,
+        auditPolicy: policyFile,
+        noRegistry: _,
+        noGateway,
+        kubeletConfig: kubeletConfigFile,
+        ...rest
+      } = choices
       // With what checks signatures, which most clusters need not load.
       const policy =
         imagePolicy === undefined
@@ -98,6 +108,7 @@ export const clusterRun: Command = defineCommand({
         port,
         ...rest,
         gateway: noGateway !== true,
+        kubeletConfigFile,
         imagePolicy: policy,
         audit: logFile === undefined ? undefined : { logFile, policyFile },
         openRegistryClient: (credentials) => openClient(env, { credentials }),

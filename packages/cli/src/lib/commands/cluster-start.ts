@@ -26,6 +26,11 @@ export const clusterStart: Command = defineCommand({
     'image-policy': imagePolicyOption,
     'audit-log': { type: 'string', value: 'FILE', help: 'write who asks the API for what, as JSON lines' },
     'audit-policy': { type: 'string', value: 'FILE', help: 'what the audit log holds (audit.k8s.io/v1 Policy)' },
+    'kubelet-config': {
+      type: 'string',
+      value: 'FILE',
+      help: 'what nodes keep free and remove (kubelet.config.k8s.io/v1beta1 KubeletConfiguration)',
+    },
     'registry-port': { type: 'string', value: 'N', help: 'port of the registry of the image store on 127.0.0.1' },
     'no-registry': { type: 'boolean', help: 'serve the image store to nobody' },
     'no-gateway': { type: 'boolean', help: 'leave Ingress, Gateway API and Istio objects to others' },
@@ -58,6 +63,7 @@ export const clusterStart: Command = defineCommand({
     if (imagePolicy !== undefined) await loadImagePolicy(imagePolicy, env)
     const auditLog = options['audit-log'] === undefined ? undefined : resolve(cwd, options['audit-log'])
     const auditPolicy = options['audit-policy'] === undefined ? undefined : resolve(cwd, options['audit-policy'])
+    const kubeletConfig = options['kubelet-config'] === undefined ? undefined : resolve(cwd, options['kubelet-config'])
     if (auditPolicy !== undefined && auditLog === undefined) {
       throw usage('Cannot use --audit-policy without --audit-log', 'Name the file the log goes to')
     }
@@ -76,6 +82,7 @@ export const clusterStart: Command = defineCommand({
       imagePolicy,
       auditLog,
       auditPolicy,
+      kubeletConfig,
     }
     const started = await ensureCluster({ homes, ...asked, signal }).catch((error: unknown) => {
       step.fail()
@@ -120,6 +127,10 @@ export function listIgnored(
   if (auditLog !== undefined && auditLog !== running.choices?.auditLog) ignored.push(`--audit-log ${auditLog}`)
   if (auditPolicy !== undefined && auditPolicy !== running.choices?.auditPolicy) {
     ignored.push(`--audit-policy ${auditPolicy}`)
+  }
+  const { kubeletConfig } = asked
+  if (kubeletConfig !== undefined && kubeletConfig !== running.choices?.kubeletConfig) {
+    ignored.push(`--kubelet-config ${kubeletConfig}`)
   }
   const { registry } = running
   const address = registry?.state === 'ready' ? registry.address : undefined

@@ -25,6 +25,7 @@ const nothing: ClusterChoices = {
   auditPolicy: undefined,
   noRegistry: undefined,
   noGateway: undefined,
+  kubeletConfig: undefined,
 }
 
 describe('keepChoices', () => {

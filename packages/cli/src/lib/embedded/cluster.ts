@@ -99,7 +99,8 @@ export function removeCluster(homes: Homes): boolean {
  * next process takes them over. Throws FAIRLEAD_CLI_USAGE where both cannot be had.
  */
 export function keepChoices(asked: ClusterChoices, died: ClusterProcess | undefined): ClusterChoices {
-  const { runtime, durability, imagePolicy, auditLog, auditPolicy, noRegistry, noGateway, nodes, zones } = asked
+  const { runtime, durability, imagePolicy, auditLog, auditPolicy, kubeletConfig } = asked
+  const { noRegistry, noGateway, nodes, zones } = asked
   if (died && runtime !== undefined && !isRunBy(died, runtime)) {
     throw usage(
       `Cannot use "--runtime ${runtime}": the cluster died, and its pods still run as ${describeRuntime(died)}`,
@@ -112,6 +113,7 @@ export function keepChoices(asked: ClusterChoices, died: ClusterProcess | undefi
     imagePolicy: imagePolicy ?? died?.choices?.imagePolicy,
     auditLog: auditLog ?? died?.choices?.auditLog,
     auditPolicy: auditPolicy ?? died?.choices?.auditPolicy,
+    kubeletConfig: kubeletConfig ?? died?.choices?.kubeletConfig,
     noRegistry: noRegistry ?? died?.choices?.noRegistry,
     noGateway: noGateway ?? died?.choices?.noGateway,
     nodes: nodes ?? died?.choices?.nodes,
@@ -153,7 +155,7 @@ const main = fileURLToPath(import.meta.resolve('fairlead/main'))
 
 async function launch(files: ClusterFiles, options: StartOptions): Promise<RunningCluster> {
   const { homes, port, registryPort, runtime, durability, imagePolicy, auditLog, auditPolicy, noRegistry } = options
-  const { noGateway, nodes, zones, signal } = options
+  const { noGateway, nodes, zones, kubeletConfig, signal } = options
   signal.throwIfAborted()
   const child = spawnDetached(files, [
     'cluster',
@@ -171,6 +173,7 @@ async function launch(files: ClusterFiles, options: StartOptions): Promise<Runni
     ...(imagePolicy === undefined ? [] : [`--image-policy=${imagePolicy}`]),
     ...(auditLog === undefined ? [] : [`--audit-log=${auditLog}`]),
     ...(auditPolicy === undefined ? [] : [`--audit-policy=${auditPolicy}`]),
+    ...(kubeletConfig === undefined ? [] : [`--kubelet-config=${kubeletConfig}`]),
   ])
   try {
     const message = await nextMessage(child, files, AbortSignal.any([signal, AbortSignal.timeout(startDeadlineMs)]))

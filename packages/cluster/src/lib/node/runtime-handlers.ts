@@ -5,7 +5,7 @@ import { configInvalid } from '../errors.ts'
 import type { NodeSources } from './sources.ts'
 
 /** Names a RuntimeClass may give as its handler: none, or that of the runtime of this node, such as `runc`. */
-export function handlersOf(runtimeVersion: string): readonly string[] {
+function handlersOf(runtimeVersion: string): readonly string[] {
   return ['', runtimeVersion.split(':')[0] ?? '']
 }
 
