@@ -165,12 +165,37 @@ export interface Cluster {
   readonly port: number
   readonly subset?: string | undefined
   readonly protocol: UpstreamProtocol
+  /** Absent: endpoints are asked without TLS. */
+  readonly tls?: UpstreamTls | undefined
   readonly endpoints: readonly Endpoint[]
   readonly policy: TrafficPolicy
 }
 
-/** `h2c` is HTTP/2 without TLS, which gRPC servers speak. */
+/** `h2c` is HTTP/2 with prior knowledge, which gRPC servers speak; with TLS it is what is agreed on there. */
 export type UpstreamProtocol = 'http1' | 'h2c'
+
+/** How endpoints are asked with TLS. */
+export interface UpstreamTls {
+  /** The same for the same settings. */
+  readonly key: string
+  /** Whom clients ask for (SNI). */
+  readonly serverName: string
+  /** Certificates of authorities, PEM. Default: those that Node knows. */
+  readonly ca?: string | undefined
+  /** Names of which the certificate must have one. None: the server's. */
+  readonly names: readonly SubjectName[]
+  /** False: any certificate will do. */
+  readonly isVerified: boolean
+  /** What the gateway proves itself with, PEM. */
+  readonly cert?: string | undefined
+  readonly clientKey?: string | undefined
+}
+
+/** A name in a certificate. */
+export interface SubjectName {
+  readonly kind: 'dns' | 'uri'
+  readonly value: string
+}
 
 export interface Endpoint {
   /** `ip:port`. */

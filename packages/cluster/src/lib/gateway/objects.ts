@@ -1,4 +1,4 @@
-import type { Namespace, Pod, Secret, Service } from '@fairlead/kube/types/core-v1'
+import type { ConfigMap, Namespace, Pod, Secret, Service } from '@fairlead/kube/types/core-v1'
 import type { EndpointSlice } from '@fairlead/kube/types/discovery-v1'
 import type { Condition, LabelSelector, ObjectMeta } from '@fairlead/kube/types/meta-v1'
 import type { Ingress, IngressClass } from '@fairlead/kube/types/networking-v1'
@@ -21,6 +21,7 @@ export interface World {
   /** By `namespace/name`. */
   readonly pods: ReadonlyMap<string, Pod>
   readonly secrets: ReadonlyMap<string, Secret>
+  readonly configMaps: ReadonlyMap<string, ConfigMap>
   readonly namespaces: ReadonlyMap<string, Namespace>
   readonly ingresses: readonly Ingress[]
   readonly ingressClasses: readonly IngressClass[]
@@ -29,6 +30,7 @@ export interface World {
   readonly httpRoutes: readonly HttpRoute[]
   readonly grpcRoutes: readonly GrpcRoute[]
   readonly grants: readonly ReferenceGrant[]
+  readonly backendTlsPolicies: readonly BackendTlsPolicy[]
   readonly istioGateways: readonly IstioGateway[]
   readonly virtualServices: readonly VirtualService[]
   readonly destinationRules: readonly DestinationRule[]
@@ -148,6 +150,19 @@ export type IstioGateway = Custom<{
   }[]
 }>
 
+export type BackendTlsPolicy = Custom<
+  {
+    targetRefs?: { group?: string; kind?: string; name: string; sectionName?: string }[]
+    validation?: {
+      hostname?: string
+      caCertificateRefs?: { group?: string; kind?: string; name: string }[]
+      wellKnownCACertificates?: string
+      subjectAltNames?: { type?: string; hostname?: string; uri?: string }[]
+    }
+  },
+  { ancestors?: { ancestorRef: ParentRef; controllerName: string; conditions?: Condition[] }[] }
+>
+
 export type VirtualService = Custom<{ hosts?: string[]; gateways?: string[]; http?: IstioRoute[] }>
 
 export interface IstioMatch {
@@ -228,6 +243,13 @@ export type DestinationRule = Custom<{
 }>
 
 export interface IstioTrafficPolicy {
+  tls?: {
+    mode?: string
+    credentialName?: string
+    sni?: string
+    subjectAltNames?: string[]
+    insecureSkipVerify?: boolean
+  }
   loadBalancer?: {
     simple?: string
     consistentHash?: {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createInformer } from '@fairlead/kube/cache'
 import type { Informer } from '@fairlead/kube/cache'
 import type { KubeClient, KubeResource, ResourceClient } from '@fairlead/kube'
@@ -24,6 +25,9 @@ export interface SourcesOptions {
   readonly onError?: ((error: unknown) => void) | undefined
 }
 
+/** How long the gateway waits for a kind that may not be there. */
+const policyWaitMs = 5_000
+
 const gatewayApi = 'gateway.networking.k8s.io/v1'
 const istio = 'networking.istio.io/v1'
 
@@ -46,6 +50,7 @@ export function openSources(options: SourcesOptions): Sources {
   const httpRoutes = custom(gatewayApi, 'HTTPRoute')
   const grpcRoutes = custom(gatewayApi, 'GRPCRoute')
   const grants = custom('gateway.networking.k8s.io/v1beta1', 'ReferenceGrant')
+  const backendTlsPolicies = custom(gatewayApi, 'BackendTLSPolicy')
   const istioGateways = custom(istio, 'Gateway')
   const virtualServices = custom(istio, 'VirtualService')
   const destinationRules = custom(istio, 'DestinationRule')
@@ -60,10 +65,13 @@ export function openSources(options: SourcesOptions): Sources {
   const namespaces = follow(client.resource('v1/Namespace'))
   // Only from when some object asks for TLS.
   const secrets = follow(client.resource('v1/Secret'))
+  const configMaps = follow(client.resource('v1/ConfigMap'))
 
   return {
     async start() {
-      await Promise.all(all.map((informer) => informer.start()))
+      // Definitions of Gateway API before 1.4, put over ours, are without it: then there is nothing to wait for.
+      const policies = Promise.race([backendTlsPolicies.start(), sleep(policyWaitMs, undefined, { ref: false })])
+      await Promise.all([...all.map((informer) => informer.start()), policies])
     },
     async world() {
       const classes = { ingressClasses: ingressClasses.list(), gatewayClasses: gatewayClasses.list() }
@@ -73,8 +81,11 @@ export function openSources(options: SourcesOptions): Sources {
         ingresses: ingresses.list(),
         gateways: gateways.list() as World['gateways'],
         istioGateways: istioGateways.list() as World['istioGateways'],
+        backendTlsPolicies: backendTlsPolicies.list() as World['backendTlsPolicies'],
+        destinationRules: destinationRules.list() as World['destinationRules'],
       }
       if (asksForTls(known)) await secrets.start()
+      if (known.backendTlsPolicies.length > 0) await configMaps.start()
       return {
         ...known,
         services: byKey(services.list()),
@@ -87,7 +98,7 @@ export function openSources(options: SourcesOptions): Sources {
         grpcRoutes: grpcRoutes.list(),
         grants: grants.list(),
         virtualServices: virtualServices.list(),
-        destinationRules: destinationRules.list(),
+        configMaps: byKey(configMaps.list()),
         host: options.host,
         meshHost: options.meshHost,
       }
@@ -128,8 +139,12 @@ function asksForTls({
   ingresses,
   gateways,
   istioGateways,
-}: Pick<World, 'ingresses' | 'gateways' | 'istioGateways'>): boolean {
+  backendTlsPolicies,
+  destinationRules,
+}: Pick<World, 'ingresses' | 'gateways' | 'istioGateways' | 'backendTlsPolicies' | 'destinationRules'>): boolean {
   return (
+    backendTlsPolicies.length > 0 ||
+    destinationRules.some(({ spec }) => JSON.stringify(spec).includes('"credentialName"')) ||
     ingresses.some(({ spec }) => (spec?.tls ?? []).length > 0) ||
     gateways.some(({ spec }) => spec?.listeners?.some(({ tls }) => tls !== undefined) === true) ||
     istioGateways.some(({ spec }) => spec?.servers?.some(({ tls }) => tls?.credentialName !== undefined) === true)
@@ -146,6 +161,8 @@ const noWorld: World = {
   ingressClasses: [],
   gatewayClasses: [],
   gateways: [],
+  backendTlsPolicies: [],
+  configMaps: new Map(),
   httpRoutes: [],
   grpcRoutes: [],
   grants: [],

@@ -4,6 +4,7 @@ import type { KubeClient, KubeResource } from '@fairlead/kube'
 import type { Compiled } from './compile/compile.ts'
 import { controllerName } from './compile/ingress.ts'
 import type { World } from './objects.ts'
+import { policyStatuses } from './policy-status.ts'
 import { renderClassStatus, renderGatewayStatus, renderIngressStatus, renderRouteStatus } from './status.ts'
 import type { Outcomes } from './status.ts'
 
@@ -37,6 +38,7 @@ export async function writeStatuses(
     ...classes.map((one) => write(gatewayApi, 'GatewayClass', one, renderClassStatus(one, now))),
     ...gateways.map((one) => write(gatewayApi, 'Gateway', one.gateway, renderGatewayStatus(one, outcomes, now))),
     ...routes.map((one) => write(gatewayApi, one.kind, one.route, renderRouteStatus(one, now))),
+    ...policyStatuses(compiled, now).map(({ policy, status }) => write(gatewayApi, 'BackendTLSPolicy', policy, status)),
     ...abandonedRoutes(world, compiled).map(({ kind, route, status }) => write(gatewayApi, kind, route, status)),
     ...compiled.ingresses.map((one) =>
       write('networking.k8s.io/v1', 'Ingress', one.ingress, renderIngressStatus(one, outcomes, world.host)),

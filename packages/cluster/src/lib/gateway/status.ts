@@ -13,7 +13,7 @@ import type { ListenerOutcome } from './plane/plane.ts'
 export type Outcomes = ReadonlyMap<string, ListenerOutcome>
 
 /** The conditions of these verdicts; one whose status did not change keeps its time. */
-function renderConditions(
+export function renderConditions(
   verdicts: readonly Verdict[],
   options: { known: readonly Condition[] | undefined; generation: number | undefined; now: string },
 ): Condition[] {

@@ -1,5 +1,7 @@
 /** Of Gateway API 1.4's conformance suite, by which supported features are told (GEP-2162); in order, as the field has to be. */
 export const supportedFeatures: readonly { readonly name: string }[] = [
+  'BackendTLSPolicy',
+  'BackendTLSPolicySANValidation',
   'GRPCRoute',
   'GRPCRouteNamedRouteRule',
   'Gateway',

@@ -52,6 +52,8 @@ export function makeWorld(parts: Partial<World>): World {
     ],
     gatewayClasses: [{ metadata: { name: 'fairlead' }, spec: { controllerName: 'fairlead.dev/gateway' } }],
     gateways: [],
+    backendTlsPolicies: [],
+    configMaps: new Map(),
     httpRoutes: [],
     grpcRoutes: [],
     grants: [],

@@ -3,6 +3,8 @@ import type { EndpointSlice, Endpoint as SliceEndpoint } from '@fairlead/kube/ty
 import { usableEndpoints } from '../../network/service-ports.ts'
 import type { Cluster, Endpoint, UpstreamProtocol } from '../model.ts'
 import type { World } from '../objects.ts'
+import { compilePolicies, createUpstreamTls, tlsByPolicy, tlsOfRule } from './backend-tls.ts'
+import type { BackendTls, PolicyReport } from './backend-tls.ts'
 import { findDestinationRule, policyOf } from './destination-rule.ts'
 
 /** Where a route wants to go. */
@@ -14,18 +16,35 @@ export interface Destination {
   readonly subset?: string | undefined
   /** Overrules what the Service says of its port. */
   readonly protocol?: UpstreamProtocol | undefined
+  /** Asked with TLS whatever certificate is shown, where nothing else says how. */
+  readonly isSecured?: boolean | undefined
 }
 
 /** Collects the clusters that routes name, each once. */
 export interface ClusterTable {
+  readonly tlsPolicies: readonly PolicyReport[]
   readonly clusters: ReadonlyMap<string, Cluster>
-  /** The key of a cluster; undefined when there is no such Service, port or subset. */
+  /** The key of a cluster; undefined when there is no such Service, port or subset, or no authority that its TLS needs. */
   find(destination: Destination): string | undefined
 }
 
 export function createClusterTable(world: World): ClusterTable {
   const clusters = new Map<string, Cluster>()
+  const tlsPolicies = compilePolicies(world)
+
+  function tlsOf(
+    { namespace, service, isSecured = false }: Destination,
+    port: ServicePort,
+    rule: BackendTls,
+  ): BackendTls {
+    const key = `${namespace}/${service}`
+    const asked = tlsByPolicy(tlsPolicies, key, port.name ?? '') ?? rule
+    const serverName = serverNameOf(world.services.get(key))
+    return asked ?? (isSecured ? createUpstreamTls({ serverName, names: [], isVerified: false }) : undefined)
+  }
+
   return {
+    tlsPolicies,
     clusters,
     find(destination) {
       const { namespace, service: name, subset } = destination
@@ -36,8 +55,12 @@ export function createClusterTable(world: World): ClusterTable {
       const labels = subset === undefined ? {} : rule?.spec?.subsets?.find((one) => one.name === subset)?.labels
       if (labels === undefined) return undefined
       const policy = policyOf(rule, port.port, subset)
+      const serverName = serverNameOf(service)
+      const ruled = tlsOfRule(policy.tls, { namespace: rule?.metadata?.namespace ?? '', serverName, world })
+      const tls = tlsOf(destination, port, ruled)
+      if (tls === 'broken') return undefined
       const protocol = destination.protocol ?? (policy.isH2 ? 'h2c' : protocolOf(port))
-      const key = `${namespace}/${name}:${port.port}${subset === undefined ? '' : `/${subset}`}${protocol === 'h2c' ? ' h2c' : ''}`
+      const key = `${namespace}/${name}:${port.port}${subset === undefined ? '' : `/${subset}`}${protocol === 'h2c' ? ' h2c' : ''}${destination.isSecured === true ? ' tls' : ''}`
       if (!clusters.has(key)) {
         const endpoints = endpointsOf(world, service, port, labels)
         clusters.set(key, {
@@ -47,6 +70,7 @@ export function createClusterTable(world: World): ClusterTable {
           port: port.port,
           subset,
           protocol,
+          tls,
           endpoints,
           policy: policy.policy,
         })
@@ -54,6 +78,12 @@ export function createClusterTable(world: World): ClusterTable {
       return key
     },
   }
+}
+
+/** Whom endpoints of a Service are taken for where nothing names them. */
+function serverNameOf(service: Service | undefined): string {
+  const { namespace = '', name = '' } = service?.metadata ?? {}
+  return service?.spec?.externalName ?? `${name}.${namespace}.svc.cluster.local`
 }
 
 /** The port of a Service by number or name, or its only one. */

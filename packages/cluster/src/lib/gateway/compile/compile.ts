@@ -1,5 +1,6 @@
 import type { Routing } from '../model.ts'
 import type { World } from '../objects.ts'
+import type { PolicyReport } from './backend-tls.ts'
 import { createClusterTable } from './clusters.ts'
 import { compileGatewayApi } from './gateway-api.ts'
 import type { GatewayApiReport } from './gateway-api.ts'
@@ -14,6 +15,7 @@ export interface Compiled {
   readonly routing: Routing
   readonly ingresses: readonly IngressReport[]
   readonly gatewayApi: GatewayApiReport
+  readonly tlsPolicies: readonly PolicyReport[]
   /** Keys of mesh listeners by `namespace/name/port` of the Service whose traffic they take. */
   readonly mesh: ReadonlyMap<string, string>
 }
@@ -33,6 +35,7 @@ export function compileWorld(world: World): Compiled {
     routing: { listeners: configs, clusters: clusters.clusters },
     ingresses,
     gatewayApi,
+    tlsPolicies: clusters.tlsPolicies,
     mesh: new Map([...mesh.drafts].map(([key, draft]) => [key, draft.key])),
   }
 }

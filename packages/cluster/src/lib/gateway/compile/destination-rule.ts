@@ -21,7 +21,7 @@ export function policyOf(
   rule: DestinationRule | undefined,
   port: number,
   subset: string | undefined,
-): { readonly policy: TrafficPolicy; readonly isH2: boolean } {
+): { readonly policy: TrafficPolicy; readonly isH2: boolean; readonly tls: IstioTrafficPolicy['tls'] } {
   const whole = rule?.spec?.trafficPolicy
   const ofPort = whole?.portLevelSettings?.find((one) => one.port?.number === port)
   const ofSubset = rule?.spec?.subsets?.find(({ name }) => name === subset)?.trafficPolicy
@@ -39,7 +39,7 @@ export function policyOf(
     idleTimeoutMs: parseLimitMs(http?.idleTimeout),
     outliers: outliersOf(pick('outlierDetection')),
   }
-  return { policy, isH2: http?.h2UpgradePolicy === 'UPGRADE' }
+  return { policy, isH2: http?.h2UpgradePolicy === 'UPGRADE', tls: pick('tls') }
 }
 
 /** Requests on connections and those that wait for one (Envoy's circuit breakers, told as one number). */

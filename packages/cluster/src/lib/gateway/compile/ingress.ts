@@ -99,7 +99,7 @@ function lengthOf(path: string): number {
 function ruleOf({ ingress, path, isExact, backend }: Path, clusters: ClusterTable): Rule {
   const { namespace = '', name = '' } = ingress.metadata ?? {}
   const matches: RequestMatch[] = [{ path: { kind: isExact ? 'exact' : 'segments', value: path } }]
-  const cluster = clusterOf(backend, namespace, clusters)
+  const cluster = clusterOf(backend, ingress, clusters)
   return {
     route: `Ingress ${namespace}/${name}`,
     matches,
@@ -110,13 +110,24 @@ function ruleOf({ ingress, path, isExact, backend }: Path, clusters: ClusterTabl
   }
 }
 
-function clusterOf(backend: IngressBackend | undefined, namespace: string, clusters: ClusterTable): string | undefined {
+/** What nginx calls `backend-protocol`, by far the best known way to say it; like there, certificates are not looked at. */
+const protocolAnnotation = 'nginx.ingress.kubernetes.io/backend-protocol'
+
+function clusterOf(
+  backend: IngressBackend | undefined,
+  { metadata }: Ingress,
+  clusters: ClusterTable,
+): string | undefined {
+  const namespace = metadata?.namespace ?? ''
+  const spoken = metadata?.annotations?.[protocolAnnotation]?.toUpperCase() ?? ''
   const { name: service, port } = backend?.service ?? {}
   if (service === undefined) return undefined
   return clusters.find({
     namespace,
     service,
     port: port?.number === undefined || port.number === 0 ? port?.name : port.number,
+    ...(spoken.startsWith('GRPC') ? { protocol: 'h2c' as const } : {}),
+    isSecured: spoken === 'HTTPS' || spoken === 'GRPCS',
   })
 }
 
@@ -133,7 +144,8 @@ function certificatesOf({ metadata, spec }: Ingress, world: World): FoundCertifi
   })
 }
 
-function problemsOf({ metadata, spec }: Ingress, world: World, clusters: ClusterTable): string[] {
+function problemsOf(ingress: Ingress, world: World, clusters: ClusterTable): string[] {
+  const { metadata, spec } = ingress
   const namespace = metadata?.namespace ?? ''
   const secrets = (spec?.tls ?? []).flatMap(({ secretName = '' }) =>
     keyPairOf(world.secrets.get(`${namespace}/${secretName}`)) === undefined
@@ -145,7 +157,7 @@ function problemsOf({ metadata, spec }: Ingress, world: World, clusters: Cluster
     ...(spec?.rules ?? []).flatMap(({ http }) => http?.paths.map(({ backend }) => backend) ?? []),
   ]
   const missing = backends.flatMap((backend) => {
-    if (backend === undefined || clusterOf(backend, namespace, clusters) !== undefined) return []
+    if (backend === undefined || clusterOf(backend, ingress, clusters) !== undefined) return []
     const { name, port } = backend.service ?? {}
     return [`Service ${namespace}/${name ?? '?'} has no port ${port?.name ?? port?.number ?? '?'}, or does not exist`]
   })

@@ -3,6 +3,7 @@ import type { KubeClient } from '@fairlead/kube'
 import type { CustomResourceDefinition } from '@fairlead/kube/types/apiextensions-v1'
 import type { IngressClass } from '@fairlead/kube/types/networking-v1'
 import { className, controllerName } from '../compile/ingress.ts'
+import { backendTlsPolicyKind } from './backend-tls-policy.ts'
 import { bundleAnnotation, bundleVersion, renderDefinition } from './definition.ts'
 import { gatewayApiKinds } from './gateway-api.ts'
 import { istioKinds } from './istio.ts'
@@ -12,7 +13,7 @@ const originalAnnotation = 'gateway.networking.k8s.io/bundle-version'
 
 /** The definitions of Gateway API and Istio that the gateway reads. */
 function renderDefinitions(): CustomResourceDefinition[] {
-  return [...gatewayApiKinds, ...istioKinds].map(renderDefinition)
+  return [...gatewayApiKinds, backendTlsPolicyKind, ...istioKinds].map(renderDefinition)
 }
 
 /**

@@ -64,7 +64,7 @@ export function createClusters(): Clusters {
       for (const { cluster, candidates } of live.values()) {
         for (const { endpoint } of candidates) {
           addresses.add(endpoint.address)
-          used.add(upstreamKey(endpoint.address, cluster.protocol, cluster.policy))
+          used.add(upstreamKey(endpoint.address, cluster))
         }
       }
       // A request that was on its way here meanwhile opens its own, which the next change closes.
@@ -76,11 +76,11 @@ export function createClusters(): Clusters {
       for (const address of states.keys()) if (!addresses.has(address)) states.delete(address)
       for (const key of loads.keys()) if (!live.has(key)) loads.delete(key)
     },
-    connectionsTo({ endpoint }, { protocol, policy }) {
-      const key = upstreamKey(endpoint.address, protocol, policy)
+    connectionsTo({ endpoint }, cluster) {
+      const key = upstreamKey(endpoint.address, cluster)
       const known = upstreams.get(key)
       if (known !== undefined) return known
-      const opened = openUpstream(endpoint.ip, endpoint.port, protocol, policy)
+      const opened = openUpstream(endpoint, cluster)
       upstreams.set(key, opened)
       return opened
     },

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 import { pipeline } from 'node:stream'
+import { connect as connectTls } from 'node:tls'
 import type { ListenerConfig } from '../model.ts'
 import { permissionAt } from './access.ts'
 import { nextCandidate } from './clusters.ts'
@@ -11,6 +12,7 @@ import { compileRules } from './route-state.ts'
 import type { ListenerState, PlaneContext } from './route-state.ts'
 import { serve } from './serve.ts'
 import { createPlain, createSecure, limitIdleness } from './servers.ts'
+import { tlsOptions } from './upstream-tls.ts'
 
 /** A port that is being listened on. */
 export interface Listener {
@@ -88,7 +90,9 @@ function passThrough(context: PlaneContext, state: ListenerState, client: Socket
     return
   }
   const { ip, port } = candidate.endpoint
-  const server = connect({ host: ip, port, noDelay: true, keepAlive: true, allowHalfOpen: true })
+  const { tls } = live.cluster
+  const to = { host: ip, port, noDelay: true, keepAlive: true, allowHalfOpen: true }
+  const server = tls === undefined ? connect(to) : connectTls({ ...to, ...tlsOptions(tls) })
   const timer = setTimeout(
     () => server.destroy(new Error('no connection in time')),
     live.cluster.policy.connectTimeoutMs,

@@ -170,7 +170,7 @@ export class ProxiedRequest implements UpstreamHandler {
     // Too slow is what a 504 would be (Envoy).
     if (this.#mayRepeat(error instanceof TryTimeout ? { status: 504 } : { isUnsent })) return this.#repeat()
     if (error instanceof TryTimeout || isTimeout(error)) return this.#fail(504, 'the endpoint did not answer in time')
-    if (isUnsent) return this.#fail(503, `no endpoint of ${this.#plan.live.cluster.key} takes connections`)
+    if (isUnsent) return this.#fail(503, whyUnsent(this.#plan.live, error))
     this.#fail(502, `the endpoint of ${this.#plan.live.cluster.key} ended the connection without an answer`)
   }
 
@@ -252,6 +252,11 @@ export class ProxiedRequest implements UpstreamHandler {
       durationMs: performance.now() - startedAt,
     })
   }
+}
+
+function whyUnsent({ cluster }: LiveCluster, error: Error): string {
+  const reason = cluster.tls === undefined ? '' : `: ${error.message}`
+  return `no endpoint of ${cluster.key} takes connections${reason}`
 }
 
 function whyNone({ cluster, candidates }: LiveCluster): string {

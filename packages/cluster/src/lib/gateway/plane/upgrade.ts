@@ -1,7 +1,8 @@
-import type { ClientRequest, IncomingMessage } from 'node:http'
+import type { ClientRequest, ClientRequestArgs, IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream'
-import type { WeightedTarget } from '../model.ts'
+import { connect as connectTls } from 'node:tls'
+import type { UpstreamTls, WeightedTarget } from '../model.ts'
 import { permissionAt } from './access.ts'
 import type { Candidate } from './balance.ts'
 import { nextCandidate } from './clusters.ts'
@@ -12,6 +13,7 @@ import { IncomingFacts } from './incoming.ts'
 import type { Found } from './match.ts'
 import { changeHeaders, targetOf } from './rewrite.ts'
 import type { ListenerState, PlaneContext } from './route-state.ts'
+import { tlsOptions } from './upstream-tls.ts'
 import { headersTimeoutMs } from './upstream.ts'
 import type { HeaderMap } from './upstream.ts'
 
@@ -87,11 +89,17 @@ function send({ listener, incoming, facts, found, target, live, candidate }: Upg
   Object.assign(headers, { connection: 'Upgrade', upgrade: incoming.headers.upgrade ?? '' })
   const { ip, port } = candidate.endpoint
   const timeout = live.cluster.policy.connectTimeoutMs
-  const sent = sendRequest({ host: ip, port, method: facts.method, path, headers, agent: false, timeout })
+  const { tls } = live.cluster
+  const secured = tls === undefined ? {} : { protocol: 'https:', createConnection: connectSecurely(tls) }
+  const sent = sendRequest({ host: ip, port, method: facts.method, path, headers, agent: false, timeout, ...secured })
   sent.once('timeout', () => sent.destroy(new Error('the endpoint did not answer in time')))
   // Who has a connection may think about the answer for longer.
   sent.once('socket', (socket) => socket.once('connect', () => sent.setTimeout(headersTimeoutMs)))
   return sent
+}
+
+function connectSecurely(tls: UpstreamTls): NonNullable<ClientRequestArgs['createConnection']> {
+  return ({ host, port }) => connectTls({ ...tlsOptions(tls), host: host ?? '', port: Number(port) })
 }
 
 function pass(upgrade: Upgrade, sent: ClientRequest, head: Buffer): void {

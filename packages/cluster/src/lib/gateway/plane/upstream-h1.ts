@@ -1,17 +1,22 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { Pool } from 'undici'
-import type { Dispatcher } from 'undici'
-import type { TrafficPolicy } from '../model.ts'
+import type { buildConnector, Dispatcher } from 'undici'
+import type { Cluster } from '../model.ts'
+import { tlsOptions } from './upstream-tls.ts'
 import { bodyTimeoutMs, headersTimeoutMs } from './upstream.ts'
 import type { HeaderMap, Sending, Upstream, UpstreamHandler } from './upstream.ts'
 
 /** Keep-alive connections to one endpoint, one request at a time on each. */
-export function openH1Upstream(ip: string, port: number, policy: TrafficPolicy): Upstream {
-  const pool = new Pool(`http://${ip.includes(':') ? `[${ip}]` : ip}:${port}`, {
+export function openH1Upstream(ip: string, port: number, { policy, tls }: Pick<Cluster, 'policy' | 'tls'>): Upstream {
+  const secured = tls === undefined ? undefined : tlsOptions(tls)
+  // Told with each request: who asks for another name would be given another connection.
+  const named = secured === undefined ? {} : { servername: secured.servername }
+  const pool = new Pool(`${secured === undefined ? 'http' : 'https'}://${ip.includes(':') ? `[${ip}]` : ip}:${port}`, {
     connections: policy.maxConnections ?? null,
     allowH2: false,
     pipelining: 1,
     connectTimeout: policy.connectTimeoutMs,
+    ...(secured === undefined ? {} : { connect: secured as buildConnector.BuildOptions }),
     // Servers that do not say how long they keep a connection commonly do so for 5 s (Node) and more.
     keepAliveTimeout: Math.min(policy.idleTimeoutMs ?? 4_000, 4_000),
     keepAliveMaxTimeout: policy.idleTimeoutMs ?? 60_000,
@@ -24,7 +29,7 @@ export function openH1Upstream(ip: string, port: number, policy: TrafficPolicy):
       const passage = new Passage(handler)
       const { method, path, headers, body } = request
       const sent = body === null || Buffer.isBuffer(body) ? body : body.chunks()
-      pool.dispatch({ method, path, headers, body: sent as Dispatcher.DispatchOptions['body'] & {} }, passage)
+      pool.dispatch({ method, path, headers, body: sent as Dispatcher.DispatchOptions['body'] & {}, ...named }, passage)
       return passage
     },
     close: () => pool.close(),

@@ -1,7 +1,8 @@
 import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2'
-import type { TrafficPolicy } from '../model.ts'
+import type { Cluster } from '../model.ts'
 import type { BodyStream } from './body.ts'
 import { nodeHttp2 } from './http2.ts'
+import { tlsOptions } from './upstream-tls.ts'
 import { bodyTimeoutMs } from './upstream.ts'
 import type { HeaderMap, Sending, Upstream, UpstreamHandler, UpstreamRequest } from './upstream.ts'
 
@@ -9,15 +10,19 @@ import type { HeaderMap, Sending, Upstream, UpstreamHandler, UpstreamRequest } f
 const codes = { noError: 0x0, refusedStream: 0x7, cancel: 0x8 } as const
 const endStreamFlag = 0x1
 
-/** One HTTP/2 connection without TLS to an endpoint, made anew when it ended; what gRPC servers speak. */
-export function openH2Upstream(ip: string, port: number, policy: TrafficPolicy): Upstream {
-  const origin = `http://${ip.includes(':') ? `[${ip}]` : ip}:${port}`
+/** One HTTP/2 connection to an endpoint, made anew when it ended; what gRPC servers speak. */
+export function openH2Upstream(ip: string, port: number, { policy, tls }: Pick<Cluster, 'policy' | 'tls'>): Upstream {
+  const secured = tls === undefined ? {} : { ...tlsOptions(tls), ALPNProtocols: ['h2'] }
+  const origin = `${tls === undefined ? 'http' : 'https'}://${ip.includes(':') ? `[${ip}]` : ip}:${port}`
   const sessions = new Set<ClientHttp2Session>()
   let current: ClientHttp2Session | undefined
 
   function session(): ClientHttp2Session {
     if (current !== undefined && !current.closed && !current.destroyed) return current
-    const opened = nodeHttp2().connect(origin, { settings: { initialWindowSize: 1 << 20, enablePush: false } })
+    const opened = nodeHttp2().connect(origin, {
+      settings: { initialWindowSize: 1 << 20, enablePush: false },
+      ...secured,
+    })
     const timer = setTimeout(() => opened.destroy(new Error('no connection in time')), policy.connectTimeoutMs)
     opened.once('connect', () => clearTimeout(timer))
     opened.once('close', () => {
@@ -51,7 +56,13 @@ export function openH2Upstream(ip: string, port: number, policy: TrafficPolicy):
 function start(session: ClientHttp2Session, request: UpstreamRequest, handler: UpstreamHandler): Sending {
   const { method, path, headers, body } = request
   const { host = '', ...others } = headers
-  const head = { ':method': method, ':path': path, ':authority': String(host), ':scheme': 'http', ...others }
+  const head = {
+    ':method': method,
+    ':path': path,
+    ':authority': String(host),
+    ':scheme': session.encrypted === true ? 'https' : 'http',
+    ...others,
+  }
   let stream: ClientHttp2Stream
   try {
     stream = session.request(head, { endStream: body === null })

@@ -52,17 +52,17 @@ export const componentRoles: readonly RoleFacts[] = [
       'list watch | networking.k8s.io | ingressclasses ingresses',
       'create | networking.k8s.io | ingressclasses',
       'patch | networking.k8s.io | ingresses/status',
-      'list watch | gateway.networking.k8s.io | gatewayclasses gateways grpcroutes httproutes referencegrants',
+      'list watch | gateway.networking.k8s.io | backendtlspolicies gatewayclasses gateways grpcroutes httproutes referencegrants',
       'create | gateway.networking.k8s.io | gatewayclasses',
-      'patch | gateway.networking.k8s.io | gatewayclasses/status gateways/status grpcroutes/status httproutes/status',
+      'patch | gateway.networking.k8s.io | backendtlspolicies/status gatewayclasses/status gateways/status grpcroutes/status httproutes/status',
       'list watch | networking.istio.io | destinationrules gateways virtualservices',
       'list watch | discovery.k8s.io | endpointslices',
-      // Secrets from when an object asks for TLS.
-      'list watch | core | namespaces pods secrets services',
+      // Secrets and configMaps from when an object asks for TLS.
+      'list watch | core | configmaps namespaces pods secrets services',
       'create patch | core | events',
       // Kinds it defines; a create cannot be limited by name.
       'create | apiextensions.k8s.io | customresourcedefinitions',
-      'get update | apiextensions.k8s.io | customresourcedefinitions | gatewayclasses.gateway.networking.k8s.io gateways.gateway.networking.k8s.io grpcroutes.gateway.networking.k8s.io httproutes.gateway.networking.k8s.io referencegrants.gateway.networking.k8s.io destinationrules.networking.istio.io gateways.networking.istio.io virtualservices.networking.istio.io',
+      'get update | apiextensions.k8s.io | customresourcedefinitions | backendtlspolicies.gateway.networking.k8s.io gatewayclasses.gateway.networking.k8s.io gateways.gateway.networking.k8s.io grpcroutes.gateway.networking.k8s.io httproutes.gateway.networking.k8s.io referencegrants.gateway.networking.k8s.io destinationrules.networking.istio.io gateways.networking.istio.io virtualservices.networking.istio.io',
     ],
     boundTo: ['User:system:fairlead-gateway'],
   },
