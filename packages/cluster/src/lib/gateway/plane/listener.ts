@@ -93,6 +93,8 @@ function passThrough(context: PlaneContext, state: ListenerState, client: Socket
   const { tls } = live.cluster
   const to = { host: ip, port, noDelay: true, keepAlive: true, allowHalfOpen: true }
   const server = tls === undefined ? connect(to) : connectTls({ ...to, ...tlsOptions(tls) })
+  // Two pipelines listen to each: more than the ten that are taken for a leak.
+  for (const socket of [client, server]) socket.setMaxListeners(0)
   const timer = setTimeout(
     () => server.destroy(new Error('no connection in time')),
     live.cluster.policy.connectTimeoutMs,

@@ -90,11 +90,13 @@ function send({ listener, incoming, facts, found, target, live, candidate }: Upg
   const { ip, port } = candidate.endpoint
   const timeout = live.cluster.policy.connectTimeoutMs
   const { tls } = live.cluster
-  const secured = tls === undefined ? {} : { protocol: 'https:', createConnection: connectSecurely(tls) }
-  const sent = sendRequest({ host: ip, port, method: facts.method, path, headers, agent: false, timeout, ...secured })
+  const connection = tls === undefined ? { agent: false } : { createConnection: connectSecurely(tls) }
+  const sent = sendRequest({ host: ip, port, method: facts.method, path, headers, timeout, ...connection })
   sent.once('timeout', () => sent.destroy(new Error('the endpoint did not answer in time')))
   // Who has a connection may think about the answer for longer.
-  sent.once('socket', (socket) => socket.once('connect', () => sent.setTimeout(headersTimeoutMs)))
+  sent.once('socket', (socket) =>
+    socket.once(tls === undefined ? 'connect' : 'secureConnect', () => sent.setTimeout(headersTimeoutMs)),
+  )
   return sent
 }
 
@@ -122,7 +124,7 @@ function pass(upgrade: Upgrade, sent: ClientRequest, head: Buffer): void {
     if (rest.length > 0) client.write(rest)
     if (head.length > 0) server.write(head)
     // Two pipelines and the server of the connection listen to it: more than the ten that are taken for a leak.
-    client.setMaxListeners(0)
+    for (const socket of [client, server]) socket.setMaxListeners(0)
     pipeline(client, server, () => {})
     pipeline(server, client, () => {})
   })

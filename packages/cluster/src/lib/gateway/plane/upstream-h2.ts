@@ -43,7 +43,7 @@ export function openH2Upstream(ip: string, port: number, { policy, tls }: Pick<C
   }
 
   return {
-    send: (request, handler) => start(session(), request, handler),
+    send: (request, handler) => start(session(), { request, scheme: tls === undefined ? 'http' : 'https' }, handler),
     async close() {
       await Promise.all([...sessions].map((one) => new Promise<void>((resolve) => one.close(resolve))))
     },
@@ -53,14 +53,18 @@ export function openH2Upstream(ip: string, port: number, { policy, tls }: Pick<C
   }
 }
 
-function start(session: ClientHttp2Session, request: UpstreamRequest, handler: UpstreamHandler): Sending {
+function start(
+  session: ClientHttp2Session,
+  { request, scheme }: { readonly request: UpstreamRequest; readonly scheme: string },
+  handler: UpstreamHandler,
+): Sending {
   const { method, path, headers, body } = request
   const { host = '', ...others } = headers
   const head = {
     ':method': method,
     ':path': path,
     ':authority': String(host),
-    ':scheme': session.encrypted === true ? 'https' : 'http',
+    ':scheme': scheme,
     ...others,
   }
   let stream: ClientHttp2Stream
