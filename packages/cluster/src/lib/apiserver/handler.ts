@@ -143,7 +143,7 @@ async function serveRemote(context: HandlerContext, request: ApiRequest): Promis
 async function servePath(context: HandlerContext, request: ApiRequest): Promise<ApiResponse> {
   const { method, path, identity } = request
   context.access.authorizer.check(identity, unroutedAttributes(method, path))
-  if (method !== 'GET' && method !== 'HEAD') throw methodNotAllowed()
+  if (method !== 'GET' && method !== 'HEAD') throw isBelowVersion(path) ? pathNotFound() : methodNotAllowed()
   if (/^\/apis?(\/|$)/.test(path)) return serveDiscovery(context.catalogue, request)
   if (path === '/version' || path === '/version/')
     return respond(200, versionInfo, { encoding: 'json', isPretty: true })
@@ -160,6 +160,11 @@ async function servePath(context: HandlerContext, request: ApiRequest): Promise<
       paths: ['/api', '/apis', '/healthz', '/livez', '/metrics', '/openapi/v3', '/readyz', '/version'],
     })
   throw pathNotFound()
+}
+
+/** Whether a path names something below a version of a group, where only resources are. */
+function isBelowVersion(path: string): boolean {
+  return /^\/(api|apis\/[^/]+)\/[^/]+\/[^/]/.test(path)
 }
 
 /** Whoever gets this answer has reached a server that has recovered its store: both checks have passed. */

@@ -306,6 +306,16 @@ describe('an update', () => {
     })
   }
 
+  it('of an object without its namespace finds no such place, whatever the method', async () => {
+    await using api = await startTestServer()
+    for (const method of ['GET', 'PUT', 'PATCH', 'DELETE']) {
+      const { status, body } = await api.call(method, '/api/v1/configmaps/settings', method === 'GET' ? undefined : {})
+      assert.equal(status, 404, method)
+      assert.equal(body.reason, 'NotFound')
+    }
+    assert.equal((await api.call('POST', '/version', {})).status, 405)
+  })
+
   it('answers a JSON patch whose test fails with 422, an unknown patch type with 415', async () => {
     await using api = await startTestServer()
     await api.call('POST', configMaps, configMap('c'))

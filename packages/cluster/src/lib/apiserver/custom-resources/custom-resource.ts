@@ -126,11 +126,11 @@ function strategyOf(facts: Version): KindStrategy {
   return {
     ...printerOf(version.additionalPrinterColumns ?? []),
     create(object) {
-      if (hasStatus) delete object['status']
+      if (hasStatus) dropStatus(facts, object)
     },
     update(object, old) {
       if (!hasStatus) return
-      if (old['status'] === undefined) delete object['status']
+      if (old['status'] === undefined) dropStatus(facts, object)
       else object['status'] = old['status']
     },
     validate: (object, old) => validateObject(facts, object, old),
@@ -138,6 +138,12 @@ function strategyOf(facts: Version): KindStrategy {
     fields: (object) =>
       Object.fromEntries([...fields].map(([name, path]) => [name, renderField(path.find(object)[0])])),
   }
+}
+
+/** Without a status an object has the one that is the default, as whoever reads it sees. */
+function dropStatus({ compiled }: Version, object: KubeObject): void {
+  delete object['status']
+  applyDefaults(object, compiled.schema)
 }
 
 function selectablePaths(version: CustomResourceDefinitionVersion): Map<string, ReturnType<typeof parseJsonPath>> {

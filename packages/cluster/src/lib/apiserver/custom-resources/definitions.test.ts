@@ -132,6 +132,24 @@ describe('an object of a definition', () => {
     )
   })
 
+  it('has the status that is the default until somebody writes one', async () => {
+    await using api = await startTestServer()
+    const definition = widgetDefinition()
+    const [{ schema }] = definition.spec.versions
+    schema.openAPIV3Schema.properties.status = {
+      type: 'object',
+      default: { observedGeneration: -1 },
+      properties: { observedGeneration: { type: 'integer' } },
+    }
+    await createWidgets(api, definition)
+    const created = await api.call('POST', widgets, { metadata: { name: 'a' }, spec: { size: 1 }, status: {} })
+    assert.deepEqual(created.body.status, { observedGeneration: -1 })
+    const status = { observedGeneration: 1 }
+    assert.equal((await api.call('PATCH', `${widgets}/a/status`, { status })).status, 200)
+    const updated = await api.call('PATCH', `${widgets}/a`, { spec: { size: 2 }, status: { observedGeneration: 5 } })
+    assert.deepEqual(updated.body.status, status)
+  })
+
   it('keeps status and spec apart and counts generations', async () => {
     await using api = await startTestServer()
     await createWidgets(api)
