@@ -11,6 +11,7 @@ import type { ContainerRuntime } from '@fairlead/oci/runtime'
 
 import { Clearing } from './clearing.ts'
 import { createCoalescingClock } from './coalescing-clock.ts'
+import { defaultEvictionSettings } from './eviction/settings.ts'
 import { Grants } from './grants.ts'
 import { ImageKeeper } from './image-gc/image-keeper.ts'
 import { pulledFile } from './image-gc/pulled-images.ts'
@@ -191,9 +192,10 @@ function pullInto(layout: Layout): PullImage {
 }
 
 function factsOf(options: NodeOptions, { runtime, hostIp }: NodeContext, reason: string | undefined): NodeFacts {
-  const { nodeName, maxPods = 110, zone, nodesOfMachine = 1 } = options
+  const { nodeName, dir, maxPods = 110, zone, nodesOfMachine = 1, eviction = defaultEvictionSettings } = options
   const { version: runtimeVersion, kind } = runtime
-  return { nodeName, address: hostIp, runtimeVersion, kind, reason, maxPods, zone, nodesOfMachine }
+  const promise = { maxPods, nodesOfMachine, thresholds: eviction.thresholds }
+  return { nodeName, address: hostIp, runtimeVersion, kind, reason, zone, dir, promise }
 }
 
 /** Loaded for a policy only: what checks signatures computes its curves first. */

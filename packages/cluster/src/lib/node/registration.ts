@@ -1,4 +1,4 @@
-import { readFile, statfs } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { arch, cpus, platform, release, totalmem } from 'node:os'
 import { isAlreadyExists, isNotFound } from '@fairlead/kube'
 import type { KubeClient } from '@fairlead/kube'
@@ -6,8 +6,11 @@ import { renderTime } from '@fairlead/kube/controller'
 import type { Clock } from '@fairlead/kube/controller'
 import type { ContainerImage, Node, NodeCondition, NodeStatus } from '@fairlead/kube/types/core-v1'
 
+import { readDisk } from './eviction/left.ts'
 import { pressureConditions } from './eviction/pressure.ts'
 import type { Pressure } from './eviction/pressure.ts'
+import { renderAllocatable, renderCapacity } from './node-amounts.ts'
+import type { NodePromise } from './node-amounts.ts'
 import { describeHandlers } from './runtime-handlers.ts'
 
 /** What a node says of itself. */
@@ -20,10 +23,10 @@ export interface NodeFacts {
   readonly kind: 'containers' | 'processes'
   /** Why they are processes. */
   readonly reason?: string | undefined
-  readonly maxPods: number
   readonly zone?: string | undefined
-  /** How many nodes share the machine. */
-  readonly nodesOfMachine: number
+  /** The folder of the node: what it has of the disk is what that has. */
+  readonly dir: string
+  readonly promise: NodePromise
 }
 
 const KUBELET_VERSION = 'v1.36.0'
@@ -124,14 +127,13 @@ async function renderNode(
 }
 
 async function renderNodeStatus(facts: NodeFacts, now: number): Promise<NodeStatus> {
-  const diskBytes = await diskSize()
-  const pods = String(facts.maxPods)
+  const { diskTotalBytes: diskBytes } = await readDisk(facts.dir)
+  const machine = { cpus: cpus().length, memoryBytes: totalmem(), diskBytes }
   const read = async (path: string): Promise<string> => (await readFile(path, 'utf8').catch(() => '')).trim()
   const osRelease = await read('/etc/os-release')
   return {
-    capacity: { ...renderAmounts(diskBytes, 1), pods },
-    // The sum of what nodes of one machine promise is what the machine has.
-    allocatable: { ...renderAmounts(diskBytes, facts.nodesOfMachine), pods },
+    capacity: renderCapacity(machine, facts.promise),
+    allocatable: renderAllocatable(machine, facts.promise),
     addresses: [
       { type: 'InternalIP', address: facts.address },
       { type: 'Hostname', address: facts.nodeName },
@@ -168,21 +170,6 @@ function readyMessage({ kind, reason }: NodeFacts): string {
 function renderReady(status: string, reason: string, message: string, now: number): NodeCondition {
   const time = renderTime(now)
   return { type: 'Ready', status, reason, message, lastHeartbeatTime: time, lastTransitionTime: time }
-}
-
-/** What each of `nodes` has when they share the machine equally. */
-function renderAmounts(diskBytes: number, nodes: number): Record<string, string> {
-  const kibibytes = (bytes: number): string => `${Math.floor(bytes / 1024 / nodes)}Ki`
-  return {
-    cpu: nodes === 1 ? String(cpus().length) : `${Math.floor((cpus().length * 1000) / nodes)}m`,
-    memory: kibibytes(totalmem()),
-    'ephemeral-storage': kibibytes(diskBytes),
-  }
-}
-
-async function diskSize(): Promise<number> {
-  const { blocks, bsize } = await statfs('/').catch(() => ({ blocks: 0, bsize: 0 }))
-  return blocks * bsize
 }
 
 /** Kubernetes names processors as Go does. */
