@@ -11,5 +11,7 @@
 export { startCluster } from './lib/cluster.ts'
 export type { Cluster, ClusterOptions, ClusterRuntime, RuntimeChoice } from './lib/cluster.ts'
 export { readBackup, restoreCluster } from './lib/cluster-backup.ts'
+export { rotateSigningKey } from './lib/signing-keys.ts'
+export type { SigningKeys } from './lib/signing-keys.ts'
 export { verifyBackup } from './lib/storage/restore.ts'
 export type { BackupInfo } from './lib/storage/restore.ts'

@@ -26,10 +26,11 @@ import type { NodeAgent } from './node/node.ts'
 import type { OpenRegistryClient } from './node/registry-clients.ts'
 import { chooseNodes, planNodes, runNodes } from './nodes.ts'
 import type { Nodes, PlannedNode } from './nodes.ts'
-import { loadPki, loadSigningKey, toSec1 } from './pki.ts'
+import { loadPki, toSec1 } from './pki.ts'
 import type { ClusterPki } from './pki.ts'
 import { RunningComponents } from './running-components.ts'
 import { runScheduler } from './scheduler/run-scheduler.ts'
+import { loadSigningKeys } from './signing-keys.ts'
 import { openStore } from './storage/store.ts'
 import type { Durability } from './storage/store.ts'
 
@@ -157,7 +158,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     await (await opening.catch(() => undefined))?.close()
   })
   const identity = ranges.promise.then((known) => loadPki(dir, [apiAddressOf(known), gatewayOf(known)]))
-  const [pki, serviceAccountKey, plan] = await Promise.all([identity, loadSigningKey(dir), ranges.promise])
+  const [pki, tokenKeys, plan] = await Promise.all([identity, loadSigningKeys(dir), ranges.promise])
   signal?.throwIfAborted()
 
   const { promise: whenNodes, resolve: nodesOpened } = Promise.withResolvers<Nodes>()
@@ -172,7 +173,8 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     frontProxy: { ...pki.frontProxy, clientCa: pki.ca },
     serviceAccounts: true,
     controllers: true,
-    serviceAccountKey,
+    serviceAccountKey: tokenKeys.current,
+    earlierServiceAccountKeys: tokenKeys.earlier,
     kubelet: async (name) => await (await whenNodes).kubeletOf(name),
     onError: fault('apiserver'),
   })
@@ -192,7 +194,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     clientFor: (account) => clientOfAccount(server, account),
     caCertificate: pki.ca,
     signCertificate: createCertificateSigner(pki.authority),
-    signToken: createLegacySigner(serviceAccountKey),
+    signToken: createLegacySigner(tokenKeys.current),
     volumesDir: join(dir, 'volumes'),
     signal: components.signal,
     onError: fault('controllers'),

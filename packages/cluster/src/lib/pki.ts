@@ -1,4 +1,4 @@
-import { createPrivateKey, generateKeyPairSync, randomBytes, webcrypto, X509Certificate } from 'node:crypto'
+import { createPrivateKey, randomBytes, webcrypto, X509Certificate } from 'node:crypto'
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
@@ -88,26 +88,6 @@ export async function loadPki(
  */
 export function toSec1(pem: string): string {
   return createPrivateKey(pem).export({ format: 'pem', type: 'sec1' }).toString()
-}
-
-/** Loads the key that signs tokens of service accounts (PEM, PKCS #8, P-256), making it when it does not exist yet. */
-export async function loadSigningKey(dir: string): Promise<string> {
-  const file = join(dir, 'pki', 'service-account.key')
-  const found = await readOptional(file)
-  if (found !== undefined && isP256(found)) return found
-  await mkdir(join(dir, 'pki'), { recursive: true, mode: 0o700 })
-  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  const pem = privateKey.export({ format: 'pem', type: 'pkcs8' }).toString()
-  await writeWhole(file, pem)
-  return pem
-}
-
-function isP256(pem: string): boolean {
-  try {
-    return createPrivateKey(pem).asymmetricKeyDetails?.namedCurve === 'prime256v1'
-  } catch {
-    return false
-  }
 }
 
 /** Loads a secret token, making it (256 random bits, hexadecimal, 0600) when it does not exist yet. */
@@ -241,7 +221,8 @@ async function importKey(pem: string): Promise<webcrypto.CryptoKey> {
   return webcrypto.subtle.importKey('pkcs8', der, keyAlgorithm, false, ['sign'])
 }
 
-async function readOptional(file: string): Promise<string | undefined> {
+/** The text of a file; undefined when it is not there. */
+export async function readOptional(file: string): Promise<string | undefined> {
   try {
     return await readFile(file, 'utf8')
   } catch (error) {
@@ -250,7 +231,8 @@ async function readOptional(file: string): Promise<string | undefined> {
   }
 }
 
-async function writeWhole(file: string, content: string): Promise<void> {
+/** Writes a file that only its owner reads, whole or not at all. */
+export async function writeWhole(file: string, content: string): Promise<void> {
   const temporary = `${file}.${process.pid}.tmp`
   await writeFile(temporary, content, { mode: 0o600 })
   await rename(temporary, file)

@@ -220,6 +220,11 @@ export const commands: readonly LazyCommand[] = [
     load: async () => (await import('./cluster-restore.ts')).clusterRestore,
   },
   {
+    name: 'cluster rotate-key',
+    summary: 'sign tokens of service accounts with a new key from the next start on',
+    load: async () => (await import('./cluster-rotate-key.ts')).clusterRotateKey,
+  },
+  {
     name: 'cluster reset',
     summary: 'stop the embedded cluster and remove its data',
     load: async () => (await import('./cluster-reset.ts')).clusterReset,

@@ -56,6 +56,8 @@ export interface ApiServerOptions {
   controllers?: boolean | undefined
   /** PEM (PKCS #8, P-256) of the key that signs tokens of service accounts. Default: a new one, which no token survives. */
   serviceAccountKey?: string | undefined
+  /** PEM of public keys whose tokens are believed as well: those of keys that signed before. Default none. */
+  earlierServiceAccountKeys?: readonly string[] | undefined
   /** Where cluster addresses of services come from. Default `10.96.0.0/16`. */
   serviceCidr?: string | undefined
   /** First and last node port. Default `30000-32767`. */
@@ -127,6 +129,7 @@ class Server implements ApiServer {
       tokens: options.tokens ?? new Map(),
       issuer: serviceAccountIssuer,
       signingKey: options.serviceAccountKey,
+      earlierKeys: options.earlierServiceAccountKeys,
       now,
     })
     const guard = new WriteGuard(store, access.authorizer)

@@ -15,6 +15,8 @@ export interface AccessOptions {
   readonly issuer: string
   /** PEM of the key that signs them. Default: one that lives as long as this object. */
   readonly signingKey?: string | undefined
+  /** PEM of the public keys of those that signed before. Default none. */
+  readonly earlierKeys?: readonly string[] | undefined
   /** Milliseconds since 1970. */
   readonly now: () => number
 }
@@ -27,10 +29,10 @@ export class Access {
   readonly tokens: TokenIssuer
   readonly key: SigningKey
 
-  constructor({ store, tokens, issuer, signingKey, now }: AccessOptions) {
+  constructor({ store, tokens, issuer, signingKey, earlierKeys, now }: AccessOptions) {
     const audiences = [issuer]
     this.issuer = issuer
-    this.key = createSigningKey(signingKey)
+    this.key = createSigningKey(signingKey, earlierKeys)
     this.authorizer = new Authorizer(store)
     this.tokens = new TokenIssuer({ store, key: this.key, issuer, audiences, now })
     const serviceAccounts = new TokenAuthenticator({ store, key: this.key, issuer, now })

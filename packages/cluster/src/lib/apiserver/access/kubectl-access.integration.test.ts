@@ -12,7 +12,8 @@ import { createKubeClient, createKubeconfig, renderKubeconfig } from '@fairlead/
 
 import { createCertificateSigner } from '../../certificate-signer.ts'
 import { runControllers } from '../../controllers/run-controllers.ts'
-import { loadPki, loadSigningKey } from '../../pki.ts'
+import { loadPki } from '../../pki.ts'
+import { loadSigningKeys } from '../../signing-keys.ts'
 import { missesKubectl, serveKubectl } from '../test-kubectl.ts'
 import { startTestServer } from '../test-server.ts'
 import type { TestServer } from '../test-server.ts'
@@ -31,7 +32,7 @@ describe('access with kubectl', { skip: isSkipped, timeout: 120_000 }, () => {
   let working: Promise<unknown>
 
   before(async () => {
-    const serviceAccountKey = await loadSigningKey(dir)
+    const { current: serviceAccountKey } = await loadSigningKeys(dir)
     api = await startTestServer({ serviceAccounts: true, serviceAccountKey })
     const served = await serveKubectl(api.server, dir, env.KUBECONFIG)
     const { pki } = served

@@ -3,7 +3,7 @@ import type { SigningKey } from './signing-key.ts'
 
 /** What others need to verify this cluster's tokens: OpenID Connect Discovery 1.0, and the keys (RFC 7517). */
 export function serveIssuer(path: string, issuer: string, key: SigningKey): ApiResponse | undefined {
-  if (path === '/openid/v1/jwks') return json({ keys: [key.jwk] }, 'application/jwk-set+json')
+  if (path === '/openid/v1/jwks') return json({ keys: key.jwks }, 'application/jwk-set+json')
   if (path !== '/.well-known/openid-configuration') return undefined
   return json(
     {
