@@ -1,7 +1,6 @@
 import { once } from 'node:events'
 import { mkdirSync } from 'node:fs'
 import { isAbsolute, resolve } from 'node:path'
-import { setFlagsFromString } from 'node:v8'
 import type { Cluster } from '@fairlead/cluster'
 import { type Command, defineCommand } from '../command.ts'
 import { defaultCluster } from '../embedded/cluster.ts'
@@ -17,6 +16,7 @@ import {
 import { claimCluster } from '../embedded/process.ts'
 import { createRegistryRun, registryOwner, type RegistryRun } from '../embedded/registry.ts'
 import { type StartMessage, toFailed } from '../embedded/run.ts'
+import { keepYoungGenerationSmall } from '../embedded/young-generation.ts'
 import { portInUse } from '../errors.ts'
 import { parseChoice, parseInteger, parseNames } from '../parse-command.ts'
 import { describeHolder, findPortHolder, probePort } from '../ports.ts'
@@ -193,13 +193,4 @@ function renderLogLine(entry: object, now: Date): string {
 function describeError(error: Error): object {
   const code: unknown = Reflect.get(error, 'code')
   return { message: error.message, code, stack: error.stack, cause: error.cause }
-}
-
-/**
- * What a start leaves behind would grow V8's young generation to its most, which is never given back: 25 MB of an idle cluster.
- * Until disposed of; then it grows with the work there is.
- */
-function keepYoungGenerationSmall(): Disposable {
-  setFlagsFromString('--semi-space-growth-factor=1')
-  return { [Symbol.dispose]: () => setFlagsFromString('--semi-space-growth-factor=2') }
 }

@@ -17,7 +17,6 @@ describe('runControllers', () => {
           read.add(request.path.split('?', 1)[0] ?? '')
           return api.transport.send(request)
         },
-        close() {},
       },
     })
     const stop = new AbortController()
