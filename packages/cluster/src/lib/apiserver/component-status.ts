@@ -45,7 +45,7 @@ function renderEntry({ name, problem }: Component): Entry {
   const error = problem()
   const bytes = Buffer.from(JSON.stringify(renderStatus(name, error)))
   const about = { resource: 'componentstatuses', id: name, revision: 0 }
-  return { ...about, bytes, size: bytes.length, isFolded: false, pieces: [bytes], cache: undefined }
+  return { ...about, bytes, size: bytes.length, isFolded: false, piece: bytes, cache: undefined }
 }
 
 function renderStatus(name: string, error: string | undefined): KubeObject & ComponentStatus {

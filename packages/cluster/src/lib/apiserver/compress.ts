@@ -1,8 +1,9 @@
 import { once } from 'node:events'
 import { constants, createGzip } from 'node:zlib'
 
+import type { Piece } from '../storage/collection.ts'
 import type { ApiRequest, ApiResponse, Sink } from './exchange.ts'
-import { inSlices } from './pieces.ts'
+import { inSlices, lengthOf } from './pieces.ts'
 
 /** Smaller answers are sent sooner as they are. */
 const thresholdBytes = 128 << 10
@@ -15,7 +16,7 @@ const aheadBytes = 1 << 20
 export function compress(request: ApiRequest, answer: ApiResponse): ApiResponse {
   const { body, headers, status } = answer
   if (!('pieces' in body) || status !== 200 || !wantsGzip(request)) return answer
-  const size = body.pieces.reduce((sum, piece) => sum + piece.length, 0)
+  const size = lengthOf(body.pieces)
   if (size <= thresholdBytes) return answer
   const vary = [headers['vary'] ?? [], 'Accept-Encoding'].flat().join(', ')
   return {
@@ -35,7 +36,7 @@ function isLoopback(address: string): boolean {
   return address === '' || address === '::1' || /^(?:::ffff:)?127\./.test(address)
 }
 
-async function writeCompressed(pieces: readonly Buffer[], sink: Sink, signal: AbortSignal): Promise<void> {
+async function writeCompressed(pieces: readonly Piece[], sink: Sink, signal: AbortSignal): Promise<void> {
   const gzip = createGzip({ level: constants.Z_BEST_SPEED })
   const ended = once(gzip, 'end')
   gzip.on('data', (chunk: Buffer) => sink.write(chunk))

@@ -1,5 +1,7 @@
 import type { Duplex } from 'node:stream'
 
+import type { Piece } from '../storage/collection.ts'
+
 /** Who asks. */
 export interface Identity {
   readonly user: string
@@ -41,7 +43,7 @@ export interface ApiResponse {
  * status 101, what becomes of the connection.
  */
 export type ApiBody =
-  | { readonly pieces: readonly Buffer[] }
+  | { readonly pieces: readonly Piece[] }
   | { stream(sink: Sink): Promise<void> }
   | { switchTo(connection: Duplex): Promise<void> }
 

@@ -4,13 +4,14 @@ import { renderYaml } from '@fairlead/kube/codec'
 import type { ListMeta } from '@fairlead/kube/types'
 
 import { codeOf } from '../errors.ts'
-import type { Entry } from '../storage/collection.ts'
+import type { Entry, Piece } from '../storage/collection.ts'
 import type { Store } from '../storage/store.ts'
 import { parseContinueToken, renderContinueToken } from './continue-token.ts'
 import type { ApiRequest, ApiResponse } from './exchange.ts'
 import { parseListOptions } from './list-options.ts'
 import type { ListOptions } from './list-options.ts'
 import type { Format } from './negotiate.ts'
+import { joinPieces } from './pieces.ts'
 import { goTypeOf, isRaw, renderItem, renderListFrame, renderSeparator } from './render.ts'
 import type { Resource } from './resource.ts'
 import type { ResourceRoute } from './route.ts'
@@ -164,26 +165,25 @@ const inconsistent =
   'The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.'
 
 /** The pieces of a list; the objects among them are the stored bytes themselves. */
-async function renderPage(resource: Resource, page: Page, format: Format): Promise<Buffer[]> {
+async function renderPage(resource: Resource, page: Page, format: Format): Promise<Piece[]> {
   if (resource.form.prepare !== undefined) await resource.form.prepare(page.entries.map(({ bytes }) => bytes))
-  const items: Buffer[] = []
+  const items: Piece[] = []
   let size = 0
   // Rows, metadata and messages are computed, whole objects in JSON only passed on.
   const isStored = format.shape === 'object' && format.encoding !== 'protobuf'
   const turnEvery = isStored ? sliceEntries : sliceRows
   for (const [index, entry] of page.entries.entries()) {
     const item = renderItem(resource, entry, format)
-    const itemBytes = item.reduce((sum, { length }) => sum + length, 0)
-    const separator = renderSeparator(itemBytes, index === 0, format)
-    items.push(separator, ...item)
-    size += separator.length + itemBytes
+    const separator = renderSeparator(item.length, index === 0, format)
+    items.push(separator, item)
+    size += separator.length + item.length
     if (index % turnEvery === turnEvery - 1) await nextTurn()
   }
   const { head, tail } = renderListFrame(resource, page.metadata, format, size)
   return [head, ...items, tail]
 }
 
-function reformat(pieces: readonly Buffer[], format: Format): Buffer {
-  const value: unknown = JSON.parse(Buffer.concat(pieces).toString('utf8'))
+function reformat(pieces: readonly Piece[], format: Format): Buffer {
+  const value: unknown = JSON.parse(joinPieces(pieces).toString('utf8'))
   return Buffer.from(format.encoding === 'yaml' ? renderYaml(value) : `${JSON.stringify(value, null, 2)}\n`)
 }

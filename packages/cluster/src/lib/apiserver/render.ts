@@ -1,7 +1,7 @@
 import { renderYaml } from '@fairlead/kube/codec'
 import type { KubeObject, ListMeta } from '@fairlead/kube/types'
 
-import type { Entry } from '../storage/collection.ts'
+import type { Entry, Piece } from '../storage/collection.ts'
 import type { ApiResponse } from './exchange.ts'
 import type { Format } from './negotiate.ts'
 import {
@@ -77,15 +77,14 @@ export function renderEntry(resource: Resource, entry: Pick<Entry, 'bytes'>, for
 }
 
 /** One object inside a list of that shape: the row of a table, or the object; as it is in memory where that is enough. */
-export function renderItem(resource: Resource, entry: Entry, format: Format): readonly Buffer[] {
-  if (format.encoding === 'protobuf') return [renderProtobufItem(resource, entry, format)]
-  if (format.shape === 'table')
-    return [Buffer.from(JSON.stringify(toRow(resource, readObject(resource, entry), format)))]
-  if (format.shape === 'object' && entry.isFolded && resource.form.isVerbatim(entry)) return entry.pieces
-  return [renderEntry(resource, entry, format)]
+export function renderItem(resource: Resource, entry: Entry, format: Format): Piece {
+  if (format.encoding === 'protobuf') return renderProtobufItem(resource, entry, format)
+  if (format.shape === 'table') return Buffer.from(JSON.stringify(toRow(resource, readObject(resource, entry), format)))
+  if (format.shape === 'object' && resource.form.isVerbatim(entry)) return entry.piece
+  return renderEntry(resource, entry, format)
 }
 
-/** The pieces of a list around its `items`, which may be many pieces themselves; protobuf has to know their `size`. */
+/** The pieces of a list around its items; protobuf has to know their `size`. */
 export function renderListFrame(
   resource: Resource,
   metadata: ListMeta,

@@ -1,9 +1,10 @@
 import { IncomingMessage, ServerResponse } from 'node:http'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
+import type { Piece } from '../storage/collection.ts'
 import type { ApiResponse } from './exchange.ts'
-import { drained, HttpSink } from './http-sink.ts'
-import { inSlices } from './pieces.ts'
+import { HttpSink } from './http-sink.ts'
+import { inSlices, joinPieces, lengthOf, sliceBytes } from './pieces.ts'
 import type { PlainRequest } from './plain-connections.ts'
 
 /** Sends an answer of whatever kind; what the client does not read in `drainMs` is not kept for it. */
@@ -53,18 +54,41 @@ async function sendPieces(
   incoming: IncomingMessage,
   outgoing: ServerResponse,
   headers: Record<string, string | string[] | number>,
-  pieces: readonly Buffer[],
+  pieces: readonly Piece[],
   drainMs: number,
 ): Promise<void> {
-  headers['content-length'] = pieces.reduce((sum, piece) => sum + piece.length, 0)
+  const bytes = lengthOf(pieces)
+  headers['content-length'] = bytes
   outgoing.writeHead(outgoing.statusCode, headers)
   if (incoming.method === 'HEAD') return void outgoing.end()
-  if (pieces.length <= 1) return void outgoing.end(pieces[0])
-  for (const slice of inSlices(pieces)) {
-    if (!outgoing.write(slice)) await drained(outgoing.socket, drainMs)
+  if (bytes <= sliceBytes || pieces.length === 1) return void outgoing.end(joinPieces(pieces))
+  const room = spareRoom ?? Buffer.allocUnsafeSlow(roomBytes)
+  spareRoom = undefined
+  const take = (size: number): Buffer => (size > room.length ? Buffer.allocUnsafeSlow(size) : room.subarray(0, size))
+  for (const slice of inSlices(pieces, take)) {
+    await sent(outgoing, slice, drainMs)
     // Encrypting a megabyte takes a moment; whoever else asks comes in between.
     await nextTurn()
     if (outgoing.destroyed) return
   }
+  spareRoom = room
   outgoing.end()
+}
+
+/** Enough for a slice of objects that are not much larger than most. */
+const roomBytes = sliceBytes + (64 << 10)
+/** Memory of a list that is over, for the slices of the next one: fresh memory for each costs more than filling it. */
+let spareRoom: Buffer | undefined
+
+/** Resolves when `bytes` are not needed any more: they have been sent, or the client is gone or too slow. */
+async function sent(outgoing: ServerResponse, bytes: Buffer, drainMs: number): Promise<void> {
+  const { socket } = outgoing
+  const { promise, resolve } = Promise.withResolvers<void>()
+  // An answer that waits for the one before it on the same connection has no socket yet.
+  const timer = socket === null ? undefined : setTimeout(() => socket.destroy(), drainMs)
+  outgoing.once('close', resolve)
+  outgoing.write(bytes, () => resolve())
+  await promise
+  clearTimeout(timer)
+  outgoing.off('close', resolve)
 }

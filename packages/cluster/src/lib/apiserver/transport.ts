@@ -4,6 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 
 import type { Transport, TransportRequest, TransportResponse } from '@fairlead/kube'
 
+import type { Piece } from '../storage/collection.ts'
 import type { ApiRequest, ApiResponse, Frame, Identity, Sink } from './exchange.ts'
 import { parseTarget } from './http-request.ts'
 import { inSlices } from './pieces.ts'
@@ -119,7 +120,7 @@ async function serveSwitched(body: { switchTo(connection: Duplex): Promise<void>
   far.destroy()
 }
 
-async function* toAsync(pieces: readonly Buffer[]): AsyncGenerator<Uint8Array> {
+async function* toAsync(pieces: readonly Piece[]): AsyncGenerator<Uint8Array> {
   for (const slice of inSlices(pieces)) {
     yield slice
     // Copying a megabyte takes a moment; whoever else asks comes in between.

@@ -1,6 +1,13 @@
 import { SortedIds } from './sorted-ids.ts'
 import type { StoredEntry } from './stored-entry.ts'
 
+/** Bytes that may be put together only where they are copied to. A `Buffer` is one. */
+export interface Piece {
+  readonly length: number
+  /** Copies all of it to `target`, which has room; returns `length`. */
+  copy(target: Buffer, targetStart?: number): number
+}
+
 /** One stored version of an object; what it says never changes. */
 export interface Entry {
   readonly resource: string
@@ -16,8 +23,8 @@ export interface Entry {
   readonly size: number
   /** Whether parts of it are kept elsewhere, once for all objects that have them. */
   readonly isFolded: boolean
-  /** The same as `bytes`, as it is in memory. */
-  readonly pieces: readonly Buffer[]
+  /** The same as `bytes`, put together where it is copied to. */
+  readonly piece: Piece
   /** What a reader derived from the bytes and wants to keep as long as this version lives. */
   cache: unknown
 }

@@ -1,4 +1,4 @@
-import type { Entry } from './collection.ts'
+import type { Entry, Piece } from './collection.ts'
 import type { SharedFields, SharedPart } from './shared-fields.ts'
 
 /** Where the bytes of an object are put; by default into a buffer of their own. */
@@ -8,7 +8,7 @@ export type Place = (size: number) => Buffer
  * One version of an object in memory. Once {@link fold}ed, the parts that other objects have as well are left out of its own
  * bytes, and put back for whoever asks for all of them.
  */
-export class StoredEntry implements Entry {
+export class StoredEntry implements Entry, Piece {
   readonly resource: string
   readonly id: string
   readonly revision: number
@@ -29,8 +29,7 @@ export class StoredEntry implements Entry {
   get bytes(): Buffer {
     if (this.#shared === undefined) return this.#own
     const bytes = Buffer.allocUnsafe(this.size)
-    let end = 0
-    for (const part of this.pieces) end += part.copy(bytes, end)
+    this.copy(bytes)
     return bytes
   }
 
@@ -38,18 +37,25 @@ export class StoredEntry implements Entry {
     return this.#shared !== undefined
   }
 
-  get pieces(): readonly Buffer[] {
-    if (this.#shared === undefined) return [this.#own]
-    const pieces: Buffer[] = []
-    let at = 0
-    let removed = 0
-    for (const { start, text } of this.#shared) {
-      pieces.push(this.#own.subarray(at, start - removed), text)
-      at = start - removed
-      removed += text.length
+  get piece(): Piece {
+    return this.#shared === undefined ? this.#own : this
+  }
+
+  get length(): number {
+    return this.size
+  }
+
+  copy(target: Buffer, targetStart = 0): number {
+    let from = 0
+    let end = targetStart
+    for (const { start, text } of this.#shared ?? []) {
+      const until = from + targetStart + start - end
+      end += this.#own.copy(target, end, from, until)
+      end += text.copy(target, end)
+      from = until
     }
-    pieces.push(this.#own.subarray(at))
-    return pieces
+    this.#own.copy(target, end, from)
+    return this.size
   }
 
   /** The memory that this version keeps alive. */

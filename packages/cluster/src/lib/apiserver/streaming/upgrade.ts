@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 
 import type { ApiResponse } from '../exchange.ts'
+import { joinPieces } from '../pieces.ts'
 
 // An import would bring all of fetch along: see scripts/check-imports.ts.
 const { STATUS_CODES } = process.getBuiltinModule('node:http')
@@ -29,10 +30,9 @@ export async function sendSwitch(
     if (head.length > 0) socket.unshift(head)
     return await body.switchTo(socket)
   }
-  const pieces = 'pieces' in body ? body.pieces : []
-  const length = pieces.reduce((sum, piece) => sum + piece.length, 0)
-  socket.write(renderHead(status, { ...headers, 'content-length': String(length), connection: 'close' }))
-  socket.end(Buffer.concat(pieces))
+  const bytes = joinPieces('pieces' in body ? body.pieces : [])
+  socket.write(renderHead(status, { ...headers, 'content-length': String(bytes.length), connection: 'close' }))
+  socket.end(bytes)
 }
 
 function renderHead(status: number, headers: ApiResponse['headers']): string {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 
 import type { ApiRequest, ApiResponse, Identity } from '../../exchange.ts'
+import { joinPieces } from '../../pieces.ts'
 import { isTrue } from '../../route.ts'
 import { unroutedAttributes } from '../request-attributes.ts'
 import type { Attributes } from '../attributes.ts'
@@ -75,7 +76,7 @@ class Observation {
     const { body, status: code } = answer
     if ('pieces' in body) {
       const isWanted = this.#choice.level === 'RequestResponse' || code >= 400
-      const object = isWanted ? parseJson(Buffer.concat(body.pieces)) : undefined
+      const object = isWanted ? parseJson(joinPieces(body.pieces)) : undefined
       const failure =
         code >= 400 ? (object as { status?: string; message?: string; reason?: string } | undefined) : undefined
       const { status, message, reason } = failure ?? {}
