@@ -120,15 +120,15 @@ async function dispatch(context: HandlerContext, request: ApiRequest, measured: 
   return withDeprecation(route.info, await serveRoute(context, route, request))
 }
 
-async function serveRoute(context: HandlerContext, route: ResourceRoute, request: ApiRequest): Promise<ApiResponse> {
+function serveRoute(context: HandlerContext, route: ResourceRoute, request: ApiRequest): Promise<ApiResponse> {
   const { resource, info } = route
   if (info.kind === 'ComponentStatus' && info.group === '') {
-    return await serveComponentStatuses(context.components, resource, route, request)
+    return serveComponentStatuses(context.components, resource, route, request)
   }
-  if (!info.verbs.includes('watch')) return await serveReview(context, resource, route, request)
+  if (!info.verbs.includes('watch')) return serveReview(context, resource, route, request)
   return route.subresource === ''
-    ? await serveObject(context, resource, route, request)
-    : await serveSubresource(context, resource, route, request)
+    ? serveObject(context, resource, route, request)
+    : serveSubresource(context, resource, route, request)
 }
 
 /** What another server answers for goes there, once it is clear that who asks may ask. */

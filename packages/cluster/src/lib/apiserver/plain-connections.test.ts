@@ -154,6 +154,29 @@ describe('requests over one connection of the API server', deadline, () => {
     assert.match((await client.ask(requestText('GET', `${pods}/b`))).body, /"name":"b"/)
   })
 
+  it('may end in another protocol', async () => {
+    await using api = await listen()
+    using client = await api.open()
+    assert.match((await client.ask(requestText('GET', '/readyz'))).head, /^HTTP\/1.1 200/)
+    const key = Buffer.alloc(16, 'k').toString('base64')
+    const upgrade = ['connection: Upgrade', 'upgrade: websocket', 'sec-websocket-version: 13']
+    const asked = requestText('GET', `${pods}?watch=true`, '', [...upgrade, `sec-websocket-key: ${key}`])
+    assert.match((await client.ask(asked)).head, /^HTTP\/1.1 101/)
+  })
+
+  it('leave their place when the client goes away', async () => {
+    await using api = await listen()
+    using watcher = await api.open()
+    watcher.socket.write(requestText('GET', `${pods}?watch=true`))
+    assert.match((await watcher.answer()).head, /^HTTP\/1.1 200/)
+    watcher.socket.destroy()
+    using reader = await api.open()
+    for (;;) {
+      const { body } = await reader.ask(requestText('GET', '/metrics'))
+      if (/apiserver_longrunning_requests\{[^}]*verb="WATCH"[^}]*\} 0/.test(body)) break
+    }
+  })
+
   for (const { name, lines } of [
     { name: 'a length and chunks', lines: ['content-length: 5', 'transfer-encoding: chunked'] },
     { name: 'two lengths', lines: ['content-length: 5', 'content-length: 6'] },
