@@ -71,6 +71,10 @@ export interface ClusterOptions {
   readonly gateway?: boolean | undefined
   /** File of a KubeletConfiguration that all nodes follow, YAML or JSON. Default: none. */
   readonly kubeletConfigFile?: string | undefined
+  /** File that gets a line of JSON for each request that passes the gateway. Default: none. */
+  readonly accessLog?: string | undefined
+  /** Variables of OpenTelemetry (`OTEL_EXPORTER_OTLP_ENDPOINT` and others): the gateway sends spans as they say. Default: none. */
+  readonly telemetry?: Readonly<Record<string, string | undefined>> | undefined
   /** Writes down who asks the API for what. Default: nothing is written. */
   readonly audit?: AuditOptions | undefined
   /** Aborts the start; a cluster that runs is stopped by {@link Cluster.close}. */
@@ -246,6 +250,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
           client: clientOf(server, gatewayUser),
           meshHost: network.gateway,
           access: services.passages,
+          observers: { accessLog: options.accessLog, telemetry: options.telemetry },
           redirect: (redirects) => services.redirect(redirects),
           onError: fault('gateway'),
         })

@@ -26,6 +26,7 @@ export const clusterStart: Command = defineCommand({
     'image-policy': imagePolicyOption,
     'audit-log': { type: 'string', value: 'FILE', help: 'write who asks the API for what, as JSON lines' },
     'audit-policy': { type: 'string', value: 'FILE', help: 'what the audit log holds (audit.k8s.io/v1 Policy)' },
+    'access-log': { type: 'string', value: 'FILE', help: 'write what passes the gateway, as JSON lines' },
     'kubelet-config': {
       type: 'string',
       value: 'FILE',
@@ -63,6 +64,7 @@ export const clusterStart: Command = defineCommand({
     if (imagePolicy !== undefined) await loadImagePolicy(imagePolicy, env)
     const auditLog = options['audit-log'] === undefined ? undefined : resolve(cwd, options['audit-log'])
     const auditPolicy = options['audit-policy'] === undefined ? undefined : resolve(cwd, options['audit-policy'])
+    const accessLog = options['access-log'] === undefined ? undefined : resolve(cwd, options['access-log'])
     const kubeletConfig = options['kubelet-config'] === undefined ? undefined : resolve(cwd, options['kubelet-config'])
     if (auditPolicy !== undefined && auditLog === undefined) {
       throw usage('Cannot use --audit-policy without --audit-log', 'Name the file the log goes to')
@@ -82,6 +84,7 @@ export const clusterStart: Command = defineCommand({
       imagePolicy,
       auditLog,
       auditPolicy,
+      accessLog,
       kubeletConfig,
     }
     const started = await ensureCluster({ homes, ...asked, signal }).catch((error: unknown) => {

@@ -99,7 +99,7 @@ export function removeCluster(homes: Homes): boolean {
  * next process takes them over. Throws FAIRLEAD_CLI_USAGE where both cannot be had.
  */
 export function keepChoices(asked: ClusterChoices, died: ClusterProcess | undefined): ClusterChoices {
-  const { runtime, durability, imagePolicy, auditLog, auditPolicy, kubeletConfig } = asked
+  const { runtime, durability, imagePolicy, auditLog, auditPolicy, accessLog, kubeletConfig } = asked
   const { noRegistry, noGateway, nodes, zones } = asked
   if (died && runtime !== undefined && !isRunBy(died, runtime)) {
     throw usage(
@@ -113,6 +113,7 @@ export function keepChoices(asked: ClusterChoices, died: ClusterProcess | undefi
     imagePolicy: imagePolicy ?? died?.choices?.imagePolicy,
     auditLog: auditLog ?? died?.choices?.auditLog,
     auditPolicy: auditPolicy ?? died?.choices?.auditPolicy,
+    accessLog: accessLog ?? died?.choices?.accessLog,
     kubeletConfig: kubeletConfig ?? died?.choices?.kubeletConfig,
     noRegistry: noRegistry ?? died?.choices?.noRegistry,
     noGateway: noGateway ?? died?.choices?.noGateway,
@@ -155,7 +156,7 @@ const main = fileURLToPath(import.meta.resolve('fairlead/main'))
 
 async function launch(files: ClusterFiles, options: StartOptions): Promise<RunningCluster> {
   const { homes, port, registryPort, runtime, durability, imagePolicy, auditLog, auditPolicy, noRegistry } = options
-  const { noGateway, nodes, zones, kubeletConfig, signal } = options
+  const { noGateway, nodes, zones, accessLog, kubeletConfig, signal } = options
   signal.throwIfAborted()
   const child = spawnDetached(files, [
     'cluster',
@@ -173,6 +174,7 @@ async function launch(files: ClusterFiles, options: StartOptions): Promise<Runni
     ...(imagePolicy === undefined ? [] : [`--image-policy=${imagePolicy}`]),
     ...(auditLog === undefined ? [] : [`--audit-log=${auditLog}`]),
     ...(auditPolicy === undefined ? [] : [`--audit-policy=${auditPolicy}`]),
+    ...(accessLog === undefined ? [] : [`--access-log=${accessLog}`]),
     ...(kubeletConfig === undefined ? [] : [`--kubelet-config=${kubeletConfig}`]),
   ])
   try {

@@ -73,6 +73,8 @@ export interface ClusterChoices {
   /** File of the audit log, and of its policy. */
   readonly auditLog?: string | undefined
   readonly auditPolicy?: string | undefined
+  /** File of the gateway's requests. */
+  readonly accessLog?: string | undefined
   /** File of the configuration its nodes follow. */
   readonly kubeletConfig?: string | undefined
   /** How many nodes it shows; the cluster remembers the last. */

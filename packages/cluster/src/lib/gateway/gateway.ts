@@ -4,6 +4,7 @@ import { compileWorld } from './compile/compile.ts'
 import type { Compiled } from './compile/compile.ts'
 import { installClasses, installDefinitions } from './definitions/install.ts'
 import type { World } from './objects.ts'
+import type { ObserversOptions } from './observers.ts'
 import type { Access } from './plane/access.ts'
 import type { ListenerOutcome } from './plane/plane.ts'
 import type { Serving } from './serving.ts'
@@ -34,6 +35,8 @@ export interface GatewayOptions {
   readonly meshHost: string
   /** Asked before an endpoint is chosen. Default: everybody may reach everything. */
   readonly access?: Access | undefined
+  /** Who is told of requests besides the metrics. Default: nobody. */
+  readonly observers?: Pick<ObserversOptions, 'accessLog' | 'telemetry'> | undefined
   /**
    * Makes traffic to Services go elsewhere, by `namespace/name/port`; replaces what was told before. Resolves when that is in force.
    */
@@ -99,7 +102,8 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
 
   async function startServing(): Promise<Serving> {
     const { openServing } = await import('./serving.ts')
-    return await openServing({ client, host: meshHost, access, signal: stop.signal, onError })
+    const { observers } = options
+    return await openServing({ client, host: meshHost, access, observers, signal: stop.signal, onError })
   }
 
   async function redirectTo(next: ReadonlyMap<string, Redirect>): Promise<void> {

@@ -1,6 +1,8 @@
 import type { KubeClient } from '@fairlead/kube'
 import { openMetricsEndpoint } from './metrics-endpoint.ts'
 import { publishMetrics } from './metrics-service.ts'
+import { openObservers } from './observers.ts'
+import type { ObserversOptions } from './observers.ts'
 import type { Access } from './plane/access.ts'
 import { openDataPlane } from './plane/plane.ts'
 import type { DataPlane } from './plane/plane.ts'
@@ -18,10 +20,12 @@ export async function openServing(options: {
   readonly host: string
   readonly signal: AbortSignal
   readonly access?: Access | undefined
+  readonly observers?: ObserversOptions | undefined
   readonly onError?: ((error: unknown) => void) | undefined
 }): Promise<Serving> {
   const { host } = options
-  const plane = openDataPlane({ access: options.access, onError: options.onError })
+  const observers = await openObservers({ ...options.observers, onError: options.onError })
+  const plane = openDataPlane({ access: options.access, observers, onError: options.onError })
   const endpoint = await openMetricsEndpoint({ host, render: () => plane.metrics.render() })
   // Pods reach the host at this address unless they are processes of it, which are told no addresses of loopback.
   if (!host.startsWith('127.')) void publishMetrics({ ...options, port: endpoint.port })
@@ -30,6 +34,7 @@ export async function openServing(options: {
     async close(closing) {
       await endpoint.close()
       await plane.close(closing)
+      await observers.close()
     },
   }
 }

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import type { Socket } from 'node:net'
+import type { TraceContext } from '@fairlead/service/trace'
 import { hostOf } from '../hostname.ts'
 import type { Access } from './access.ts'
 import { isHttp2 } from './http2.ts'
@@ -19,7 +20,11 @@ export class IncomingFacts implements RequestFacts {
   readonly host: string
   readonly scheme: 'http' | 'https'
   readonly source: string
-  readonly #headers: Incoming['headers']
+  /** `1.1`, `2.0`. */
+  readonly version: string
+  readonly headers: Incoming['headers']
+  /** Where traces are followed. */
+  trace: TraceContext | undefined
 
   constructor(request: Incoming, scheme: 'http' | 'https', access?: Access) {
     const { headers } = request
@@ -32,12 +37,13 @@ export class IncomingFacts implements RequestFacts {
     this.host = hostOf(authority)
     this.scheme = scheme
     this.source = sourceOf(request.socket, access)
-    this.#headers = headers
+    this.version = request.httpVersion
+    this.headers = headers
   }
 
   header(name: string): string | undefined {
     // Routes ask for any name, also for one that every object has, such as `constructor`.
-    const value = Object.hasOwn(this.#headers, name) ? this.#headers[name] : undefined
+    const value = Object.hasOwn(this.headers, name) ? this.headers[name] : undefined
     return Array.isArray(value) ? value.join(', ') : value
   }
 }

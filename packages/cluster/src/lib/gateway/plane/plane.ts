@@ -6,6 +6,7 @@ import type { Listener } from './listener.ts'
 import { createGatewayMetrics } from './metrics.ts'
 import type { GatewayMetrics } from './metrics.ts'
 import type { PlaneContext } from './route-state.ts'
+import type { Observers } from './served.ts'
 
 /** How a wanted listener fares. */
 export type ListenerOutcome = { readonly port: number } | { readonly problem: string; readonly code: string }
@@ -23,6 +24,8 @@ export interface DataPlane {
 export interface DataPlaneOptions {
   readonly random?: (() => number) | undefined
   readonly metrics?: GatewayMetrics | undefined
+  /** Default: nobody but the metrics. */
+  readonly observers?: Observers | undefined
   /** How long a client may take for the head of a request. Default 60,000. */
   readonly headTimeoutMs?: number | undefined
   /** How long a client may let its body or the answer it reads rest, and a connection of HTTP/2 be silent. Default 300,000. */
@@ -41,6 +44,7 @@ export function openDataPlane(options: DataPlaneOptions = {}): DataPlane {
   const context: PlaneContext = {
     clusters: createClusters(),
     metrics,
+    observers: options.observers,
     random,
     headTimeoutMs,
     idleTimeoutMs,

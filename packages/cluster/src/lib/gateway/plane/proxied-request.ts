@@ -10,6 +10,7 @@ import type { Incoming, IncomingFacts, Outgoing } from './incoming.ts'
 import { isGrpc } from './incoming.ts'
 import { backoffOf, defaultRetry, isRetryable } from './retry.ts'
 import { changeHeaders } from './rewrite.ts'
+import { noteServed } from './served.ts'
 import type { ListenerState, PlaneContext } from './route-state.ts'
 import type { HeaderChange, RetryPolicy, Rule } from '../model.ts'
 import type { HeaderMap, Sending, UpstreamHandler, UpstreamRequest } from './upstream.ts'
@@ -243,7 +244,8 @@ export class ProxiedRequest implements UpstreamHandler {
     clearTimeout(this.#tryDeadline)
     const { live, rule, startedAt } = this.#plan
     live.load.active--
-    this.#context.metrics.count({
+    noteServed(this.#context, {
+      facts: this.#facts,
       route: rule.route,
       cluster: live.cluster,
       endpoint: this.#candidate?.endpoint,

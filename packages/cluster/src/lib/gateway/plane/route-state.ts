@@ -5,6 +5,7 @@ import type { Clusters, LiveCluster } from './clusters.ts'
 import { createMatcher } from './match.ts'
 import type { Found, RequestFacts } from './match.ts'
 import type { GatewayMetrics } from './metrics.ts'
+import type { Observers } from './served.ts'
 
 /** What every request needs of its listener and the gateway. */
 export interface ListenerState {
@@ -26,6 +27,7 @@ export interface ListenerState {
 export interface PlaneContext {
   readonly clusters: Clusters
   readonly metrics: GatewayMetrics
+  readonly observers?: Observers | undefined
   readonly random: () => number
   /** How long a client may take to say what it wants. */
   readonly headTimeoutMs: number

@@ -16,6 +16,7 @@ import { mirrorTo } from './mirror.ts'
 import { ProxiedRequest } from './proxied-request.ts'
 import { changeHeaders, renderLocation, targetOf } from './rewrite.ts'
 import type { ListenerState, PlaneContext } from './route-state.ts'
+import { noteServed } from './served.ts'
 import type { HeaderMap, UpstreamRequest } from './upstream.ts'
 
 /** Bodies up to this are read whole before they are sent, so that they can be sent again. */
@@ -28,14 +29,14 @@ export function serve(context: PlaneContext, listener: ListenerState, incoming: 
   incoming.on('error', () => {})
   response.on('error', () => {})
   const facts = new IncomingFacts(incoming, listener.scheme, context.access)
+  facts.trace = context.observers?.tracing?.join(incoming.headers)
   const fault = faultOf(incoming, facts)
-  if (fault !== undefined) return refuse(context, incoming, response, { ...fault, isGrpc: isGrpc(facts) })
+  if (fault !== undefined) return refuse(context, { facts, incoming, response }, fault)
   const found = listener.find(facts)
   // Clients of a listener that goes have to find another.
   if (listener.isClosing && 'shouldKeepAlive' in response) response.shouldKeepAlive = false
   if (found === undefined) {
-    const text = 'no route matches the request'
-    return refuse(context, incoming, response, { status: 404, text, isGrpc: isGrpc(facts) })
+    return refuse(context, { facts, incoming, response }, { status: 404, text: 'no route matches the request' })
   }
   const { chooseTarget } = listener
   const delay = found.rule.fault?.delay
@@ -46,12 +47,12 @@ export function serve(context: PlaneContext, listener: ListenerState, incoming: 
 
 /** Answers what no route is asked about. */
 function refuse(
-  { metrics }: PlaneContext,
-  incoming: Incoming,
-  response: Outgoing,
-  { status, text, isGrpc: ofGrpc }: RequestFault & { readonly isGrpc: boolean },
+  context: PlaneContext,
+  { facts, incoming, response }: { facts: IncomingFacts; incoming: Incoming; response: Outgoing },
+  { status, text }: RequestFault,
 ): void {
-  metrics.count({ route: 'none', isGrpc: ofGrpc, status, durationMs: 0 })
+  const ofGrpc = isGrpc(facts)
+  noteServed(context, { facts, route: 'none', isGrpc: ofGrpc, status, durationMs: 0 })
   // Where the next request begins is a matter of opinion, too.
   if (status !== 404 && 'shouldKeepAlive' in response) response.shouldKeepAlive = false
   answer(response, status, { text, isGrpc: ofGrpc })
@@ -122,7 +123,8 @@ function settle(exchange: Exchange, status: number, text: string, headers: Heade
   changeHeaders(headers, rule.responseHeaders)
   const ofGrpc = isGrpc(facts)
   const sent = answer(response, status, { text, headers, isGrpc: ofGrpc && status >= 400, grpcStatus })
-  context.metrics.count({ route: rule.route, isGrpc: ofGrpc, status: sent, durationMs: performance.now() - startedAt })
+  const durationMs = performance.now() - startedAt
+  noteServed(context, { facts, route: rule.route, isGrpc: ofGrpc, status: sent, durationMs })
   incoming.resume()
 }
 
@@ -130,6 +132,7 @@ function forward(exchange: Exchange, target: WeightedTarget, live: LiveCluster, 
   const { context, incoming, response, facts, found, listener } = exchange
   const { rule } = found
   const headers = forwardedHeaders(incoming, facts, listener)
+  if (facts.trace !== undefined) context.observers?.tracing?.inject(facts.trace, headers)
   changeHeaders(headers, rule.requestHeaders)
   changeHeaders(headers, target.requestHeaders)
   if (rule.rewrite?.host !== undefined) {

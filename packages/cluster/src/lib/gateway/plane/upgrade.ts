@@ -13,6 +13,7 @@ import { IncomingFacts } from './incoming.ts'
 import type { Found } from './match.ts'
 import { changeHeaders, targetOf } from './rewrite.ts'
 import type { ListenerState, PlaneContext } from './route-state.ts'
+import { noteServed } from './served.ts'
 import { tlsOptions } from './upstream-tls.ts'
 import { headersTimeoutMs } from './upstream.ts'
 import type { HeaderMap } from './upstream.ts'
@@ -66,6 +67,7 @@ function decide(
   const startedAt = performance.now()
   const facts = new IncomingFacts(incoming, listener.scheme, context.access)
   const found = listener.find(facts)
+  facts.trace = context.observers?.tracing?.join(incoming.headers)
   const fault = faultOf(incoming, facts)
   if (fault !== undefined) return fault.status
   if (found === undefined) return 404
@@ -80,9 +82,13 @@ function decide(
   return { context, listener, incoming, client, facts, found, target, live, candidate, startedAt }
 }
 
-function send({ listener, incoming, facts, found, target, live, candidate }: Upgrade, path: string): ClientRequest {
+function send(
+  { context, listener, incoming, facts, found, target, live, candidate }: Upgrade,
+  path: string,
+): ClientRequest {
   const { rule } = found
   const headers = forwardedHeaders(incoming, facts, listener)
+  if (facts.trace !== undefined) context.observers?.tracing?.inject(facts.trace, headers)
   changeHeaders(headers, rule.requestHeaders)
   changeHeaders(headers, target.requestHeaders)
   if (rule.rewrite?.host !== undefined) headers['host'] = rule.rewrite.host
@@ -139,8 +145,9 @@ function pass(upgrade: Upgrade, sent: ClientRequest, head: Buffer): void {
   sent.end()
 }
 
-function count({ context, found, live, candidate, startedAt }: Upgrade, status: number): void {
-  context.metrics.count({
+function count({ context, facts, found, live, candidate, startedAt }: Upgrade, status: number): void {
+  noteServed(context, {
+    facts,
     route: found.rule.route,
     cluster: live.cluster,
     endpoint: candidate.endpoint,

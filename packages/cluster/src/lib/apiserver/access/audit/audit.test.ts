@@ -6,7 +6,7 @@ import { describe, it } from 'node:test'
 
 import { readWatch, startTestServer } from '../../test-server.ts'
 import type { TestServer } from '../../test-server.ts'
-import { AuditLog } from './audit-log.ts'
+import { LineFile } from '../../../line-file.ts'
 import { Auditor } from './auditor.ts'
 import { chooseLevel, metadataPolicy, parseAuditPolicy } from './policy.ts'
 import type { AuditPolicy } from './policy.ts'
@@ -145,12 +145,12 @@ describe('parseAuditPolicy', () => {
   }
 })
 
-describe('AuditLog', () => {
+describe('LineFile', () => {
   it('is a file of its owner only, and is put aside when it is full', () => {
     const dir = mkdtempSync(join(tmpdir(), 'fairlead-audit-'))
     try {
       const path = join(dir, 'audit.log')
-      const log = new AuditLog({ path, maxBytes: 100, backups: 2, onError: (error) => assert.fail(String(error)) })
+      const log = new LineFile({ path, maxBytes: 100, backups: 2, onError: (error) => assert.fail(String(error)) })
       for (let n = 0; n < 12; n += 1) {
         log.append({ n, text: 'x'.repeat(30) })
         log.flush()

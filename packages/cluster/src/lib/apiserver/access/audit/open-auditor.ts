@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { parseYaml } from '@fairlead/kube/codec'
 
 import { auditImpossible } from '../../../errors.ts'
-import { AuditLog } from './audit-log.ts'
+import { LineFile } from '../../../line-file.ts'
 import { Auditor } from './auditor.ts'
 import { metadataPolicy, parseAuditPolicy } from './policy.ts'
 import type { AuditPolicy } from './policy.ts'
@@ -20,7 +20,7 @@ export async function openAuditor(options: AuditOptions, onError: (error: unknow
   const { logFile, policyFile } = options
   const policy = policyFile === undefined ? metadataPolicy : await loadAuditPolicy(policyFile)
   try {
-    return new Auditor(policy, new AuditLog({ path: logFile, onError }))
+    return new Auditor(policy, new LineFile({ path: logFile, onError }))
   } catch (error) {
     throw auditImpossible(logFile, error)
   }

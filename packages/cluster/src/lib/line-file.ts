@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
 
-export interface AuditLogOptions {
+export interface LineFileOptions {
   readonly path: string
   /** The file is put aside when it is larger. Default 100 MiB. */
   readonly maxBytes?: number | undefined
@@ -11,14 +11,14 @@ export interface AuditLogOptions {
 }
 
 /** A file of JSON lines, mode 0600. Lines of one turn of the event loop are one write. */
-export class AuditLog {
-  readonly #options: AuditLogOptions
+export class LineFile {
+  readonly #options: LineFileOptions
   #file: number
   #size: number
   #waiting: string[] = []
 
   /** Throws the error of the file system when the file cannot be opened. */
-  constructor(options: AuditLogOptions) {
+  constructor(options: LineFileOptions) {
     this.#options = options
     this.#file = openSync(options.path, 'a', 0o600)
     this.#size = fstatSync(this.#file).size
