@@ -2,7 +2,9 @@ import { IncomingMessage } from 'node:http'
 import { TLSSocket } from 'node:tls'
 
 import type { Access } from './access/access.ts'
-import { asksImpersonation, impersonate } from './access/impersonation.ts'
+import type { Attributes } from './access/attributes.ts'
+import { asksImpersonation } from './access/impersonation.ts'
+import { askedAttributes } from './access/request-attributes.ts'
 import type { OriginCheck } from './access/origin.ts'
 import type { ApiRequest, Identity } from './exchange.ts'
 import type { Seat } from './in-flight.ts'
@@ -82,7 +84,12 @@ function identify(
   const socket = incoming.socket instanceof TLSSocket ? incoming.socket : undefined
   const identity = access.authenticator.authenticate(headers, socket)
   if (!asksImpersonation(headers)) return { identity, impersonator: undefined }
-  return { identity: impersonate(access.authorizer, identity, incoming.headersDistinct), impersonator: identity }
+  const { method = 'GET', url = '/', headersDistinct } = incoming
+  const asked = (): Attributes => {
+    const { path, query } = parseTarget(url)
+    return askedAttributes(method, path, query)
+  }
+  return { identity: access.impersonation.impersonate(identity, headersDistinct, asked), impersonator: identity }
 }
 
 /** Path and query of a request target; throws 400 when its escapes are malformed. */

@@ -14,7 +14,9 @@ import { createServiceResolver } from './admission/webhooks/service-address.ts'
 import { Access } from './access/access.ts'
 import type { Auditor } from './access/audit/auditor.ts'
 import { authenticated } from './access/authenticator.ts'
-import { asksImpersonation, impersonate } from './access/impersonation.ts'
+import type { Attributes } from './access/attributes.ts'
+import { asksImpersonation } from './access/impersonation.ts'
+import { askedAttributes } from './access/request-attributes.ts'
 import { OriginCheck } from './access/origin.ts'
 import { bootstrapRoles } from './access/rbac/bootstrap.ts'
 import { WriteGuard } from './access/write-guard.ts'
@@ -244,8 +246,9 @@ class Server implements ApiServer {
     const values = Object.entries(request.headers).map(([name, value]) => [name, value === undefined ? [] : [value]])
     const headers = Object.fromEntries(values) as Record<string, string[]>
     const { identity } = request
-    const { authorizer } = this.#context.access
-    return { ...request, identity: impersonate(authorizer, identity, headers), impersonator: identity }
+    const { impersonation } = this.#context.access
+    const asked = (): Attributes => askedAttributes(request.method, request.path, request.query)
+    return { ...request, identity: impersonation.impersonate(identity, headers, asked), impersonator: identity }
   }
 
   async #handle(request: ApiRequest): Promise<ApiResponse> {

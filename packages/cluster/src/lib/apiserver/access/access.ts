@@ -2,6 +2,7 @@ import type { Store } from '../../storage/store.ts'
 import type { Identity } from '../exchange.ts'
 import { Authenticator } from './authenticator.ts'
 import { Authorizer } from './authorizer.ts'
+import { Impersonation } from './impersonation.ts'
 import { createSigningKey } from './tokens/signing-key.ts'
 import type { SigningKey } from './tokens/signing-key.ts'
 import { TokenAuthenticator } from './tokens/token-authenticator.ts'
@@ -26,6 +27,7 @@ export class Access {
   readonly issuer: string
   readonly authenticator: Authenticator
   readonly authorizer: Authorizer
+  readonly impersonation: Impersonation
   readonly tokens: TokenIssuer
   readonly key: SigningKey
 
@@ -34,6 +36,7 @@ export class Access {
     this.issuer = issuer
     this.key = createSigningKey(signingKey, earlierKeys)
     this.authorizer = new Authorizer(store)
+    this.impersonation = new Impersonation(this.authorizer)
     this.tokens = new TokenIssuer({ store, key: this.key, issuer, audiences, now })
     const serviceAccounts = new TokenAuthenticator({ store, key: this.key, issuer, now })
     this.authenticator = new Authenticator({ tokens, serviceAccounts, audiences })

@@ -47,7 +47,7 @@ export class Authorizer {
 const superuser: Decision = { allowed: true, reason: '' }
 
 /** The 403 of upstream, word for word: clients match on it. */
-function accessForbidden(identity: Identity, asked: Attributes, reason: string): StatusError {
+export function accessForbidden(identity: Identity, asked: Attributes, reason: string): StatusError {
   const because = reason === '' ? '' : `: ${reason}`
   const sentence = `${escapeHtml(describe(identity, asked))}${because}`
   const { group, resource, name } = asked

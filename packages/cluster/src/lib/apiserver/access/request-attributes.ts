@@ -1,3 +1,4 @@
+import { isTrue } from '../route.ts'
 import type { ResourceRoute } from '../route.ts'
 import type { Attributes } from './attributes.ts'
 import { pathAttributes } from './attributes.ts'
@@ -30,6 +31,14 @@ export function unroutedAttributes(method: string, path: string): Attributes {
   const namespace = isNamespaced ? (parts[1] ?? '') : ''
   const [resource = '', name = '', subresource = ''] = isNamespaced ? parts.slice(2) : parts
   return { verb: verbOf(verb, name), group, resource, subresource, namespace, name }
+}
+
+/** What a request asks for by its address alone, before anyone knows what is served. */
+export function askedAttributes(method: string, path: string, query: URLSearchParams): Attributes {
+  const asked = unroutedAttributes(method, path)
+  const { resource, name, group } = asked
+  if (resource === 'namespaces' && group === '' && name !== '') return { ...asked, namespace: name }
+  return asked.verb === 'list' && isTrue(query.get('watch')) ? { ...asked, verb: 'watch' } : asked
 }
 
 function verbOf(method: string, name: string): string {
