@@ -14,12 +14,13 @@ export function keepYoungGenerationSmall(): Disposable {
   return { [Symbol.dispose]: growToMost }
 }
 
+/** V8 takes room back when there is nothing to do, and then it is to grow anew: small, it would keep garbage among what lives long. */
 function growToMost(): void {
-  setGrowth(2)
+  let growth: 1 | 2 = 2
+  setGrowth(growth)
   const observer = new PerformanceObserver(() => {
-    if (youngBytes() < mostYoungBytes) return
-    setGrowth(1)
-    observer.disconnect()
+    const wanted = youngBytes() < mostYoungBytes ? 2 : 1
+    if (wanted !== growth) setGrowth((growth = wanted))
   })
   observer.observe({ entryTypes: ['gc'] })
 }
