@@ -1,6 +1,6 @@
-import { STATUS_CODES } from 'node:http'
-
 import type { ApiResponse } from './exchange.ts'
+
+const { STATUS_CODES } = process.getBuiltinModule('node:http')
 
 const printable = /^[\x20-\x7e]*$/
 /** An answer that says this itself is not a usual one. */

@@ -1,4 +1,4 @@
-import { IncomingMessage } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import { TLSSocket } from 'node:tls'
 
 import type { Access } from './access/access.ts'
@@ -8,7 +8,7 @@ import { askedAttributes } from './access/request-attributes.ts'
 import type { OriginCheck } from './access/origin.ts'
 import type { ApiRequest, Identity } from './exchange.ts'
 import type { Seat } from './in-flight.ts'
-import type { PlainRequest } from './plain-connections.ts'
+import { PlainRequest } from './plain-connections.ts'
 import { badRequest, tooLarge } from './status.ts'
 import type { Cancellation } from './under-way.ts'
 
@@ -70,7 +70,7 @@ class HttpRequest implements ApiRequest {
 
   readBody(): Promise<Buffer> {
     const { incoming } = this.#exchange
-    return incoming instanceof IncomingMessage ? readBody(incoming) : incoming.readBody()
+    return incoming instanceof PlainRequest ? incoming.readBody() : readBody(incoming)
   }
 }
 

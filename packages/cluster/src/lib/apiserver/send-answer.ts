@@ -1,4 +1,4 @@
-import { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
 import type { Piece } from '../storage/collection.ts'
@@ -6,6 +6,8 @@ import type { ApiResponse } from './exchange.ts'
 import { HttpSink } from './http-sink.ts'
 import { inSlices, joinPieces, lengthOf, sliceBytes } from './pieces.ts'
 import type { PlainRequest } from './plain-connections.ts'
+
+const { IncomingMessage: Incoming, ServerResponse: Outgoing } = process.getBuiltinModule('node:http')
 
 /** Sends an answer of whatever kind; what the client does not read in `drainMs` is not kept for it. */
 export async function send(
@@ -39,9 +41,9 @@ export async function send(
 export async function sendPlain(request: PlainRequest, answer: ApiResponse, drainMs: number): Promise<void> {
   const { method, socket } = request
   if (socket.destroyed) return
-  const incoming = Object.assign(new IncomingMessage(socket), { method, complete: true })
+  const incoming = Object.assign(new Incoming(socket), { method, complete: true })
   Object.assign(incoming, { httpVersion: '1.1', httpVersionMajor: 1, httpVersionMinor: 1 })
-  const outgoing = new ServerResponse(incoming)
+  const outgoing = new Outgoing(incoming)
   outgoing.assignSocket(socket)
   const { promise: isOver, resolve } = Promise.withResolvers<void>()
   outgoing.on('finish', resolve).on('close', resolve)
