@@ -28,8 +28,8 @@ const maxSeries = 10_000
 
 /** Counts what is asked of the API server. A request costs two readings of the clock and a few additions. */
 export class RequestMetrics {
-  readonly reading = new PeakGauge()
-  readonly mutating = new PeakGauge()
+  readonly reading: PeakGauge = new PeakGauge()
+  readonly mutating: PeakGauge = new PeakGauge()
   readonly #series = new Map<string, RequestSeries>()
   /** The most frequent ones by verb and scope, found without making a key. */
   readonly #plain = new WeakMap<Resource, (RequestSeries | undefined)[]>()

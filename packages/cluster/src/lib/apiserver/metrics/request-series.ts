@@ -39,7 +39,7 @@ export class Buckets {
 /** The requests of one kind: how many by status, how long they took, how large their answers were. */
 export class RequestSeries {
   readonly labels: RequestLabels
-  readonly durations = new Buckets(durationBounds)
+  readonly durations: Buckets = new Buckets(durationBounds)
   /** Of what only reads. */
   readonly sizes: Buckets | undefined
   readonly #codes: number[] = []
