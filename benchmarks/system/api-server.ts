@@ -5,10 +5,13 @@ import { join } from 'node:path'
 import { createApiServer, openStore } from '@fairlead/cluster/apiserver'
 import type { Durability } from '@fairlead/cluster/apiserver'
 
+import { keepYoungGenerationSmall } from '../../packages/cli/src/lib/embedded/young-generation.ts'
 import { loadPki } from '../../packages/cluster/src/lib/pki.ts'
 
 const [dir = '', durability = 'strict'] = process.argv.slice(2)
 const startedAt = performance.now()
+// As the cluster process does it.
+const calm = keepYoungGenerationSmall()
 const token = randomUUID()
 const store = await openStore({ dir: join(dir, 'storage'), durability: durability as Durability })
 const pki = await loadPki(dir)
@@ -19,6 +22,7 @@ const server = createApiServer({
 })
 const { port } = await server.listen({ tls: { key: pki.server.key, cert: pki.server.certificate, ca: pki.ca } })
 console.log(JSON.stringify({ port, token, ca: pki.ca, readyMs: performance.now() - startedAt }))
+calm[Symbol.dispose]()
 
 // Standard input closes when the benchmark ends, however it ends.
 process.stdin.resume().on('end', () => {
