@@ -206,8 +206,10 @@ async function openVolumes(options: { readonly scheduler?: boolean } = {}): Prom
 
 function boundClaim(client: KubeClient, name: string): Promise<PersistentVolumeClaim> {
   return eventually(`${name} bound`, async () => {
-    const claim = await client.resource('v1/PersistentVolumeClaim').get(name)
-    return claim.status?.phase === 'Bound' && claim
+    // Who makes it may not have come to that yet.
+    const { items } = await client.resource('v1/PersistentVolumeClaim').list()
+    const claim = items.find(({ metadata }) => metadata?.name === name)
+    return claim?.status?.phase === 'Bound' && claim
   })
 }
 
