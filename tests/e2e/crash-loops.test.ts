@@ -119,9 +119,9 @@ interface Asking {
 function askOften(client: KubeClient): Asking {
   const tookMs: number[] = []
   const failures: string[] = []
-  let isOver = false
+  const ended = new AbortController()
   const work = (async () => {
-    while (!isOver) {
+    while (!ended.signal.aborted) {
       const begun = performance.now()
       await client
         .resource('v1/ConfigMap')
@@ -137,7 +137,7 @@ function askOften(client: KubeClient): Asking {
     tookMs,
     failures,
     async stop() {
-      isOver = true
+      ended.abort()
       await work
     },
   }

@@ -12,7 +12,7 @@ import { ImageKeeper } from './node/image-gc/image-keeper.ts'
 import { pulledFile } from './node/image-gc/pulled-images.ts'
 import { defaultImageGcSettings } from './node/image-gc/settings.ts'
 import type { Kubelet } from './node/kubelet.ts'
-import { runNode } from './node/node.ts'
+import { createTurns, runNode } from './node/node.ts'
 import type { NodeAgent } from './node/node.ts'
 import type { NodeOptions } from './node/node-options.ts'
 
@@ -91,6 +91,7 @@ export interface Nodes {
  */
 export async function runNodes({ clientOf, administrator, planned, dir, ...options }: RunNodesOptions): Promise<Nodes> {
   const surplus = (await listKeptNodes(dir)).filter((kept) => !planned.some(({ name }) => name === kept.name))
+  const turns = createTurns()
   const parts = await partNetwork(options.network, [...planned, ...surplus])
   const imageKeeper = await ImageKeeper.open({
     layout: await openLayout(options.images),
@@ -107,6 +108,7 @@ export async function runNodes({ clientOf, administrator, planned, dir, ...optio
       dir: node.dir,
       zone: node.zone,
       nodesOfMachine: planned.length,
+      turns,
       network: parts(node.name),
     })
   for (const node of surplus) {

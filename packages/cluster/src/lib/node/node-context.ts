@@ -10,6 +10,7 @@ import type { ImageSources } from './images.ts'
 import type { MemoryVolumes } from './memory-volumes.ts'
 import type { PodRecords } from './pod-records.ts'
 import type { NodeSources } from './sources.ts'
+import type { Turns } from './turns.ts'
 
 /** What all pods of a node share. */
 export interface NodeContext extends ImageSources {
@@ -24,6 +25,8 @@ export interface NodeContext extends ImageSources {
   /** Where secrets of pods lie; undefined: with their other volumes. */
   readonly memoryVolumes: MemoryVolumes | undefined
   readonly events: EventRecorder
+  /** Making and removing containers keeps a core busy: more at once than there are cores for makes all of them slower. */
+  readonly turns: Turns
   /** What is cleared away of pods that go. */
   readonly clearing: Clearing
   readonly sources: NodeSources

@@ -13,6 +13,7 @@ import type { ImageGcSettings } from './image-gc/settings.ts'
 import type { PullImage } from './images.ts'
 import type { RotationOptions } from './log-rotation.ts'
 import type { OpenRegistryClient } from './registry-clients.ts'
+import type { Turns } from './turns.ts'
 
 /** Options of {@link runNode}. */
 export interface NodeOptions {
@@ -42,6 +43,8 @@ export interface NodeOptions {
   /** What becomes of the pods when `signal` aborts. Default false: they go on and are adopted by the next agent. */
   readonly stopPods?: boolean | undefined
   readonly maxPods?: number | undefined
+  /** In whose turn containers are made and removed. Default: its own, of four for each core. */
+  readonly turns?: Turns | undefined
   /** Value of the label `topology.kubernetes.io/zone`. Default: the node has none. */
   readonly zone?: string | undefined
   /** How many nodes share this machine: pods of each get an equal part of it. Default 1. */

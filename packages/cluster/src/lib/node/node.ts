@@ -12,6 +12,7 @@ import type { ContainerRuntime } from '@fairlead/oci/runtime'
 import { Clearing } from './clearing.ts'
 import { createCoalescingClock } from './coalescing-clock.ts'
 import { defaultEvictionSettings } from './eviction/settings.ts'
+import { Turns } from './turns.ts'
 import { Grants } from './grants.ts'
 import { ImageKeeper } from './image-gc/image-keeper.ts'
 import { pulledFile } from './image-gc/pulled-images.ts'
@@ -159,6 +160,7 @@ async function openContext(
     clock,
     probeClock: createCoalescingClock(clock),
     clearing: new Clearing(clock),
+    turns: options.turns ?? createTurns(),
     runtime,
     layout,
     network,
@@ -189,6 +191,11 @@ async function openContext(
 
 function pullInto(layout: Layout): PullImage {
   return async (reference, asked) => void (await pullImage(reference, { layout, ...asked }))
+}
+
+/** Most of the time of each is a core's, the rest waits for the kernel. */
+export function createTurns(): Turns {
+  return new Turns(4 * cpus().length)
 }
 
 function factsOf(options: NodeOptions, { runtime, hostIp }: NodeContext, reason: string | undefined): NodeFacts {

@@ -86,8 +86,8 @@ export class ContainerEnds {
   }
 
   async #delete(id: string): Promise<void> {
-    const { runtime, clearing, onError } = this.#life.context
-    const deleting = runtime.delete(id).then(() => clearing.progress(), onError)
+    const { runtime, turns, clearing, onError } = this.#life.context
+    const deleting = turns.run(() => runtime.delete(id)).then(() => clearing.progress(), onError)
     this.#deleting.add(deleting)
     this.#life.tick()
     await deleting

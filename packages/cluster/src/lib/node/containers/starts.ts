@@ -60,7 +60,7 @@ export class ContainerStarts {
     }
     this.#life.publish()
     const found = await this.#findImage(slot)
-    const id = found && (await this.#create(slot, found))
+    const id = found && (await this.#life.context.turns.run(() => this.#createUnlessGone(slot, found, before)))
     if (id === undefined) return
     this.#noteRunning(slot, id)
     // A short program may have ended before anybody knew its name.
@@ -98,6 +98,14 @@ export class ContainerStarts {
       ? [FIRST_PULL_RETRY_MS, LONGEST_RETRY_MS]
       : [FIRST_RETRY_MS, LONGEST_LOOK_RETRY_MS]
     this.#fail(slot, { reason: shown, message, firstMs, longestMs })
+  }
+
+  /** When many are to be made at once it takes a while until it is this one's turn. */
+  async #createUnlessGone(slot: Slot, found: FoundImage, before: Slot['phase']): Promise<string | undefined> {
+    const { isDeleted, isLeaving, isDetached } = this.#life
+    if (!isDeleted && !isLeaving && !isDetached) return await this.#create(slot, found)
+    slot.phase = before
+    return undefined
   }
 
   /** Makes the container and its process; resolves to its id, or to nothing when that failed. */
