@@ -14,9 +14,12 @@ import type { EvictionSettings } from './settings.ts'
 import { findMet, shortageOf } from './thresholds.ts'
 import type { Observations, Threshold } from './thresholds.ts'
 
+/** A pod of the node, as far as it matters whether it has to go. */
+export type EvictablePod = Pick<PodWorker, 'uid' | 'pod' | 'diskPlaces' | 'isAtRest' | 'evict'>
+
 export interface EvictorParts {
   readonly settings: EvictionSettings
-  readonly workers: () => readonly PodWorker[]
+  readonly workers: () => readonly EvictablePod[]
   /** Bytes of memory by container of a pod. */
   readonly memoryOf: (podUid: string) => ReadonlyMap<string, number>
   readonly disk: DiskMeter
@@ -45,7 +48,7 @@ export class Evictor {
   #watched = nothingWatched
   #pressure: Pressure = { memory: false, disk: false }
   /** Evicted, and not cleared away yet. */
-  #going: { readonly worker: PodWorker; readonly until: number } | undefined
+  #going: { readonly worker: EvictablePod; readonly until: number } | undefined
 
   constructor(parts: EvictorParts) {
     this.#parts = parts
@@ -86,7 +89,7 @@ export class Evictor {
     )
   }
 
-  #active(): PodWorker[] {
+  #active(): EvictablePod[] {
     return this.#parts.workers().filter(({ pod }) => !isOver(pod))
   }
 
@@ -132,13 +135,13 @@ export class Evictor {
     }
   }
 
-  #useOf({ pod, uid }: PodWorker): PodUse {
+  #useOf({ pod, uid }: EvictablePod): PodUse {
     const { memoryOf, disk } = this.#parts
     const memoryBytes = [...memoryOf(uid).values()].reduce((sum, bytes) => sum + bytes, 0)
     return { pod, memoryBytes, diskBytes: disk.useOf(uid)?.totalBytes }
   }
 
-  #usageOf(threshold: Threshold, { uid }: PodWorker): ReadonlyMap<string, number> {
+  #usageOf(threshold: Threshold, { uid }: EvictablePod): ReadonlyMap<string, number> {
     const { memoryOf, disk } = this.#parts
     if (shortageOf(threshold) === 'memory') return memoryOf(uid)
     return disk.useOf(uid)?.containers ?? new Map()
