@@ -1,11 +1,11 @@
-import { spawn } from 'node:child_process'
-import type { Readable } from 'node:stream'
-import { constants } from 'node:fs'
-import { open, readFile } from 'node:fs/promises'
+import { constants, openSync } from 'node:fs'
+import { open, readFile, rm } from 'node:fs/promises'
+import { Socket } from 'node:net'
 import { join } from 'node:path'
+import type { Readable } from 'node:stream'
 
 import { containerStart } from '../errors.ts'
-import { toolEnvironment } from './command.ts'
+import type { RunCommand } from './command.ts'
 
 /** What conmon is asked to make and to watch over. */
 export interface MonitorOptions {
@@ -33,31 +33,45 @@ export interface Monitored {
 }
 
 /**
- * Creates a container through conmon: it forks away from this process, runs the OCI runtime's `create`, holds the
- * container's standard streams, writes its log, and leaves its exit code in `exitDir`.
+ * Creates a container through conmon: it forks away, runs the OCI runtime's `create`, holds the container's standard
+ * streams, writes its log, and leaves its exit code in `exitDir`. `run` starts it, from a process that is small: to be
+ * forked with all its memory takes this one tens of milliseconds, in which nobody else is served.
  */
-export async function createMonitored(options: MonitorOptions): Promise<Monitored> {
-  const child = spawn(options.conmon, monitorArguments(options), {
-    detached: true,
-    // It leaves a file named "oom" where it runs when memory ran out.
-    cwd: options.bundle,
-    stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
-    env: { ...toolEnvironment(), _OCI_SYNCPIPE: '3' },
-  })
-  const complaint = gather(child.stderr as Readable)
-  const pipe = child.stdio[3] as Readable
-  const timer = setTimeout(() => pipe.destroy(new Error('it did not answer in time')), options.timeoutMs ?? 60_000)
+export async function createMonitored(options: MonitorOptions, run: RunCommand): Promise<Monitored> {
+  const { bundle, timeoutMs = 60_000 } = options
   try {
-    const failed = new Promise<never>((_, reject) => child.on('error', reject))
-    const answer = parseAnswer(await Promise.race([firstLine(pipe), failed]))
-    if (answer.pid > 0) return { pid: answer.pid, monitorPid: await readPid(join(options.bundle, 'conmon.pid')) }
-    throw new Error(answer.message || complaint() || 'the runtime gave no reason')
+    await run('mkfifo', ['-m', '600', join(bundle, SYNC)])
+    const start = ['-c', START, 'sh', options.conmon, ...monitorArguments(options)]
+    const line = await answerOf(join(bundle, SYNC), timeoutMs, () => run('sh', start, { cwd: bundle, timeoutMs }))
+    const { pid, message } = parseAnswer(line)
+    if (pid > 0) return { pid, monitorPid: await readPid(join(bundle, 'conmon.pid')) }
+    throw new Error(message || (await readComplaint(bundle)) || 'the runtime gave no reason')
   } catch (cause) {
     throw containerStart(options.id, cause instanceof Error ? cause.message : String(cause), cause)
+  }
+}
+
+/** It leaves a file named "oom" where it runs when memory ran out; its streams must not be those of the shell. */
+const START = 'export _OCI_SYNCPIPE=3; exec "$@" </dev/null >/dev/null 2>complaint 3>sync'
+const SYNC = 'sync'
+
+/** The first line that what `start` begins writes to the named pipe; empty when it ended without one. */
+async function answerOf(path: string, timeoutMs: number, start: () => Promise<unknown>): Promise<string> {
+  // A pipe that nobody writes to yet would be at its end: until the other has it, this process could write to it.
+  const held = await open(path, constants.O_RDWR | constants.O_NONBLOCK)
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  const pipe = new Socket({ fd, readable: true, writable: false })
+  const timer = setTimeout(() => pipe.destroy(new Error('it did not answer in time')), timeoutMs)
+  try {
+    const answer = firstLine(pipe)
+    // Not unheard where the start fails first.
+    answer.catch(() => {})
+    await start().finally(() => held.close())
+    return await answer
   } finally {
     clearTimeout(timer)
     pipe.destroy()
-    child.stderr?.destroy()
+    await rm(path, { force: true })
   }
 }
 
@@ -124,13 +138,9 @@ async function firstLine(stream: Readable): Promise<string> {
   return text
 }
 
-function gather(stream: Readable): () => string {
-  let text = ''
-  stream.setEncoding('utf8').on('data', (chunk: string) => {
-    if (text.length < 65_536) text += chunk
-  })
-  stream.on('error', () => {})
-  return () => cleanMessage(text)
+async function readComplaint(bundle: string): Promise<string> {
+  const text = await readFile(join(bundle, 'complaint'), 'utf8').catch(() => '')
+  return cleanMessage(text.slice(0, 65_536))
 }
 
 async function readPid(path: string): Promise<number> {

@@ -83,19 +83,22 @@ export async function openOciRuntime(options: RuntimeOptions): Promise<Container
     config.annotations = { ...config.annotations, [inputAnnotation]: String(spec.stdin ?? false) }
     await writeFile(join(dir, 'config.json'), JSON.stringify(config))
     const { conmon, runtime } = tools
-    const made = await createMonitored({
-      id: spec.id,
-      conmon,
-      runtime,
-      runtimeRoot,
-      socketDir,
-      bundle: dir,
-      logPath: spec.logPath,
-      exitDir: exits.dir,
-      stdin: spec.stdin,
-      stdinOnce: spec.stdinOnce,
-      tty: spec.tty,
-    })
+    const made = await createMonitored(
+      {
+        id: spec.id,
+        conmon,
+        runtime,
+        runtimeRoot,
+        socketDir,
+        bundle: dir,
+        logPath: spec.logPath,
+        exitDir: exits.dir,
+        stdin: spec.stdin,
+        stdinOnce: spec.stdinOnce,
+        tty: spec.tty,
+      },
+      shell.run,
+    )
     const [process, monitor] = [identifyProcess(made.pid), identifyProcess(made.monitorPid)]
     const { uid, gid, additionalGids } = user
     const shown = { uid, gid, gids: [gid, ...additionalGids] }
