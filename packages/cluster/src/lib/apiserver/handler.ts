@@ -290,7 +290,8 @@ async function serveCreate(
   const { object, warnings } = await readObjectBody(request, bodyKindOf(resource))
   const namespace = namespaceOf(resource, route, object)
   const { resourceVersion = '' } = object.metadata
-  if (resourceVersion !== '' && resourceVersion !== '0') {
+  // Whether it is set is for storage to refuse, which a dry run does not reach.
+  if (resourceVersion !== '' && resourceVersion !== '0' && !isDryRun(request.query)) {
     throw badRequest('resourceVersion should not be set on objects to be created')
   }
   const ownership = { writer: writerOf(request, resource) }

@@ -73,6 +73,9 @@ describe('a create', () => {
 
   it('decides everything and keeps nothing with dryRun', async () => {
     await using api = await startTestServer()
+    const read = { metadata: { name: 'settings', resourceVersion: '7' } }
+    assert.equal((await api.call('POST', '/api/v1/namespaces/default/configmaps', read)).status, 400)
+    assert.equal((await api.call('POST', '/api/v1/namespaces/default/configmaps?dryRun=All', read)).status, 201)
     const before = api.store.revision
     const { status, body } = await api.call('POST', `${pods}?dryRun=All`, podNamed('x'))
     assert.equal(status, 201)

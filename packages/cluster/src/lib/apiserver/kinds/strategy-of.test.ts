@@ -118,7 +118,7 @@ describe('strategyOf: defaults', () => {
   it('fills in a deployment and its template', () => {
     const { stored, errors } = create('apps/v1', 'Deployment', {
       spec: { selector, template, strategy: null },
-      status: {},
+      status: { replicas: 3 },
     })
     assert.deepEqual(errors, [])
     const { template: filled, ...spec } = stored['spec'] as { template: { spec: { restartPolicy: string } } }
@@ -130,7 +130,8 @@ describe('strategyOf: defaults', () => {
       strategy: { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: '25%', maxSurge: '25%' } },
     })
     assert.equal(filled.spec.restartPolicy, 'Always')
-    assert.equal(stored['status'], undefined)
+    // Go writes it, as it is no pointer.
+    assert.deepEqual(stored['status'], {})
   })
 
   it('fills in a service', () => {

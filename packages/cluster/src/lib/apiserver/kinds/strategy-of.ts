@@ -114,8 +114,8 @@ export function strategyOf(kind: KindInfo): KindStrategy {
     ...(own.validateStatus === undefined ? {} : { validateStatus: withQuantities(own, status) }),
     create(object) {
       normalise(kind.definition, object)
-      // A node registers itself with its status; everything else starts without.
-      if (hasStatus && own !== node) delete object['status']
+      // A node registers itself with its status; everything else starts with an empty one, which Go does not leave out.
+      if (hasStatus && own !== node) object['status'] = {}
       own.create?.(object)
     },
     update(object, old) {
