@@ -2,7 +2,7 @@ import { decodeProtobuf, parseJson, parseManifests } from '@fairlead/kube/codec'
 import { fieldsOf, findDefinition, validateFields } from '@fairlead/kube/types'
 import type { FieldInfo, KindInfo, KubeObject } from '@fairlead/kube/types'
 
-import { checkIntegers } from './custom-resources/exact-integers.ts'
+import { roundedIntegers } from './custom-resources/exact-integers.ts'
 import type { ApiRequest } from './exchange.ts'
 import { parseMediaType } from './negotiate.ts'
 import type { CustomKind, Resource } from './resource.ts'
@@ -39,8 +39,10 @@ export async function readObjectBody(request: ApiRequest, expected: BodyKind): P
   object.kind ??= expected.kind
   object.metadata ??= {}
   checkKind(object, expected)
-  if (expected.custom !== undefined) checkIntegers(bytes.toString('latin1'), object, expected)
-  return checkFields(object, expected, strictness, { after: duplicates.map((path) => `duplicate field "${path}"`) })
+  const isExact = expected.custom === undefined || strictness === 'Ignore'
+  const rounded = isExact ? [] : roundedIntegers(bytes.toString('latin1'), object)
+  const after = duplicates.map((path) => `duplicate field "${path}"`)
+  return checkFields(object, expected, strictness, { after, warnings: rounded })
 }
 
 /** The options in the body of a DELETE; undefined when there is no body. */
@@ -57,13 +59,14 @@ export function checkPatched(
   object: KubeObject,
   expected: BodyKind,
   query: URLSearchParams,
-  patch?: Pick<Patch, 'findings' | 'show'>,
+  patch?: Pick<Patch, 'findings' | 'warnings' | 'show'>,
 ): Decoded {
   object.apiVersion ??= expected.apiVersion
   object.kind ??= expected.kind
   checkKind(object, expected)
   const refuse = patch === undefined ? undefined : (why: string) => invalidPatch(patch.show(object), why)
-  return checkFields(object, expected, strictnessOf(query), { before: patch?.findings, refuse })
+  const found = { before: patch?.findings, warnings: patch?.warnings, refuse }
+  return checkFields(object, expected, strictnessOf(query), found)
 }
 
 /** Brings an object that a webhook made to the form its type has: what the type does not know goes, silently as upstream. */
@@ -127,6 +130,8 @@ interface Findings {
   /** Told before what is found in the object, and after it. */
   readonly before?: readonly string[] | undefined
   readonly after?: readonly string[] | undefined
+  /** Told, and no reason to refuse anything. */
+  readonly warnings?: readonly string[] | undefined
   /** The answer when it cannot be taken. Default 400. */
   readonly refuse?: ((why: string) => StatusError) | undefined
 }
@@ -135,7 +140,7 @@ function checkFields(
   object: KubeObject,
   { custom }: BodyKind,
   strictness: Strictness,
-  { before = [], after = [], refuse = (why) => notHandled(object, why) }: Findings = {},
+  { before = [], after = [], warnings = [], refuse = (why) => notHandled(object, why) }: Findings = {},
 ): Decoded {
   // Null may mean something to a schema; in metadata, and everywhere in built-in objects, it means nothing.
   if (custom === undefined) dropNulls(object)
@@ -144,12 +149,12 @@ function checkFields(
     checkDepth(object)
   }
   const { unknown, wrong } = custom === undefined ? checkTable(object) : custom.read(object)
-  if (unknown.length + wrong.length + before.length + after.length === 0) return { object, warnings: [] }
+  if (unknown.length + wrong.length + before.length + after.length === 0) return { object, warnings }
   if (wrong.length > 0) throw refuse(`json: ${wrong[0]}`)
   const findings = [...before, ...unknown.map((path) => `unknown field "${path}"`), ...after]
   if (strictness === 'Ignore') return { object, warnings: [] }
   if (strictness === 'Strict') throw refuse(`strict decoding error: ${findings.join(', ')}`)
-  return { object, warnings: findings }
+  return { object, warnings: [...findings, ...warnings] }
 }
 
 function notHandled({ kind, apiVersion }: KubeObject, why: string): StatusError {

@@ -10,7 +10,7 @@ import { fieldsOf, findDefinition } from '@fairlead/kube/types'
 import type { KindInfo, KubeObject } from '@fairlead/kube/types'
 
 import type { BodyKind } from './body.ts'
-import { checkIntegers } from './custom-resources/exact-integers.ts'
+import { roundedIntegers } from './custom-resources/exact-integers.ts'
 import type { ApiRequest } from './exchange.ts'
 import { parseMediaType } from './negotiate.ts'
 import { badRequest, StatusError, unsupportedMediaType } from './status.ts'
@@ -41,11 +41,12 @@ export async function readConfiguration(
 ): Promise<{ config: unknown; warnings: string[] }> {
   const text = (await request.readBody()).toString('utf8')
   const { value: config, findings, problem } = parseConfiguration(text)
-  if (expected.custom !== undefined) checkIntegers(text, config, expected)
   const strictness = request.query.get('fieldValidation') ?? ''
-  if (strictness === 'Ignore' || findings.length === 0) return { config, warnings: [] }
+  if (strictness === 'Ignore') return { config, warnings: [] }
+  const rounded = expected.custom === undefined ? [] : roundedIntegers(text, config)
+  if (findings.length === 0) return { config, warnings: rounded }
   if (strictness === 'Strict') throw badRequest(`error strict decoding YAML: ${problem}`)
-  return { config, warnings: findings }
+  return { config, warnings: [...findings, ...rounded] }
 }
 
 interface Configuration {
@@ -81,6 +82,8 @@ export interface Patch {
   readonly apply: (object: KubeObject) => KubeObject
   /** What it says twice, or what means nothing in it: warned of, or refused. */
   readonly findings: readonly string[]
+  /** What else its author should know. */
+  readonly warnings: readonly string[]
   /** What a refusal of the patched object shows of it. */
   show(patched: KubeObject): string
 }
@@ -92,12 +95,13 @@ export async function readPatch(request: ApiRequest, expected: BodyKind): Promis
   const isChecked = request.query.get('fieldValidation') !== 'Ignore'
   const bytes = await request.readBody()
   const { value: body, duplicates } = parse(bytes, isChecked)
-  if (expected.custom !== undefined) checkIntegers(bytes.toString('latin1'), body, expected)
+  const isExact = expected.custom === undefined || !isChecked
   const isOperations = type === 'application/json-patch+json'
   if (isOperations && isChecked) checkOperations(body)
   const unknown = isOperations && isChecked ? unknownFieldsOf(body) : []
   const prefix = isOperations ? 'json patch ' : ''
   return {
+    warnings: isExact ? [] : roundedIntegers(bytes.toString('latin1'), body),
     findings: [...unknown, ...duplicates.map((path) => `duplicate field "${path}"`)].map((each) => prefix + each),
     // The words of a strategic merge go by the patch; those of the others by what they made.
     show: (patched) => (type.includes('strategic') ? renderGo(body) : JSON.stringify(patched)),

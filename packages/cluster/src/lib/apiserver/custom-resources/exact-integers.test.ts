@@ -2,12 +2,10 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
 import { startTestServer } from '../test-server.ts'
-import { checkIntegers } from './exact-integers.ts'
-import { createWidgets, widgets } from './test-definitions.ts'
+import { roundedIntegers } from './exact-integers.ts'
+import { createWidgets, widgetDefinition, widgets } from './test-definitions.ts'
 
-const kind = { apiVersion: 'example.com/v1', kind: 'Widget' }
-
-describe('checkIntegers', () => {
+describe('roundedIntegers', () => {
   const kept = [
     ['the largest that is exact', '{"a":9007199254740991}'],
     ['one beyond it that prints as it was written', '{"a":9007199254740992}'],
@@ -17,49 +15,53 @@ describe('checkIntegers', () => {
     ['what is no integer of 64 bits either', '{"a":92233720368547758070}'],
     ['digits in a key', '{"92233720368547758071234":1}'],
   ] as const
-  for (const [name, text] of kept) it(`takes ${name}`, () => checkIntegers(text, JSON.parse(text), kind))
+  for (const [name, text] of kept)
+    it(`says nothing of ${name}`, () => assert.deepEqual(roundedIntegers(text, JSON.parse(text)), []))
 
-  const refused = [
-    ['9007199254740993', '{"spec":{"a":[1,{"b":9007199254740993}]}}', 'spec.a[1].b'],
-    ['9223372036854775807', '{"metadata":{"name":"x"},"a":9223372036854775807}', 'a'],
-    ['-9223372036854775808', '{"a":-9223372036854775808}', 'a'],
-    ['1152921504606846976', '{"a":1152921504606846976}', 'a'],
+  const rounded = [
+    ['9007199254740993', '{"spec":{"a":[1,{"b":9007199254740993}]}}', 'spec.a[1].b', '9007199254740992'],
+    ['9223372036854775807', '{"metadata":{"name":"x"},"a":9223372036854775807}', 'a', '9223372036854776000'],
+    ['-9223372036854775808', '{"a":-9223372036854775808}', 'a', '-9223372036854776000'],
+    ['1152921504606846976', '{"a":1152921504606846976}', 'a', '1152921504606847000'],
   ] as const
-  for (const [token, text, field] of refused) {
-    it(`refuses ${token}, which would come back as another number`, () => {
-      const message = new RegExp(
-        `^Widget\\.example\\.com "x?" is invalid: ${field.replaceAll(/[[\].]/g, '\\$&')}: Invalid value: ${token}: `,
-      )
-      assert.throws(() => checkIntegers(text, JSON.parse(text), kind), { message })
+  for (const [token, text, field, kept] of rounded) {
+    it(`tells that ${token} comes back as another number`, () => {
+      const why = 'integers beyond 9007199254740991 are not kept exactly, a string would be'
+      const expected = [`${field}: ${token} is kept as ${kept}: ${why}`]
+      assert.deepEqual(roundedIntegers(text, JSON.parse(text)), expected)
     })
   }
 
-  it('is asked whichever way a custom resource is written', async () => {
+  it('warns whichever way a custom resource is written, unless nobody wants to know', async () => {
     await using api = await startTestServer()
-    await createWidgets(api)
-    await api.call('POST', widgets, { metadata: { name: 'a' }, spec: { size: 1 } })
-    const spec = '"spec":{"size":9007199254740993}'
-    const whole = `{"apiVersion":"example.com/v1","kind":"Widget","metadata":{"name":"a"},${spec}}`
-    const yaml = 'apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: a}\nspec:\n  size: 9007199254740993\n'
+    const definition = widgetDefinition()
+    definition.spec.versions[0].schema.openAPIV3Schema.properties.spec.properties.serial = { type: 'integer' }
+    await createWidgets(api, definition)
+    const place = { spec: { size: 1, serial: '9007199254740993' }, apiVersion: 'example.com/v1', kind: 'Widget' }
+    const whole = (metadata: object): string =>
+      JSON.stringify({ ...place, metadata }).replace('"9007199254740993"', '9007199254740993')
+    const operations = '[{"op":"add","path":"/spec/serial","value":9007199254740993}]'
+    const applied = `${widgets}/a?fieldManager=m&force=true`
+    const yaml = whole({ name: 'a' }).replace(/^\{/, '\n{ ')
     const attempts = [
-      ['POST', widgets, whole, 'application/json'],
-      ['POST', widgets, yaml, 'application/yaml'],
-      ['PUT', `${widgets}/a`, whole, 'application/json'],
-      ['PATCH', `${widgets}/a`, `{${spec}}`, 'application/merge-patch+json'],
-      [
-        'PATCH',
-        `${widgets}/a`,
-        '[{"op":"replace","path":"/spec/size","value":9007199254740993}]',
-        'application/json-patch+json',
-      ],
-      ['PATCH', `${widgets}/a?fieldManager=m`, whole, 'application/apply-patch+yaml'],
-      ['PATCH', `${widgets}/a?fieldManager=m`, yaml, 'application/apply-patch+yaml'],
+      ['POST', widgets, () => whole({ name: 'a' }), 'application/json'],
+      ['PUT', `${widgets}/a`, (resourceVersion: string) => whole({ name: 'a', resourceVersion }), 'application/json'],
+      ['PATCH', `${widgets}/a`, () => '{"spec":{"serial":9007199254740993}}', 'application/merge-patch+json'],
+      ['PATCH', `${widgets}/a`, () => operations, 'application/json-patch+json'],
+      ['PATCH', applied, () => whole({ name: 'a' }), 'application/apply-patch+yaml'],
+      ['PATCH', applied, () => `# no JSON${yaml}`, 'application/apply-patch+yaml'],
     ] as const
     for (const [method, path, body, type] of attempts) {
-      const answer = await api.call(method, path, body, { 'content-type': type })
-      assert.equal(answer.status, 422, `${method} ${type} ${JSON.stringify(answer.body)}`)
-      assert.match(answer.body.message, /Invalid value: 9007199254740993: integers beyond 9007199254740991 cannot/)
+      for (const validation of ['Warn', 'Strict', 'Ignore']) {
+        const { resourceVersion } = (await api.call('GET', `${widgets}/a`)).body.metadata
+        const url = `${path}${path.includes('?') ? '&' : '?'}fieldValidation=${validation}`
+        const answer = await api.call(method, url, body(resourceVersion), { 'content-type': type })
+        assert.ok(answer.status < 300, `${method} ${type} ${JSON.stringify(answer.body)}`)
+        const warning = String(answer.headers['warning'])
+        if (validation === 'Ignore') assert.equal(warning, 'undefined')
+        else assert.match(warning, /(spec\.serial|\[0\]\.value): 9007199254740993 is kept as 9007199254740992: /)
+        if (method === 'POST' && validation !== 'Ignore') await api.call('DELETE', `${widgets}/a`)
+      }
     }
-    assert.equal((await api.call('GET', `${widgets}/a`)).body.spec.size, 1)
   })
 })

@@ -1,20 +1,13 @@
-import type { KindInfo } from '@fairlead/kube/types'
-
-import { invalid } from '../status.ts'
-
 const longInteger = /-?\d{16,}/g
 const least = -(2n ** 63n)
 const greatest = 2n ** 63n - 1n
 
 /**
- * Throws 422 when `value`, read from `text`, holds an integer that was rounded on the way: numbers are doubles here, where
- * Kubernetes keeps integers of 64 bits. What does not fit into those is rounded there as well.
+ * Warnings of the integers that were rounded when `value` was read from `text`: numbers are doubles here, where Kubernetes keeps
+ * integers of 64 bits. What does not fit into those is rounded there as well.
  */
-export function checkIntegers(
-  text: string,
-  value: unknown,
-  { apiVersion, kind }: Pick<KindInfo, 'apiVersion' | 'kind'>,
-): void {
+export function roundedIntegers(text: string, value: unknown): string[] {
+  const warnings = new Set<string>()
   for (const [token] of text.matchAll(longInteger)) {
     const rounded = Number(token)
     if (String(rounded) === token) continue
@@ -23,12 +16,10 @@ export function checkIntegers(
     // Digits may as well be part of a text or of a fraction.
     const field = fieldOf(value, rounded)
     if (field === undefined) continue
-    const why = `integers beyond ${Number.MAX_SAFE_INTEGER} cannot be kept exactly, write it as a string or use a smaller one`
-    const message = `Invalid value: ${token}: ${why}`
-    throw invalid({ group: apiVersion.split('/', 1)[0] ?? '', kind }, nameIn(value), [
-      { field, reason: 'FieldValueInvalid', message },
-    ])
+    const why = `integers beyond ${Number.MAX_SAFE_INTEGER} are not kept exactly, a string would be`
+    warnings.add(`${field}: ${token} is kept as ${rounded}: ${why}`)
   }
+  return [...warnings]
 }
 
 /** Where a number is in a value; undefined when it is nowhere. */
@@ -41,9 +32,4 @@ function fieldOf(value: unknown, wanted: number, path = ''): string | undefined 
     if (found !== undefined) return found
   }
   return undefined
-}
-
-function nameIn(value: unknown): string {
-  const { metadata } = (value ?? {}) as { metadata?: { name?: unknown } | null }
-  return typeof metadata?.name === 'string' ? metadata.name : ''
 }
