@@ -39,8 +39,9 @@ export async function openExits(dir: string): Promise<ExitDirectory> {
       const path = join(dir, id)
       const text = await readFile(path, 'utf8').catch(() => '')
       if (!/^-?\d+\s*$/.test(text)) return undefined
-      const { mtimeMs } = await stat(path)
-      return { exitCode: Number(text), finishedAt: Math.floor(mtimeMs) }
+      // Cleared away meanwhile: with its file the container is no more.
+      const file = await stat(path).catch(() => undefined)
+      return file && { exitCode: Number(text), finishedAt: Math.floor(file.mtimeMs) }
     },
     remove: (id) => rm(join(dir, id), { force: true }),
     onExit(listener) {
