@@ -144,23 +144,11 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     onError: fault('storage'),
   })
   opened.defer(() => store.close())
-  // The API only has to know the addresses of Services. The network is made once it answers: that starts programs, and for each this
-  // process is copied first.
+  // The API can answer while the network is still being made: it only has to know the addresses of Services.
   const ranges = Promise.withResolvers<NetworkPlan>()
-  const answering = Promise.withResolvers<void>()
-  const opening = openNetwork(options, {
-    onError: fault('network'),
-    onPlan: async (known) => {
-      ranges.resolve(known)
-      await answering.promise
-    },
-  })
+  const opening = openNetwork(options, { onError: fault('network'), onPlan: ranges.resolve })
   opening.catch(ranges.reject)
-  answering.promise.catch(() => {})
-  opened.defer(async () => {
-    answering.reject(new Error('the start was given up'))
-    await (await opening.catch(() => undefined))?.close()
-  })
+  opened.defer(async () => (await opening.catch(() => undefined))?.close())
   const identity = ranges.promise.then((known) => loadPki(dir, [apiAddressOf(known), gatewayOf(known)]))
   const [pki, tokenKeys, plan] = await Promise.all([identity, loadSigningKeys(dir), ranges.promise])
   signal?.throwIfAborted()
@@ -186,7 +174,6 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const tls = { key: pki.server.key, cert: pki.server.certificate, ca: pki.ca }
   const { port } = await server.listen({ port: options.port, tls })
   const url = `https://127.0.0.1:${port}`
-  answering.resolve()
 
   const administrator = createKubeClient({
     transport: server.transport({ user: 'fairlead-admin', groups: ['system:masters'] }),

@@ -57,8 +57,8 @@ export interface PodNetworkOptions {
   readonly mode?: NetworkMode | 'auto' | undefined
   /** Namespaces held ready ahead of demand. Default 3. */
   readonly ready?: number | undefined
-  /** Told of names and ranges before anything is made, which waits for it; again when `auto` then has to fall back. */
-  readonly onPlan?: ((plan: NetworkPlan) => void | Promise<void>) | undefined
+  /** Told of names and ranges before anything is made; again when `auto` then has to fall back. */
+  readonly onPlan?: ((plan: NetworkPlan) => void) | undefined
   /** Told of background work that failed and is tried again. */
   readonly onError?: ((error: unknown) => void) | undefined
 }
@@ -70,18 +70,14 @@ export async function openPodNetwork(options: PodNetworkOptions): Promise<PodNet
   const mode = options.mode ?? 'auto'
   const obstacle = mode === 'processes' ? undefined : await namespaceObstacle()
   if (mode === 'processes' || (mode === 'auto' && obstacle !== undefined)) return openProcesses(dir, options, obstacle)
-  const fallBack = (error: unknown): Promise<PodNetwork> => {
+  try {
+    const plan = await openPlan(dir, 'namespaces')
+    options.onPlan?.(plan)
+    return await openNamespaces(dir, plan, options)
+  } catch (error) {
     if (mode !== 'auto') throw error
     return openProcesses(dir, options, error instanceof Error ? error.message : String(error))
   }
-  let plan: NetworkPlan
-  try {
-    plan = await openPlan(dir, 'namespaces')
-  } catch (error) {
-    return await fallBack(error)
-  }
-  await options.onPlan?.(plan)
-  return await openNamespaces(dir, plan, options).catch(fallBack)
 }
 
 /** What keeps this process from making network namespaces, or undefined. */

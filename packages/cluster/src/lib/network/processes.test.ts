@@ -1,11 +1,8 @@
 import assert from 'node:assert/strict'
-import { existsSync } from 'node:fs'
 import { mkdtempDisposable } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import type { NetworkPlan } from './plan.ts'
-import { openPodNetwork } from './pod-network.ts'
 import { openProcesses } from './processes.ts'
 
 describe('openProcesses', () => {
@@ -31,25 +28,4 @@ describe('openProcesses', () => {
       await again.close({ remove: true })
     })
   }
-
-  it('makes nothing before whoever was told of the plan is ready', async () => {
-    await using dir = await mkdtempDisposable(join(tmpdir(), 'processes-'))
-    const told = Promise.withResolvers<NetworkPlan>()
-    const ready = Promise.withResolvers<void>()
-    const onPlan = async (plan: NetworkPlan): Promise<void> => {
-      told.resolve(plan)
-      await ready.promise
-    }
-    const opening = openProcesses(dir.path, { dir: dir.path, onPlan }, undefined)
-    assert.equal((await told.promise).mode, 'processes')
-    assert.equal(existsSync(join(dir.path, 'pods')), false)
-    ready.resolve()
-    await (await opening).close({ remove: true })
-  })
-
-  it('fails when whoever was told of the plan has failed', async () => {
-    await using dir = await mkdtempDisposable(join(tmpdir(), 'processes-'))
-    const onPlan = (): Promise<void> => Promise.reject(new Error('given up'))
-    await assert.rejects(openPodNetwork({ dir: dir.path, mode: 'processes', onPlan }), /given up/)
-  })
 })

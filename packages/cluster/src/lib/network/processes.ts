@@ -18,7 +18,7 @@ export async function openProcesses(
   platform: NodeJS.Platform = process.platform,
 ): Promise<PodNetwork> {
   const plan = await openPlan(dir, 'processes')
-  await options.onPlan?.(plan)
+  options.onPlan?.(plan)
   const files = await openAttachments(join(dir, 'pods'))
   const addresses = createAddressPool(plan.podCidr)
   // Only Linux answers on all of 127/8; elsewhere every pod has the one loopback address and ports must differ.
