@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -83,6 +84,23 @@ void describe('pod network of processes', { skip }, () => {
       const socket = connect(80, '10.96.0.20').end('GET / HTTP/1.0\\r\\n\\r\\n')
       console.log((await text(socket)).split('\\n').at(-1))`)
     assert.equal(output, `b ${a?.ip}\n`.repeat(4))
+  })
+
+  void it('leads where connections are redirected to while the process lives that passes them on, then to endpoints', async () => {
+    services.put(makeService('routed', { clusterIP: '10.96.0.29', ports: [{ name: 'http', port: 80 }] }))
+    slices.put(makeSlice('routed', http, [b?.ip ?? '']))
+    table.redirect(new Map([['shop/routed/80', { ip: c?.ip ?? '', port }]]))
+    await served.settled()
+    const ask = `console.log(await (await fetch('http://routed/')).text())`
+    assert.equal(await run(ask), `c ${a?.ip}\n`)
+    const path = serviceTablePath(join(dir, 'network'))
+    const written = readFileSync(path, 'utf8')
+    const ended = spawnSync(process.execPath, ['--version']).pid
+    writeFileSync(path, JSON.stringify({ ...JSON.parse(written), owner: ended }))
+    assert.equal(await run(ask), `b ${a?.ip}\n`)
+    table.redirect(new Map())
+    await served.settled()
+    assert.equal(await run(ask), `b ${a?.ip}\n`)
   })
 
   void it('spreads connections, follows changes and refuses without endpoints', async () => {
