@@ -76,7 +76,7 @@ async function* readChunks(incoming: Readable, silence: Silence): AsyncGenerator
   const chunks: AsyncIterator<Buffer> = incoming.iterator({ destroyOnReturn: false })
   try {
     for (;;) {
-      const next = await (incoming.readableLength > 0 ? chunks.next() : withDeadline(chunks.next(), silence))
+      const next = await (incoming.readableLength > 0 ? chunks.next() : withDeadline(chunks.next(), incoming, silence))
       if (next.done === true) return
       yield next.value
     }
@@ -85,11 +85,19 @@ async function* readChunks(incoming: Readable, silence: Silence): AsyncGenerator
   }
 }
 
-async function withDeadline<T>(next: Promise<T>, { silenceMs, isExpected }: Silence): Promise<T> {
+async function withDeadline<T>(next: Promise<T>, incoming: Readable, { silenceMs, isExpected }: Silence): Promise<T> {
+  if (incoming.closed) return await next
   const { promise, reject } = Promise.withResolvers<never>()
   const timer = setTimeout(() => {
     if (isExpected()) timer.refresh()
     else reject(new SilentClient('the body of the request does not come'))
   }, silenceMs)
-  return await Promise.race([next, promise]).finally(() => clearTimeout(timer))
+  // A request that was answered meanwhile is not a reason to wait on.
+  timer.unref()
+  const leave = (): void => reject(new Error('the client went away'))
+  incoming.once('close', leave)
+  return await Promise.race([next, promise]).finally(() => {
+    clearTimeout(timer)
+    incoming.off('close', leave)
+  })
 }
