@@ -3,8 +3,11 @@ import type { Socket } from 'node:net'
 
 import type { Frame, Sink } from './exchange.ts'
 
-/** What a socket is given at once, unless one frame is larger. */
-const flushBytes = 128 << 10
+/**
+ * What a socket is given at once, unless one frame is larger: a record of TLS. Node keeps memory for the largest write of a
+ * connection as long as it is open.
+ */
+const writeBytes = 16_000
 const none: Frame[] = []
 
 /**
@@ -18,6 +21,8 @@ export class HttpSink implements Sink {
   readonly #drainMs: number
   #frames: Frame[] = none
   #frameBytes = 0
+  #isWriting = false
+  #onWritten: (() => void) | undefined
 
   constructor(incoming: IncomingMessage, outgoing: ServerResponse, drainMs: number) {
     this.#outgoing = outgoing
@@ -43,12 +48,15 @@ export class HttpSink implements Sink {
     this.#handOn(socket)
   }
 
-  /** As much as the socket takes now. */
+  /** One write after the other. */
   #handOn(socket: Socket): void {
-    while (this.#frames.length > 0 && !socket.destroyed) {
-      if (socket.writableNeedDrain) return void socket.once('drain', () => this.#handOn(socket))
-      socket.write(this.#take())
-    }
+    if (this.#isWriting || this.#frames.length === 0 || socket.destroyed) return
+    this.#isWriting = true
+    socket.write(this.#take(), () => {
+      this.#isWriting = false
+      this.#handOn(socket)
+      this.#onWritten?.()
+    })
   }
 
   async drained(): Promise<void> {
@@ -59,15 +67,27 @@ export class HttpSink implements Sink {
   /** Resolves when no frame waits here any more, or nobody is there to read it. */
   async flushed(): Promise<void> {
     while (this.#frames.length > 0 && this.#outgoing.socket?.destroyed === false) {
-      await drained(this.#outgoing.socket, this.#drainMs)
+      await this.#written(this.#outgoing.socket)
     }
+  }
+
+  /** Resolves when the write under way is done, or the socket gone. */
+  async #written(socket: Socket): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const timer = setTimeout(() => socket.destroy(), this.#drainMs)
+    this.#onWritten = resolve
+    socket.once('close', resolve)
+    await promise
+    clearTimeout(timer)
+    socket.off('close', resolve)
+    this.#onWritten = undefined
   }
 
   #take(): Buffer {
     let count = 0
     let bytes = 0
     for (const { chunk } of this.#frames) {
-      if (count > 0 && bytes + chunk.length > flushBytes) break
+      if (count > 0 && bytes + chunk.length > writeBytes) break
       bytes += chunk.length
       count += 1
     }
