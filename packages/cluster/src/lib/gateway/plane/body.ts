@@ -94,7 +94,10 @@ async function withDeadline<T>(next: Promise<T>, incoming: Readable, { silenceMs
   }, silenceMs)
   // A request that was answered meanwhile is not a reason to wait on.
   timer.unref()
-  const leave = (): void => reject(new Error('the client went away'))
+  const leave = (): void => {
+    // It also closes when all of it is there, which the reader is about to see.
+    if (!incoming.readableEnded) reject(new Error('the client went away'))
+  }
   incoming.once('close', leave)
   return await Promise.race([next, promise]).finally(() => {
     clearTimeout(timer)
