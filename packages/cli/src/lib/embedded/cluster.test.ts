@@ -23,6 +23,7 @@ const nothing: ClusterChoices = {
   nodes: undefined,
   zones: undefined,
   auditPolicy: undefined,
+  accessLog: undefined,
   noRegistry: undefined,
   noGateway: undefined,
   kubeletConfig: undefined,
