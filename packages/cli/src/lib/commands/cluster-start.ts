@@ -108,12 +108,20 @@ export const clusterStart: Command = defineCommand({
   },
 })
 
+const fileOptions = [
+  ['--image-policy', 'imagePolicy'],
+  ['--audit-log', 'auditLog'],
+  ['--audit-policy', 'auditPolicy'],
+  ['--access-log', 'accessLog'],
+  ['--kubelet-config', 'kubeletConfig'],
+] as const
+
 /** The options that were asked for and that the running cluster does not have. */
 export function listIgnored(
   asked: ClusterChoices & { readonly port?: number | undefined; readonly registryPort?: number | undefined },
   running: ClusterProcess,
 ): string[] {
-  const { port, registryPort, noRegistry, runtime, durability, imagePolicy, auditLog, auditPolicy } = asked
+  const { port, registryPort, noRegistry, runtime, durability } = asked
   const ignored: string[] = []
   if (asked.nodes !== undefined && asked.nodes !== running.nodes?.length) ignored.push(`--nodes ${asked.nodes}`)
   const { zones = [] } = asked
@@ -124,16 +132,9 @@ export function listIgnored(
   if (runtime !== undefined && !isRunBy(running, runtime)) ignored.push(`--runtime ${runtime}`)
   const used = running.choices?.durability ?? 'strict'
   if (durability !== undefined && durability !== used) ignored.push(`--durability ${durability}`)
-  if (imagePolicy !== undefined && imagePolicy !== running.choices?.imagePolicy) {
-    ignored.push(`--image-policy ${imagePolicy}`)
-  }
-  if (auditLog !== undefined && auditLog !== running.choices?.auditLog) ignored.push(`--audit-log ${auditLog}`)
-  if (auditPolicy !== undefined && auditPolicy !== running.choices?.auditPolicy) {
-    ignored.push(`--audit-policy ${auditPolicy}`)
-  }
-  const { kubeletConfig } = asked
-  if (kubeletConfig !== undefined && kubeletConfig !== running.choices?.kubeletConfig) {
-    ignored.push(`--kubelet-config ${kubeletConfig}`)
+  for (const [option, name] of fileOptions) {
+    const file = asked[name]
+    if (file !== undefined && file !== running.choices?.[name]) ignored.push(`${option} ${file}`)
   }
   const { registry } = running
   const address = registry?.state === 'ready' ? registry.address : undefined

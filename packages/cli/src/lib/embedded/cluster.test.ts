@@ -77,6 +77,7 @@ describe('listIgnored', () => {
     assert.deepEqual(listIgnored({ port: 6443, runtime: 'process', durability: 'relaxed' }, processes), [])
     assert.deepEqual(listIgnored({ runtime: 'auto' }, processes), [])
     assert.deepEqual(listIgnored({ noGateway: true }, processes), ['--no-gateway'])
+    assert.deepEqual(listIgnored({ accessLog: '/a' }, processes), ['--access-log /a'])
     assert.deepEqual(listIgnored({ noGateway: true }, { ...processes, choices: { noGateway: true } }), [])
   })
 })
