@@ -116,6 +116,22 @@ const cases: readonly { name: string; view: PodView; steps: readonly Step[] }[] 
     steps: [{ do: 'start', container: 'app' }],
   },
   {
+    name: 'does not wait for a time that was noted before the clock was set back',
+    view: pod([
+      one(exited(1, NOW + 3_600_000), { crashes: 2 }),
+      one({ phase: 'failed', reason: 'x', message: '', retryAt: NOW + 3_600_000 }, { name: 'two' }),
+    ]),
+    steps: [
+      { do: 'start', container: 'app' },
+      { do: 'start', container: 'two' },
+    ],
+  },
+  {
+    name: 'tries a sandbox again that failed before the clock was set back',
+    view: pod([one(waiting)], { sandbox: { retryAt: NOW + 3_600_000 } }),
+    steps: [{ do: 'prepare' }],
+  },
+  {
     name: 'restarts a container that ended well under the policy Always',
     view: pod([one(exited(0), { crashes: 1 })]),
     steps: [{ do: 'start', container: 'app' }],

@@ -15,7 +15,11 @@ export type ContainerPhase =
   | { readonly phase: 'waiting' }
   /** Could not be started; tried again at `retryAt`. */
   | { readonly phase: 'failed'; readonly reason: string; readonly message: string; readonly retryAt: number }
-  | { readonly phase: 'starting' }
+  | {
+      readonly phase: 'starting'
+      /** What it was before, which is still told of it: until it is made it may have to wait. */
+      readonly after?: EndedPhase | undefined
+    }
   | {
       readonly phase: 'running'
       readonly id: string
@@ -37,6 +41,9 @@ export type ContainerPhase =
       readonly ready?: boolean | undefined
     }
   | { readonly phase: 'exited'; readonly ending: Ending }
+
+/** A container that has ended, or could not be started. */
+export type EndedPhase = Extract<ContainerPhase, { readonly phase: 'exited' | 'failed' }>
 
 /** One container as {@link decide} sees it. */
 export interface ContainerView {
@@ -95,6 +102,11 @@ export function crashBackoffMs(crashes: number): number {
   return Math.min(FIRST_BACKOFF_MS * 2 ** Math.min(crashes - 2, 10), LONGEST_BACKOFF_MS)
 }
 
+/** Waits are not longer than that: what lies further ahead was noted before the clock was set back. */
+function isDue(at: number, now: number): boolean {
+  return at <= now || at > now + LONGEST_BACKOFF_MS
+}
+
 /** When an ended container starts again; undefined for never. */
 export function restartAt(container: ContainerView): number | undefined {
   if (container.state.phase !== 'exited') return undefined
@@ -119,7 +131,7 @@ export function decide(pod: PodView, now: number): readonly Step[] {
   if (verdict) return [verdict]
   if (pod.sandbox === 'absent') return [{ do: 'prepare' }]
   if (typeof pod.sandbox === 'object')
-    return [pod.sandbox.retryAt <= now ? { do: 'prepare' } : { do: 'wait', until: pod.sandbox.retryAt }]
+    return [isDue(pod.sandbox.retryAt, now) ? { do: 'prepare' } : { do: 'wait', until: pod.sandbox.retryAt }]
   if (pod.sandbox !== 'ready') return []
   const waits = pod.activeDeadline === undefined ? [] : [{ do: 'wait', until: pod.activeDeadline } as const]
   return [...replaceOutdated(pod), ...startDue(pod, now), ...waits]
@@ -171,7 +183,7 @@ function startOne(view: ContainerView, now: number): Step[] {
   if (state.phase === 'waiting') return [{ do: 'start', container }]
   const at = state.phase === 'failed' ? state.retryAt : restartAt(view)
   if (at === undefined) return []
-  return [at <= now ? { do: 'start', container } : { do: 'wait', until: at }]
+  return [isDue(at, now) ? { do: 'start', container } : { do: 'wait', until: at }]
 }
 
 /** Ends a pod that is to go: main containers first, then sidecars, then its sandbox, then its object. */
@@ -193,7 +205,8 @@ function nextToStop(up: readonly ContainerView[]): readonly ContainerView[] {
 }
 
 function remove(pod: PodView, now: number): Step[] {
-  if (typeof pod.sandbox === 'object' && pod.sandbox.retryAt > now) return [{ do: 'wait', until: pod.sandbox.retryAt }]
+  if (typeof pod.sandbox === 'object' && !isDue(pod.sandbox.retryAt, now))
+    return [{ do: 'wait', until: pod.sandbox.retryAt }]
   return [{ do: 'remove' }]
 }
 

@@ -12,7 +12,7 @@ import type { KeptPod } from './pod-records.ts'
 import { PodWorker } from './pod-worker.ts'
 import { rejectSysctls } from './sysctls.ts'
 import type { TokenCache } from './token-cache.ts'
-import { sweepLeftovers } from './leftovers.ts'
+import { removeRest, sweepLeftovers } from './leftovers.ts'
 
 export interface NodePodsParts {
   readonly client: KubeClient
@@ -96,6 +96,7 @@ export class NodePods {
     this.#stopping.abort()
     await Promise.allSettled(this.#opening.values())
     await Promise.allSettled(this.workers.map((worker) => (stopPods ? worker.leave(graceMs) : worker.detach())))
+    if (stopPods) await removeRest(this.#context).catch(this.#context.onError)
     this.#followed.close()
   }
 

@@ -2,6 +2,7 @@ import type { ContainerEnds, RuntimeState } from './containers/ends.ts'
 import type { ContainerProbes } from './containers/probes.ts'
 import { redefine } from './containers/slot.ts'
 import type { Slot } from './containers/slot.ts'
+import type { Ending } from './decide.ts'
 import { containersOf, knownStatus } from './pod.ts'
 import type { PodLife } from './pod-life.ts'
 import type { KeptContainer, KeptPod } from './pod-records.ts'
@@ -28,9 +29,10 @@ export async function adoptPod(kept: KeptPod, life: PodLife, adopters: Adopters)
     const slot = life.slots.get(name)
     if (!slot) continue
     adoptFacts(slot, one, allocation)
-    if (one.ending) {
+    const ending = endingOf(one)
+    if (ending) {
       const isAgain = slot.def.role === 'init' && !survives && !isFinished
-      slot.phase = isAgain ? { phase: 'waiting' } : { phase: 'exited', ending: one.ending }
+      slot.phase = isAgain ? { phase: 'waiting' } : { phase: 'exited', ending }
     } else if (one.id) {
       const state = states.get(name)
       if (state?.status === 'running') adoptRunning(slot, one.id, state, life)
@@ -43,10 +45,15 @@ export async function adoptPod(kept: KeptPod, life: PodLife, adopters: Adopters)
 
 async function readStates(kept: KeptPod, { context }: PodLife): Promise<Map<string, RuntimeState>> {
   const states = new Map<string, RuntimeState>()
-  for (const [name, { id, ending }] of Object.entries(kept.containers)) {
-    if (id && !ending) states.set(name, await context.runtime.state(id))
+  for (const [name, one] of Object.entries(kept.containers)) {
+    if (one.id && !endingOf(one)) states.set(name, await context.runtime.state(one.id))
   }
   return states
+}
+
+/** How the container ended; of one that could not be started again since then it is known as that of the run before. */
+function endingOf({ id, ending, last }: KeptContainer): Ending | undefined {
+  return ending ?? (last?.id === id ? last : undefined)
 }
 
 function adoptFacts(slot: Slot, one: KeptContainer, allocation: Allocation): void {

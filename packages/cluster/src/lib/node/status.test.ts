@@ -115,6 +115,21 @@ describe('renderStatus', () => {
     assert.equal(status.lastState?.terminated?.exitCode, 1)
   })
 
+  it('shows of a container that waits to be made again what it was before', () => {
+    const ended = exited(1) as Extract<ContainerPhase, { phase: 'exited' }>
+    const starting: ContainerPhase = { phase: 'starting', after: ended }
+    for (const crashes of [1, 2]) {
+      const statusesOf = (state: ContainerPhase): PodStatus['containerStatuses'] =>
+        render([view(state, { crashes })]).containerStatuses
+      assert.deepEqual(statusesOf(starting), statusesOf(ended))
+    }
+    const failed = { phase: 'failed', reason: 'ErrImagePull', message: 'no', retryAt: 9 } as const
+    const retried = render([view({ phase: 'starting', after: failed })]).containerStatuses?.[0]
+    assert.equal(retried?.state?.waiting?.reason, 'ErrImagePull')
+    const made = render([view({ phase: 'starting' }, { crashes: 2 })]).containerStatuses?.[0]
+    assert.equal(made?.state?.waiting?.reason, 'ContainerCreating')
+  })
+
   it('shows where volumes are, and how far down they are read-only', () => {
     const volumeMounts = [
       { name: 'data', mountPath: '/data' },

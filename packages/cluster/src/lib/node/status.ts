@@ -12,7 +12,7 @@ import type {
 import type { ContainerUser } from '@fairlead/oci/runtime'
 
 import { crashBackoffMs, restartAt } from './decide.ts'
-import type { ContainerView, Ending, PodView } from './decide.ts'
+import type { ContainerPhase, ContainerView, Ending, PodView } from './decide.ts'
 import { containersOf, qosClassOf, uidOf } from './pod.ts'
 import type { ContainerRole } from './pod.ts'
 import { resizeConditions } from './resize.ts'
@@ -118,7 +118,7 @@ function hasSucceeded({ state }: ContainerView): boolean {
 
 function renderContainer(one: ContainerView, view: PodView, facts: PodFacts): ContainerStatus {
   const known = facts.containers.get(one.name)
-  const { state } = one
+  const state = shownState(one)
   const hasProcess = state.phase === 'running' || state.phase === 'stopping'
   const shown = renderState(one, view, facts)
   // An end that is still the present state is not also the last one.
@@ -176,14 +176,19 @@ function renderResources(
   }
 }
 
+/** Of a container that is about to be started again kubelets show how it ended, or why it waits, until it is made. */
+function shownState({ state }: ContainerView): ContainerPhase {
+  return state.phase === 'starting' ? (state.after ?? state) : state
+}
+
 function renderState(one: ContainerView, view: PodView, facts: PodFacts): ContainerState {
-  const { state } = one
+  const state = shownState(one)
   if (state.phase === 'running' || state.phase === 'stopping') {
     return { running: { startedAt: renderTime(state.startedAt) } }
   }
   if (state.phase === 'failed') return { waiting: { reason: state.reason, message: state.message } }
   if (state.phase === 'exited') {
-    const due = view.finished || view.deletion ? undefined : restartAt(one)
+    const due = view.finished || view.deletion ? undefined : restartAt({ ...one, state })
     const waitMs = crashBackoffMs(one.crashes)
     if (due === undefined || waitMs === 0) return renderEnding(state.ending, facts.runtime)
     const { metadata } = facts.pod

@@ -67,6 +67,13 @@ describe('parseAnswer', () => {
     assert.match(read(`${ok}x: ${'x'.repeat(70_000)}`), /headers exceeded/)
   })
 
+  it('gives a body up that has nothing but what is told of its chunks', () => {
+    const chunked = `${ok}transfer-encoding: chunked\r\n\r\n`
+    assert.match(read(`${chunked}${'1'.repeat(100_000)}`), /too much non-data/)
+    assert.match(read(`${chunked}${`1;${'x'.repeat(1000)}\r\ny\r\n`.repeat(100)}`), /too much non-data/)
+    assert.match(read(`${chunked}${'1\r\nx\r\n'.repeat(MOST_BODY_BYTES)}`), /^200 x+$/)
+  })
+
   it('gives the same however the answer is cut', () => {
     for (const [, text, , expected] of rows.filter(([, , isEnded, it]) => !isEnded && !/partial|broken/.test(it))) {
       for (let end = 0; end < text.length; end += 1) {

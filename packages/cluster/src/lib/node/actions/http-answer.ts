@@ -15,6 +15,8 @@ export type ParsedAnswer =
 /** More of a body is not read, as with kubelets. */
 export const MOST_BODY_BYTES: number = 10 * 1024
 const MOST_HEAD_BYTES = 64 * 1024
+/** With what is told of the chunks: a size for each of them, which may go with other words. */
+const MOST_CHUNKED_BYTES = 8 * MOST_BODY_BYTES
 const MOST_INTERIM_ANSWERS = 5
 
 const partial: ParsedAnswer = { state: 'partial' }
@@ -67,7 +69,10 @@ function withHead(status: number, head: string, rest: string, isEnded: boolean):
       answer: { status, location, body: body.slice(0, Math.min(MOST_BODY_BYTES, Number(length ?? Infinity))) },
     }
   }
-  return isEnded ? { state: 'broken', reason: 'unexpected EOF' } : partial
+  if (isEnded) return { state: 'broken', reason: 'unexpected EOF' }
+  return rest.length > MOST_CHUNKED_BYTES
+    ? { state: 'broken', reason: 'chunked encoding contains too much non-data' }
+    : partial
 }
 
 /** What of a chunked body (section 7.1) has arrived. */

@@ -1,7 +1,7 @@
 import type { ContainerUser } from '@fairlead/oci/runtime'
 import type { ResourceRequirements } from '@fairlead/kube/types/core-v1'
 
-import type { ContainerPhase, ContainerView, Ending } from '../decide.ts'
+import type { ContainerPhase, ContainerView, EndedPhase, Ending } from '../decide.ts'
 import { fingerprintOf } from '../pod.ts'
 import type { PodContainer } from '../pod.ts'
 import type { KeptContainer } from '../pod-records.ts'
@@ -62,10 +62,16 @@ export function isUp({ phase }: Slot): boolean {
   return phase.phase === 'starting' || phase.phase === 'running' || phase.phase === 'stopping'
 }
 
+/** What the container was last, when it is not up. */
+export function endedPhase({ phase }: Slot): EndedPhase | undefined {
+  return phase.phase === 'exited' || phase.phase === 'failed' ? phase : undefined
+}
+
 /** What is kept of it on disk. */
 export function toKept(slot: Slot): KeptContainer {
   const { id, restarts, crashes, image, imageId, fingerprint, applied, user, last, phase } = slot
-  const ending = phase.phase === 'exited' ? phase.ending : undefined
+  const ended = phase.phase === 'starting' ? phase.after : phase
+  const ending = ended?.phase === 'exited' ? ended.ending : undefined
   return { id, restarts, crashes, image, imageId, fingerprint, applied, user, last, ending }
 }
 

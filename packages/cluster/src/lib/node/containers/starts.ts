@@ -16,7 +16,7 @@ import type { PodSandbox } from '../pod-sandbox.ts'
 import { pullAuths } from '../pull-secrets.ts'
 import type { ContainerEnds } from './ends.ts'
 import type { ContainerProbes } from './probes.ts'
-import { redefine } from './slot.ts'
+import { endedPhase, redefine } from './slot.ts'
 import type { Slot } from './slot.ts'
 import type { ContainerStops } from './stops.ts'
 import { targetOf } from './target.ts'
@@ -53,11 +53,8 @@ export class ContainerStarts {
 
   async start(slot: Slot): Promise<void> {
     const before = slot.phase
-    slot.phase = { phase: 'starting' }
-    if (before.phase === 'exited') {
-      slot.last = before.ending
-      slot.isAgain = true
-    }
+    slot.phase = { phase: 'starting', after: endedPhase(slot) }
+    if (before.phase === 'exited') slot.isAgain = true
     this.#life.publish()
     const found = await this.#findImage(slot)
     const id = found && (await this.#life.context.turns.run(() => this.#createUnlessGone(slot, found, before)))
@@ -118,6 +115,7 @@ export class ContainerStarts {
       const restarts = slot.restarts + (slot.isAgain ? 1 : 0)
       const spec = await this.#specOf(slot, id, restarts, found)
       step = 'CreateContainerError'
+      noteLast(slot)
       Object.assign(slot, {
         id,
         user: undefined,
@@ -168,6 +166,7 @@ export class ContainerStarts {
   ): void {
     const { reason, message, firstMs = FIRST_RETRY_MS, longestMs = LONGEST_RETRY_MS } = failure
     slot.failures += 1
+    noteLast(slot)
     slot.id = slot.last?.id
     const retryAt = this.#life.context.clock.now() + failureBackoffMs(slot.failures, firstMs, longestMs)
     slot.phase = { phase: 'failed', reason, message, retryAt }
@@ -242,6 +241,13 @@ export class ContainerStarts {
     const pid = (await this.#life.context.runtime.state(phase.id))?.pid
     return pid === undefined || this.#life.context.runtime.kind === 'processes' ? undefined : `/proc/${pid}/ns/${kind}`
   }
+}
+
+/** From here on the run before is not the present one any more. */
+function noteLast(slot: Slot): void {
+  if (slot.phase.phase !== 'starting') return
+  if (slot.phase.after?.phase === 'exited') slot.last = slot.phase.after.ending
+  slot.phase = { phase: 'starting' }
 }
 
 /** A list of options like NODE_OPTIONS is needed by both sides: the network's come first. */

@@ -80,12 +80,13 @@ export class ContainerStops {
       const at = Math.min(end, time())
       if (at <= clock.now()) return
       const { promise, resolve } = Promise.withResolvers<boolean>()
-      const cancel = clock.schedule(at - clock.now(), () => resolve(false))
+      const cancel = clock.schedule(at - clock.now(), () => resolve(true))
       slot.hurry = () => resolve(false)
-      const hasEnded = await Promise.race([promise, ended])
+      // That the time has passed is the timer's to say: the clock may have been set back meanwhile.
+      const isOver = await Promise.race([promise, ended])
       cancel()
       slot.hurry = undefined
-      if (hasEnded) return
+      if (isOver) return
     }
   }
 
