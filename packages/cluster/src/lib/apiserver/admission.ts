@@ -66,13 +66,16 @@ export class Admission {
     this.#plugins.close()
   }
 
-  /** Admits a new object, changing it; throws a `StatusError` otherwise. */
-  create(resource: Resource, object: KubeObject): Reservation {
+  /**
+   * Admits a new object, changing it; throws a `StatusError` otherwise. One whose name `holder` has is only to be judged:
+   * addresses are known by the names of their services, so that it would give back those of the holder.
+   */
+  create(resource: Resource, object: KubeObject, holder?: Entry): Reservation {
     this.#checkNamespace(resource, object)
     this.#plugins.complete(resource, object)
     if (resource.collection === 'pods') this.#completePod(object as Pod)
     const reservation = new Reservation()
-    if (resource.collection === 'services') this.#assign(object, undefined, reservation)
+    if (resource.collection === 'services' && holder === undefined) this.#assign(object, undefined, reservation)
     return reservation
   }
 

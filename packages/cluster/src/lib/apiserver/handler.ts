@@ -1,5 +1,5 @@
 import { codeOf } from '../errors.ts'
-import { routeAttributes, unroutedAttributes } from './access/request-attributes.ts'
+import { askedAttributes, routeAttributes } from './access/request-attributes.ts'
 import { notesOf } from './admission/scope.ts'
 import { serveComponentStatuses } from './component-status.ts'
 import { withDeprecation } from './deprecation.ts'
@@ -73,9 +73,9 @@ function serveRoute(context: HandlerContext, route: ResourceRoute, request: ApiR
 
 /** What another server answers for goes there, once it is clear that who asks may ask. */
 async function serveRemote(context: HandlerContext, request: ApiRequest): Promise<ApiResponse | undefined> {
-  const { method, path, identity } = request
+  const { method, path, query, identity } = request
   const answer = context.apiServices.find(path)
   if (answer === undefined) return undefined
-  context.access.authorizer.check(identity, unroutedAttributes(method, path))
+  context.access.authorizer.check(identity, askedAttributes(method, path, query))
   return await answer(request)
 }

@@ -180,14 +180,15 @@ export class Registry {
     let reservation: Reservation | undefined
     try {
       const entry = await this.store.transact(stored.collection, idOf(options.namespace, name), (current) => {
-        if (current !== undefined) throw alreadyExists(info, name)
         strategy.create?.(object)
         if (info.kind === 'Namespace') startNamespace(object)
         strategy.default?.(object)
         ownWrite(stored, object, undefined, options.ownership, object.metadata.managedFields, this.#now())
         this.#check(stored, 'create', options, '', object, undefined)
-        reservation = this.#admission.create(stored, object)
+        reservation = this.#admission.create(stored, object, current)
         if (options.isPreview !== true) this.#judgeNew(stored, object, options, reservation)
+        // Only now, as upstream: what is wrong with an object is told before that its name is taken.
+        if (current !== undefined && options.isPreview !== true) throw alreadyExists(info, name)
         if (!options.isDryRun) return putOf(stored, object)
         written = serialise(object)
         return undefined

@@ -45,6 +45,22 @@ describe('a create', () => {
     assert.deepEqual(body.details, { name: 'web', group: 'apps', kind: 'deployments' })
   })
 
+  it('says what is wrong with an object before that its name is taken', async () => {
+    await using api = await startTestServer()
+    const ports = [{ port: 80 }]
+    const { body } = await api.call('POST', services, { metadata: { name: 'web' }, spec: { ports } })
+    const { clusterIP } = body.spec
+    const create = async (name: string, spec: object): Promise<number> =>
+      (await api.call('POST', services, { metadata: { name }, spec })).status
+    assert.equal(await create('web', { ports: [{ port: 70_000 }] }), 422)
+    assert.equal(await create('web', { ports }), 409)
+    assert.equal(await create('web', { ports, clusterIP }), 409)
+    assert.equal(await create('other', { ports, clusterIP }), 422, 'the address is still that of the first')
+    await api.call('POST', deployments, deploymentNamed('web'))
+    const wrong = await api.call('POST', deployments, { ...deploymentNamed('web'), spec: { replicas: -1 } })
+    assert.deepEqual([wrong.status, wrong.body.reason], [422, 'Invalid'])
+  })
+
   it('makes up a name from generateName', async () => {
     await using api = await startTestServer()
     const { body } = await api.call('POST', pods, podNamed('x', { metadata: { generateName: 'job-' } }))

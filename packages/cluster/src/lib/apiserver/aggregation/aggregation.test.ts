@@ -138,6 +138,18 @@ describe('ApiServices', () => {
     assert.deepEqual([headers['x-remote-user'], headers.authorization], ['admin', undefined])
     assert.match(String(headers['x-remote-group']), /system:masters/)
     assert.equal(extension.peers.at(-1), 'front-proxy-client')
+    await create(api, '/apis/rbac.authorization.k8s.io/v1/clusterroles', {
+      metadata: { name: 'lister' },
+      rules: [{ apiGroups: ['wardle.example.com'], resources: ['flunders'], verbs: ['list'] }],
+    })
+    await create(api, '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings', {
+      metadata: { name: 'lister' },
+      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'lister' },
+      subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'User', name: 'lister' }],
+    })
+    const lister = { 'impersonate-user': 'lister' }
+    assert.equal((await api.call('GET', path, undefined, lister)).status, 200)
+    assert.equal((await api.call('GET', `${path}?watch=1`, undefined, lister)).status, 403, 'a watch is no list')
     const told = (await api.call('GET', '/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication'))
       .body
     assert.equal(told.data['requestheader-client-ca-file'], extension.frontProxy.ca)
