@@ -188,6 +188,8 @@ async function servePlain(serving: Serving, incoming: PlainRequest, connection: 
     if (!cancellation.isAborted) serving.onError(error)
     connection.socket.destroy()
   } finally {
+    // An idle connection would keep alive what the request left.
+    connection.onGone = undefined
     serving.underWay.delete(cancellation)
     serving.inFlight.leave(exchange.seat)
   }

@@ -53,6 +53,7 @@ export class Watcher implements Follower {
   #held: SharedEvent[] | undefined = []
   /** Events of a version that a webhook converts wait for it, and for each other. */
   #prepared: Promise<void> | undefined
+  #preparing = 0
 
   constructor(watched: Watched, sink: Sink) {
     this.#watched = watched
@@ -136,6 +137,7 @@ export class Watcher implements Follower {
   }
 
   async #sendPrepared(events: readonly SharedEvent[], before: Promise<void> | undefined): Promise<void> {
+    this.#preparing += 1
     try {
       await before
       const entries = events.flatMap(({ event }) =>
@@ -144,6 +146,8 @@ export class Watcher implements Follower {
       await this.#watched.resource.form.prepare?.(entries.map(({ bytes }) => bytes))
     } catch (error) {
       return this.#fail(error)
+    } finally {
+      this.#preparing -= 1
     }
     this.#send(events)
   }
@@ -186,7 +190,8 @@ export class Watcher implements Follower {
 
   #bookmark(following: Following): void {
     const { store, resource, format } = this.#watched
-    if (following.isBehind || store.revision <= this.#sent) return
+    // A bookmark would pass over what is still on its way.
+    if (following.isBehind || this.#preparing > 0 || store.revision <= this.#sent) return
     this.#sink.writeFrames([bookmarkFrame(resource, store.revision, format)])
     this.#sent = store.revision
   }
