@@ -10,6 +10,7 @@ import { createInterface } from 'node:readline'
 import { describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 
+import { restartMachine } from './testing/machine-restart.ts'
 import { skipReason, writeBusyboxImage } from './testing/world.ts'
 
 const program = fileURLToPath(new URL('./testing/agent-program.ts', import.meta.url))
@@ -108,4 +109,25 @@ describe('node agent killed by surprise', { skip: skipReason() }, () => {
       assert.deepEqual(processesOf(site.dir), [])
     })
   }
+
+  it('starts its pods again when the machine was restarted, each with one restart more', async () => {
+    await using site = await openCrashSite('namespaces')
+    const first = await site.start()
+    await end(first.child, 'SIGKILL')
+    const bystander = spawn('sleep', ['1000'])
+    using ends = new DisposableStack()
+    ends.defer(() => bystander.kill())
+    await once(bystander, 'spawn')
+    await restartMachine(site.dir, bystander.pid ?? 0)
+    const second = await site.start()
+    assert.notEqual(second.report.id, first.report.id)
+    assert.equal(second.report.restarts, first.report.restarts + 1)
+    const containers = await readdir(join(site.dir, 'node', 'runtime', 'containers'))
+    assert.deepEqual(containers, [second.report.id.replace('runc://', '')])
+    await end(second.child, 'SIGTERM')
+    // Nothing was done to who has the number of a process of before.
+    assert.deepEqual([bystander.exitCode, bystander.signalCode], [null, null])
+    assert.deepEqual(processesOf(site.dir), [])
+    assert.equal(readFileSync('/proc/self/mountinfo', 'utf8').includes(site.dir), false)
+  })
 })

@@ -10,7 +10,7 @@ async function play(
   answer: (kind: string, at: number) => boolean,
   untilMs: number,
   adopted?: { ready: boolean },
-  { later = 0, takesMs = 0, hears = false } = {},
+  { later = 0, takesMs = 0, hears = false, fastUntil = 0 } = {},
 ): Promise<string[]> {
   let now = 0
   const timers: { at: number; callback: () => void }[] = []
@@ -25,7 +25,7 @@ async function play(
     { name: 'app', ...container },
     {
       clock: {
-        now: () => now,
+        now: () => (now < fastUntil ? now + 3_600_000 : now),
         schedule(delayMs, callback) {
           const timer = { at: now + delayMs, callback }
           timers.push(timer)
@@ -65,6 +65,11 @@ const probe = { tcpSocket: { port: 1 }, periodSeconds: 10 }
 describe('watchProbes', () => {
   it('takes a container without probes for ready at once', async () => {
     assert.deepEqual(await play({}, () => true, 1000), ['0 started', '0 ready'])
+  })
+
+  it('counts failures as before when the clock is set back', async () => {
+    const told = await play({ startupProbe: probe }, () => false, 120_000, undefined, { fastUntil: 1000 })
+    assert.match(told[2] ?? '', /^\d{5} startup fatal$/)
   })
 
   it('finds a container ready long before the next period', async () => {

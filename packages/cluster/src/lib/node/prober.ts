@@ -63,7 +63,9 @@ async function watchOne(kind: ProbeKind, probe: Probe, options: ProberOptions): 
     const { ok, message, isWarning } = await options.run(probe, timeoutMs)
     if (signal.aborted) return
     const now = clock.now()
-    const isEager = kind !== 'liveness' && !count.hasSucceeded && now - begun - delayMs < EAGER_MS
+    // Before its beginning is only a clock that was set back: nobody knows how long ago that was.
+    const isYoung = now >= begun && now - begun - delayMs < EAGER_MS
+    const isEager = kind !== 'liveness' && !count.hasSucceeded && isYoung
     if (ok || !isEager || now - countedAt >= periodMs) {
       countedAt = now
       const before = count
