@@ -125,6 +125,15 @@ describe('requests over one connection of the API server', deadline, () => {
     }
   })
 
+  it('are warned in whatever letters a field has', async () => {
+    await using api = await listen()
+    using client = await api.open()
+    const body = '{"metadata":{"name":"odd"},"日本":1}'
+    const { head } = await client.ask(requestText('POST', '/api/v1/namespaces/default/configmaps', body))
+    assert.match(head, /^HTTP\/1.1 201/)
+    assert.ok(Buffer.from(head, 'latin1').toString().includes('unknown field \\"日本\\"'), head)
+  })
+
   it('are answered in order when they come at once, and however they are cut into pieces', async () => {
     await using api = await listen()
     using client = await api.open()

@@ -25,7 +25,27 @@ export async function respondWritten(
   return respondObject(status, resource, written.stored, format, warningHeader([...all]))
 }
 
+/** From so many characters on, texts are cut and the rest is left out, as kube-apiserver has it: clients bound headers. */
+const mostCharacters = 4096
+const mostOfOne = 256
+
 /** One value for each text, as RFC 7234 has it. */
 export function warningHeader(warnings: readonly string[]): { warning: string[] } {
-  return { warning: warnings.map((text) => `299 - ${JSON.stringify(text)}`) }
+  return { warning: bounded(warnings).map((text) => `299 - ${toHeaderText(JSON.stringify(text))}`) }
+}
+
+/** UTF-8, as Go sends it: headers are bytes to Node, one for each character, and it throws at any other. */
+function toHeaderText(text: string): string {
+  return Buffer.from(text.replaceAll('\x7f', ''), 'utf8').toString('latin1')
+}
+
+function bounded(warnings: readonly string[]): readonly string[] {
+  if (warnings.reduce((sum, { length }) => sum + length, 0) <= mostCharacters) return warnings
+  const kept: string[] = []
+  for (let written = 0, at = 0; written < mostCharacters && at < warnings.length; at += 1) {
+    const text = Array.from((warnings[at] ?? '').slice(0, 2 * mostOfOne), String).slice(0, mostOfOne)
+    kept.push(text.join(''))
+    written += text.length
+  }
+  return kept
 }

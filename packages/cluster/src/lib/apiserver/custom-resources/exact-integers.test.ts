@@ -32,6 +32,19 @@ describe('roundedIntegers', () => {
     })
   }
 
+  it('walks an object once, however many of its integers are rounded, and reads no longer ones', () => {
+    let walked = 0
+    const count = 2000
+    const numbers = Array.from({ length: count }, (_, n) => `90071992547${10_000 + n * 2}993`)
+    const list = numbers.map(Number)
+    const value = new Proxy({ list }, { ownKeys: (target) => (walked++, Reflect.ownKeys(target)) })
+    const text = `{"list":[${numbers.join()},${'9'.repeat(1_000_000)}]}`
+    const warnings = roundedIntegers(text, value)
+    assert.equal(warnings.length > count / 2, true)
+    assert.equal(walked, 1)
+    assert.match(warnings.at(-1) ?? '', /^list\[\d+\]: 90071992547\d+993 is kept as/)
+  })
+
   it('warns whichever way a custom resource is written, unless nobody wants to know', async () => {
     await using api = await startTestServer()
     const definition = widgetDefinition()
