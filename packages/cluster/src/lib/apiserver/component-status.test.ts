@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
+import { createWidgets, widgetDefinition, widgets } from './custom-resources/test-definitions.ts'
 import { startTestServer } from './test-server.ts'
 
 const path = '/api/v1/componentstatuses'
@@ -69,6 +70,25 @@ describe('serveComponentStatuses', () => {
 })
 
 describe('withDeprecation', () => {
+  it('warns of a version of a definition once, whatever is asked of it', async () => {
+    await using api = await startTestServer()
+    const definition = widgetDefinition()
+    definition.spec.versions[0].deprecated = true
+    await createWidgets(api, definition)
+    const widget = { metadata: { name: 'a' }, spec: { size: 1 } }
+    for (const [method, path, body] of [
+      ['POST', widgets, widget],
+      ['GET', widgets, undefined],
+      ['GET', `${widgets}/a`, undefined],
+      ['PATCH', `${widgets}/a`, { spec: { size: 2 } }],
+      ['DELETE', `${widgets}/a`, undefined],
+    ] as const) {
+      const { status, headers } = await api.call(method, path, body)
+      assert.ok(status < 300, `${method} ${status}`)
+      assert.equal(headers['warning'], '299 - "example.com/v1 Widget is deprecated"', `${method} ${path}`)
+    }
+  })
+
   it('warns of Endpoints before it warns of anything else', async () => {
     await using api = await startTestServer()
     const text = '299 - "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"'

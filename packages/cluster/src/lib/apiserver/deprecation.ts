@@ -1,6 +1,6 @@
-import type { KindInfo } from '@fairlead/kube/types'
-
 import type { ApiResponse } from './exchange.ts'
+import type { Resource } from './resource.ts'
+import { warningHeader } from './respond-written.ts'
 
 /** Kinds that Kubernetes 1.36 serves and warns of whoever asks for them. */
 const deprecated: ReadonlyMap<string, string> = new Map([
@@ -8,11 +8,14 @@ const deprecated: ReadonlyMap<string, string> = new Map([
   ['v1 Endpoints', 'v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice'],
 ])
 
-/** The answer with a warning of a built-in kind that is deprecated, before other warnings. */
-export function withDeprecation({ group, apiVersion, kind }: KindInfo, answer: ApiResponse): ApiResponse {
-  if (group !== '') return answer
-  const text = deprecated.get(`${apiVersion} ${kind}`)
+/** The answer with a warning of a kind, or of a version of a definition, that is deprecated, before other warnings. */
+export function withDeprecation({ info, custom }: Resource, answer: ApiResponse): ApiResponse {
+  const text = custom === undefined ? builtInOf(info) : custom.deprecation
   if (text === undefined) return answer
-  const warning = [`299 - ${JSON.stringify(text)}`, answer.headers['warning'] ?? []].flat()
+  const warning = [warningHeader([text]).warning, answer.headers['warning'] ?? []].flat()
   return { ...answer, headers: { ...answer.headers, warning } }
+}
+
+function builtInOf({ group, apiVersion, kind }: Resource['info']): string | undefined {
+  return group === '' ? deprecated.get(`${apiVersion} ${kind}`) : undefined
 }

@@ -57,7 +57,7 @@ async function dispatch(context: HandlerContext, request: ApiRequest, measured: 
   if (route === undefined) return (await serveRemote(context, request)) ?? (await servePath(context, request))
   measured.route = route
   context.access.authorizer.check(identity, routeAttributes(route, query))
-  return withDeprecation(route.info, await serveRoute(context, route, request))
+  return withDeprecation(route.resource, await serveRoute(context, route, request))
 }
 
 function serveRoute(context: HandlerContext, route: ResourceRoute, request: ApiRequest): Promise<ApiResponse> {

@@ -15,13 +15,10 @@ export async function respondWritten(
 ): Promise<ApiResponse> {
   const format = negotiate(request, resource)
   if (resource.form.prepare !== undefined) await resource.form.prepare([written.stored.bytes])
-  const deprecation = resource.custom?.deprecation
   const noted = notesOf(request)?.warnings ?? []
-  if (deprecation === undefined && warnings.length + noted.length === 0) {
-    return respondObject(status, resource, written.stored, format)
-  }
+  if (warnings.length + noted.length === 0) return respondObject(status, resource, written.stored, format)
   // A patch that is worked out again warns again.
-  const all = new Set([...(deprecation === undefined ? [] : [deprecation]), ...warnings, ...noted])
+  const all = new Set([...warnings, ...noted])
   return respondObject(status, resource, written.stored, format, warningHeader([...all]))
 }
 
