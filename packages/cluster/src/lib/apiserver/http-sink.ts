@@ -43,8 +43,8 @@ export class HttpSink implements Sink {
     if (!this.#isChunked || socket === null) return this.write(Buffer.concat(frames.map(({ line }) => line)))
     if (socket.destroyed) return
     for (const { chunk } of frames) this.#frameBytes += chunk.length
-    if (this.#frames.length > 0) return void this.#frames.push(...frames)
-    this.#frames = frames
+    if (this.#frames.length === 0) this.#frames = frames
+    else for (const frame of frames) this.#frames.push(frame)
     this.#handOn(socket)
   }
 
