@@ -45,12 +45,20 @@ export function openH2Upstream(ip: string, port: number, { policy, tls }: Pick<C
   return {
     send: (request, handler) => start(session(), { request, scheme: tls === undefined ? 'http' : 'https' }, handler),
     async close() {
-      await Promise.all([...sessions].map((one) => new Promise<void>((resolve) => one.close(resolve))))
+      await Promise.all([...sessions].map(closed))
     },
     destroy() {
       for (const one of sessions) one.destroy()
     },
   }
+}
+
+/** Those that are closing already call nobody back who asks them to. */
+function closed(session: ClientHttp2Session): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  session.once('close', resolve)
+  session.close()
+  return promise
 }
 
 function start(
