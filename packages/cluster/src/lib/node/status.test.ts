@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { applyStrategicMergePatch } from '@fairlead/kube/patch'
 import type { Pod, PodStatus } from '@fairlead/kube/types/core-v1'
 
 import type { ContainerPhase, ContainerView, PodView } from './decide.ts'
@@ -187,6 +188,14 @@ describe('renderStatusPatch', () => {
         message: null,
       },
     })
+  })
+
+  it('puts the addresses of a sandbox in the place of those of the one before', () => {
+    const before: PodStatus = { podIPs: [{ ip: '10.0.0.2' }], hostIPs: [{ ip: '10.0.0.1' }] }
+    const next: PodStatus = { podIPs: [{ ip: '10.0.0.3' }], hostIPs: [{ ip: '10.0.1.1' }] }
+    const patch = renderStatusPatch({}, before, next)
+    const merged = applyStrategicMergePatch({ status: before }, patch, 'io.k8s.api.core.v1.Pod') as Pod
+    assert.deepEqual(merged.status, next)
   })
 })
 

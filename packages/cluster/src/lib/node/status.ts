@@ -297,6 +297,11 @@ function renderDuration(ms: number): string {
   return minutes === 0 ? `${seconds}s` : `${minutes}m${seconds % 60}s`
 }
 
+/** A list that is merged by a key of its items, as it is to be: another address takes the place of the one before. */
+function replacing(list: readonly object[]): object[] {
+  return [{ $patch: 'replace' }, ...list]
+}
+
 /** The part of `next` that must be sent to turn `previous` into it, as a strategic merge patch. */
 export function renderStatusPatch(pod: Pod, previous: PodStatus | undefined, next: PodStatus): unknown {
   const cleared = (['reason', 'message'] as const).filter(
@@ -310,6 +315,8 @@ export function renderStatusPatch(pod: Pod, previous: PodStatus | undefined, nex
   const gone = over.map(({ type }) => ({ type, $patch: 'delete' }))
   const status = {
     ...next,
+    ...(next.podIPs && { podIPs: replacing(next.podIPs) }),
+    ...(next.hostIPs && { hostIPs: replacing(next.hostIPs) }),
     conditions: conditions && [...conditions, ...gone],
     ...Object.fromEntries(cleared.map((key) => [key, null])),
   }
