@@ -124,6 +124,12 @@ export class NodePods {
     return [...this.#incoming.values(), ...this.workers.map((worker) => worker.pod)]
   }
 
+  /** Those that take room: who was deleted without grace has given it back, as with kubelets and the scheduler. */
+  get #wanted(): readonly Pod[] {
+    const wanted = this.workers.filter((worker) => !worker.isForgotten)
+    return [...this.#incoming.values(), ...wanted.map((worker) => worker.pod)]
+  }
+
   #refresh(podUids: Iterable<string>): void {
     for (const uid of podUids) this.#workers.get(uid)?.refresh()
   }
@@ -150,7 +156,7 @@ export class NodePods {
     const uid = uidOf(pod)
     const kept = this.#kept.get(uid)
     this.#kept.delete(uid)
-    const others = this.#pods
+    const others = this.#wanted
     const work = this.#take(pod, kept, others)
       .catch(this.#context.onError)
       .finally(() => {

@@ -240,6 +240,11 @@ export class PodWorker {
     this.#state.deletion = { deadline: Math.min(deadline, this.#state.deletion?.deadline ?? deadline) }
   }
 
+  /** Whether the API has the pod no more; what is left of it may still be on its way out. */
+  get isForgotten(): boolean {
+    return this.#state.isForgotten
+  }
+
   /** The object was removed, perhaps by force: what still runs has a second to end. */
   forgotten(): void {
     this.#state.isForgotten = true
