@@ -10,8 +10,9 @@ const young = () => getHeapSpaceStatistics().find((space) => space.space_name ==
 async function work() {
   const kept = []
   let most = 0
-  for (let round = 0; round < 60; round += 1) {
-    for (let made = 0; made < 30_000; made += 1) kept[(round * 30_000 + made) % 400_000] = { made, list: [made], more: { made } }
+  for (let made = 0; made < 1_800_000; made += 1) {
+    kept[made % 400_000] = { made, list: [made], more: { made } }
+    if (made % 2_000 > 0) continue
     await new Promise((resolve) => setImmediate(resolve))
     most = Math.max(most, young())
   }

@@ -6,8 +6,8 @@ export const mostYoungBytes: number = 32 << 20
 
 /**
  * Keeps V8's young generation as small as it is until disposed of, as what a start leaves behind would make it grow: 25 MB of an idle
- * cluster. Then it grows with the work there is, up to {@link mostYoungBytes}: what is larger makes the work no faster, is seldom given
- * back, and keeps garbage for longer, buffers above all.
+ * cluster. Then it grows with the work there is, up to {@link mostYoungBytes}, or twice that where one turn of the event loop makes it grow
+ * twice: what is larger makes the work no faster, is seldom given back, and keeps garbage for longer, buffers above all.
  */
 export function keepYoungGenerationSmall(): Disposable {
   setGrowth(1)
