@@ -69,9 +69,9 @@ describe('a routed Service over kill -9 of the cluster process', { skip }, () =>
     const { answered, routed, failures } = back
     test.diagnostic(`${answered} answers, ${routed} by the gateway, failed with it: ${failures.length}`)
     const late = back.failures.filter(({ beganAt }) => beganAt > goneAt)
-    assert.deepEqual(late, [])
-    // Requests that were under way in the gateway went with it: at most one for each client.
-    assert.ok(back.failures.length <= clients, JSON.stringify(back.failures))
+    assert.deepEqual(late, [], `the process was gone at ${goneAt}`)
+    // Requests that were under way in the gateway went with it: one for each client, and another where a new connection still found its listener.
+    assert.ok(back.failures.length <= 2 * clients, JSON.stringify(back.failures))
     assert.ok(!back.failures.some(({ code }) => code === 'ECONNREFUSED'), JSON.stringify(back.failures))
   })
 })

@@ -7,13 +7,22 @@ export interface DeathWatch {
   [Symbol.dispose](): void
 }
 
+/** What is done then. */
+export interface LastWill {
+  /** Told to the packet filter, in one line. */
+  readonly rules: string
+  /** Flows to be forgotten, as arguments of conntrack; without that program they end by themselves. */
+  readonly flows: readonly string[]
+}
+
 /**
- * Has the packet filter told something at the very moment this process is gone, however it went: the end of a pipe is seen by a shell, which is
- * in a session of its own, so that what ends a group of processes does not end it.
+ * Has it done at the very moment this process is gone, however it went: the end of a pipe is seen by a shell, which is in a session of its own,
+ * so that what ends a group of processes does not end it.
  */
-export function openDeathWatch(command: string): DeathWatch {
+export function openDeathWatch({ rules, flows }: LastWill): DeathWatch {
   // The program that tells the packet filter runs already: starting it then would take 20 ms, on a busy machine a second.
-  const child = spawn('sh', ['-c', `{ read -r _ || echo '${command}'; } | nft --interactive`], {
+  const will = `echo '${rules}'; exec conntrack -D ${flows.join(' ')} >/dev/null 2>&1`
+  const child = spawn('sh', ['-c', `{ read -r _ && exit; ${will}; } | nft --interactive`], {
     stdio: ['pipe', 'ignore', 'ignore'],
     env: toolEnvironment(),
     detached: true,

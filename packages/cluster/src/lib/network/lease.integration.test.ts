@@ -12,6 +12,7 @@ import type { Service } from '@fairlead/kube/types/core-v1'
 import type { EndpointSlice } from '@fairlead/kube/types/discovery-v1'
 import { addressAt, parseCidr } from './cidr.ts'
 import { toolEnvironment } from './command.ts'
+import { lastWill } from './lease.ts'
 import { tableName } from './plan.ts'
 import { openPodNetwork } from './pod-network.ts'
 import type { PodAttachment, PodNetwork } from './pod-network.ts'
@@ -29,10 +30,10 @@ const skip = isRoot ? false : 'network namespaces need root on Linux'
 const endpoint = `
   import { createServer } from 'node:net'
   createServer((socket) => socket.on('error', () => {}).end('endpoint')).listen(80, () => console.log('listening'))`
-const client = (host: string): string => `
+const client = (host: string, localPort = 0): string => `
   import { connect } from 'node:net'
   console.log('asking')
-  connect({ host: '${host}', port: 8080 }).on('data', (text) => console.log(String(text))).on('error', ({ code }) => console.log(code))`
+  connect({ host: '${host}', port: 8080, localPort: ${localPort} }).on('data', (text) => console.log(String(text))).on('error', ({ code }) => console.log(code))`
 
 const namesPort = 10_999
 const names = { key: 'kube-system/names/dns/udp', protocol: 'udp' as const, port: 53, isOwn: true }
@@ -91,6 +92,12 @@ void describe('a redirection of connections', { skip }, () => {
   const nft = (...args: string[]): string => execFileSync('nft', args, { encoding: 'utf8', env: toolEnvironment() })
   const set = (): string[] => ['set', 'ip', tableName(network.plan), leaseSet]
   const hasLease = (): boolean => nft('list', ...set()).includes('elements')
+  const conntrack = (...args: string[]): string =>
+    execFileSync('conntrack', [...args, ...lastWill(network.plan).flows], {
+      encoding: 'utf8',
+      env: toolEnvironment(),
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
   const asked = (pod: PodAttachment | undefined): Program => startNode(client(clusterIP), { netnsPath: pod?.netnsPath })
 
   async function heard(): Promise<string[]> {
@@ -148,19 +155,27 @@ void describe('a redirection of connections', { skip }, () => {
     server.close()
   })
 
-  void it('is ended by who watches the process that wanted it, when that is killed', async () => {
+  void it('is ended by who watches the process that wanted it, when that is killed, also for who was reset by it', async () => {
     await redirect(true)
     assert.equal(hasLease(), true)
+    const fromOnePort = (): Program => startNode(client(clusterIP, 40_000), { netnsPath: a?.netnsPath })
+    gateway.prependOnceListener('connection', (socket) => socket.resetAndDestroy())
+    assert.match(await fromOnePort().ended, /ECONNRESET/)
+    // Longer than the kernel would remember it.
+    conntrack('-U', '--timeout', '600')
     const path = new URL('./death-watch.ts', import.meta.url).pathname
     const code = `import { openDeathWatch } from '${path}'
-      openDeathWatch('flush ${set().join(' ')}')
+      openDeathWatch(${JSON.stringify(lastWill(network.plan))})
       console.log('watched')
       setInterval(() => {}, 1000)`
     const child = spawn(process.execPath, ['--conditions=@fairlead/source', '--input-type=module', '-e', code])
     await once(child.stdout, 'data')
     assert.equal(hasLease(), true)
+    gateway.close()
     child.kill('SIGKILL')
     await eventually(() => !hasLease(), 30_000)
+    await eventually(() => conntrack('-L') === '', 30_000)
+    assert.match(await fromOnePort().ended, /endpoint/)
     await redirect(false)
   })
 })

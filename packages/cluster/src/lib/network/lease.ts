@@ -1,6 +1,7 @@
 import { openDeathWatch } from './death-watch.ts'
 import type { DeathWatch } from './death-watch.ts'
-import { tableName } from './plan.ts'
+import type { LastWill } from './death-watch.ts'
+import { gatewayOf, tableName } from './plan.ts'
 import type { NetworkPlan } from './plan.ts'
 import type { RuleWriter } from './rule-writer.ts'
 import { leaseSet } from './rules.ts'
@@ -27,7 +28,7 @@ export function openLease(
   { onError }: { readonly onError?: ((error: unknown) => void) | undefined } = {},
 ): Lease {
   const set = `ip ${tableName(plan)} ${leaseSet}`
-  const end = `flush set ${set}`
+  const { rules: end } = lastWill(plan)
   // Emptied before: a member's time is not prolonged by adding it again.
   const renewal = [end, `add element ${set} { tcp timeout ${leaseSeconds}s }`]
   let timer: NodeJS.Timeout | undefined
@@ -36,7 +37,7 @@ export function openLease(
   return {
     async hold() {
       await writer.apply(renewal)
-      watch ??= openDeathWatch(end)
+      watch ??= openDeathWatch(lastWill(plan))
       timer ??= setInterval(() => void writer.apply(renewal).catch((error: unknown) => onError?.(error)), renewMs)
       timer.unref()
     },
@@ -49,5 +50,14 @@ export function openLease(
       watch?.[Symbol.dispose]()
       watch = undefined
     },
+  }
+}
+
+/** What ends a lease without its holder. */
+export function lastWill(plan: NetworkPlan): LastWill {
+  return {
+    rules: `flush set ip ${tableName(plan)} ${leaseSet}`,
+    // Connections that this process reset as it went are remembered for 10 s: who asks from the same port would be led here again, and refused.
+    flows: ['-p', 'tcp', '--state', 'CLOSE', '--reply-src', gatewayOf(plan)],
   }
 }
