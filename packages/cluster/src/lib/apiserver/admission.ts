@@ -68,14 +68,16 @@ export class Admission {
 
   /**
    * Admits a new object, changing it; throws a `StatusError` otherwise. One whose name `holder` has is only to be judged:
-   * addresses are known by the names of their services, so that it would give back those of the holder.
+   * addresses are known by the names of their services, so that it would give back those of the holder. That one of them
+   * is taken is told before that the name is, as upstream does.
    */
   create(resource: Resource, object: KubeObject, holder?: Entry): Reservation {
     this.#checkNamespace(resource, object)
     this.#plugins.complete(resource, object)
     if (resource.collection === 'pods') this.#completePod(object as Pod)
     const reservation = new Reservation()
-    if (resource.collection === 'services' && holder === undefined) this.#assign(object, undefined, reservation)
+    if (resource.collection === 'services')
+      this.#assign(object, undefined, holder === undefined ? reservation : undefined)
     return reservation
   }
 
@@ -92,9 +94,11 @@ export class Admission {
     this.#plugins.validate(write, reservation)
   }
 
-  #assign(object: KubeObject, old: KubeObject | undefined, reservation: Reservation): void {
+  /** Without a reservation nothing is taken. */
+  #assign(object: KubeObject, old: KubeObject | undefined, reservation: Reservation | undefined): void {
     const errors = this.#addresses.assign(object, old)
     if (errors.length > 0) throw invalid(this.#services.info, object.metadata.name ?? '', errors)
+    if (reservation === undefined) return
     // Taken at once: the next create may be decided before this one is on disk.
     this.#addresses.take(object)
     reservation.add(() => this.#addresses.release(object, old))

@@ -155,14 +155,15 @@ export class Registry {
   #check(
     resource: Resource,
     operation: 'create' | 'update' | 'delete',
-    { identity, namespace }: Pick<WriteOptions, 'identity' | 'namespace'>,
+    { identity, namespace, scope }: Pick<WriteOptions, 'identity' | 'namespace' | 'scope'>,
     subresource: string,
     object: KubeObject,
     old: KubeObject | undefined,
   ): void {
     if (identity === undefined || this.#guard === undefined) return
     const { name = '' } = object.metadata
-    this.#guard.check({ identity, resource, operation, subresource, namespace, name, object, old })
+    const verb = operation === 'update' && scope?.isPatch === true ? 'patch' : operation
+    this.#guard.check({ identity, resource, operation, verb, subresource, namespace, name, object, old })
   }
 
   /** As with updates: in several attempts only where a webhook converts. */

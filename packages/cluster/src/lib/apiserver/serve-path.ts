@@ -1,4 +1,4 @@
-import { unroutedAttributes } from './access/request-attributes.ts'
+import { askedAttributes } from './access/request-attributes.ts'
 import { serveIssuer } from './access/tokens/discovery.ts'
 import { backupPath, serveBackup } from './backup.ts'
 import { serveDiscovery } from './discovery.ts'
@@ -14,7 +14,7 @@ import { versionInfo } from './version.ts'
 /** Paths that name no resource: discovery, health, documents, metrics. */
 export async function servePath(context: HandlerContext, request: ApiRequest): Promise<ApiResponse> {
   const { method, path, identity } = request
-  context.access.authorizer.check(identity, unroutedAttributes(method, path))
+  context.access.authorizer.check(identity, askedAttributes(method, path, request.query))
   if (method !== 'GET' && method !== 'HEAD') throw isBelowVersion(path) ? pathNotFound() : methodNotAllowed()
   if (/^\/apis?(\/|$)/.test(path)) return serveDiscovery(context.catalogue, request)
   if (path === '/version' || path === '/version/')

@@ -136,6 +136,7 @@ async function serveEviction(
     identity,
     resource,
     operation: 'create',
+    verb: 'create',
     subresource: 'eviction',
     namespace,
     name,
@@ -155,7 +156,8 @@ async function serveTokenRequest(
   isDryRun(request.query)
   const { namespace, name, resource } = route
   const { identity } = request
-  context.guard.check({ identity, resource, operation: 'create', subresource: 'token', namespace, name, object })
+  const asked = { operation: 'create', verb: 'create', subresource: 'token' } as const
+  context.guard.check({ identity, resource, ...asked, namespace, name, object })
   const kind = { group: 'authentication.k8s.io', version: 'v1', kind: 'TokenRequest' }
   await admitCreated(context.registry, route, request, object, kind)
   return respond(201, context.access.tokens.issue(route.namespace, route.name, object), negotiateError(request))

@@ -54,7 +54,9 @@ describe('a create', () => {
       (await api.call('POST', services, { metadata: { name }, spec })).status
     assert.equal(await create('web', { ports: [{ port: 70_000 }] }), 422)
     assert.equal(await create('web', { ports }), 409)
-    assert.equal(await create('web', { ports, clusterIP }), 409)
+    assert.equal(await create('web', { ports, clusterIP }), 422, 'whoever has the address')
+    assert.equal(await create('web', { ports, clusterIP: '10.96.0.99' }), 409)
+    assert.equal(await create('again', { ports, clusterIP: '10.96.0.99' }), 201, 'a refused create takes nothing')
     assert.equal(await create('other', { ports, clusterIP }), 422, 'the address is still that of the first')
     await api.call('POST', deployments, deploymentNamed('web'))
     const wrong = await api.call('POST', deployments, { ...deploymentNamed('web'), spec: { replicas: -1 } })

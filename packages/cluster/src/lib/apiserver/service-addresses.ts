@@ -54,22 +54,24 @@ export class ServiceAddresses {
     const { spec } = object as Service
     if (spec === undefined) return []
     const before = (old as Service | undefined)?.spec
+    // What a service of the same name holds is taken for a new one as well.
+    const owner = old === undefined ? '' : ownerOf(object)
     const errors: FieldError[] = []
     if (spec.type === 'ExternalName') {
       delete spec.clusterIP
       delete spec.clusterIPs
-      this.#assignPorts(spec.ports ?? [], before?.ports ?? [], false, ownerOf(object), errors)
-      this.#assignHealthPort(spec, before, ownerOf(object), errors)
+      this.#assignPorts(spec.ports ?? [], before?.ports ?? [], false, owner, errors)
+      this.#assignHealthPort(spec, before, owner, errors)
       return errors
     }
     errors.push(...checkPrimary(spec.clusterIP ?? '', spec.clusterIPs ?? [], before?.clusterIPs ?? []))
     if ((spec.clusterIP ?? '') === '') spec.clusterIP = before?.clusterIP ?? this.#freeAddress(errors)
-    else if (spec.clusterIP !== before?.clusterIP) this.#checkAddress(spec.clusterIP ?? '', ownerOf(object), errors)
+    else if (spec.clusterIP !== before?.clusterIP) this.#checkAddress(spec.clusterIP ?? '', owner, errors)
     spec.clusterIPs = [spec.clusterIP ?? '']
     spec.ipFamilies ??= ['IPv4']
     spec.ipFamilyPolicy ??= 'SingleStack'
-    this.#assignPorts(spec.ports ?? [], before?.ports ?? [], needsNodePorts(spec), ownerOf(object), errors)
-    this.#assignHealthPort(spec, before, ownerOf(object), errors)
+    this.#assignPorts(spec.ports ?? [], before?.ports ?? [], needsNodePorts(spec), owner, errors)
+    this.#assignHealthPort(spec, before, owner, errors)
     return errors
   }
 

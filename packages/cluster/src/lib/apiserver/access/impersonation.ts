@@ -110,7 +110,7 @@ function nodeNameOf(user: string): string | undefined {
 }
 
 /** A service account whose token is of a pod on that node. */
-function isOnNode({ user, extra }: Identity, node: string | undefined): boolean {
+export function isOnNode({ user, extra }: Identity, node: string | undefined): boolean {
   const names = extra?.['authentication.kubernetes.io/node-name'] ?? []
   return node !== undefined && accountOf(user) !== undefined && names.length === 1 && names[0] === node
 }

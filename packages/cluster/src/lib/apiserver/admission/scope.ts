@@ -29,6 +29,10 @@ export class AdmissionScope {
     this.#body = body
   }
 
+  get isPatch(): boolean {
+    return this.#kind === 'PatchOptions'
+  }
+
   /** The options object, made when somebody asks: nearly nobody does. */
   get options(): KubeObject {
     const { query } = this.#request

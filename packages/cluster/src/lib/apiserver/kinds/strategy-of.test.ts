@@ -49,6 +49,26 @@ const template = { metadata: { labels: { app: 'web' } }, spec: { containers: [{ 
 const selector = { matchLabels: { app: 'web' } }
 
 describe('strategyOf: defaults', () => {
+  it('keeps of a StatefulSet how many may be away only where it was kept before', () => {
+    const withShare = { updateStrategy: { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: 2 } } }
+    const spec = { selector, template, serviceName: 'web', ...withShare }
+    const { stored } = create('apps/v1', 'StatefulSet', { spec })
+    assert.deepEqual(stored['spec']?.['updateStrategy'].rollingUpdate, { partition: 0 })
+    const own = strategy('apps/v1', 'StatefulSet')
+    for (const [before, kept] of [
+      [undefined, { partition: 0 }],
+      [3, { partition: 0, maxUnavailable: 2 }],
+    ] as const) {
+      const old = object('apps/v1', 'StatefulSet', {
+        spec: { ...spec, updateStrategy: { rollingUpdate: { maxUnavailable: before } } },
+      })
+      const wanted = object('apps/v1', 'StatefulSet', { spec })
+      own.update?.(wanted, old)
+      own.default?.(wanted)
+      assert.deepEqual(wanted['spec']?.['updateStrategy'].rollingUpdate, kept)
+    }
+  })
+
   it('fills in a pod as v1 does', () => {
     const { stored, errors } = create('v1', 'Pod', {
       spec: {

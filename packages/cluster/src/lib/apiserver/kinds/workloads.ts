@@ -226,6 +226,10 @@ export const statefulSet: KindStrategy = defineKind<StatefulSet>({
   },
   create(object) {
     object.status = { replicas: 0, availableReplicas: 0 }
+    dropMaxUnavailable(object)
+  },
+  update(object, old) {
+    if (old.spec?.updateStrategy?.rollingUpdate?.maxUnavailable === undefined) dropMaxUnavailable(object)
   },
   validate(object, old) {
     const { spec } = object
@@ -259,6 +263,11 @@ export const statefulSet: KindStrategy = defineKind<StatefulSet>({
     ]
   },
 })
+
+/** Behind a feature gate that is off in 1.36, MaxUnavailableStatefulSet: such a set is updated pod by pod. */
+function dropMaxUnavailable({ spec }: StatefulSet): void {
+  delete spec?.updateStrategy?.rollingUpdate?.maxUnavailable
+}
 
 /** How often the template changed: `spec.templateGeneration` of versions of old, which apps/v1 has as an annotation. */
 const templateGeneration = 'deprecated.daemonset.template.generation'

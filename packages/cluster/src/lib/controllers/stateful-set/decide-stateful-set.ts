@@ -3,7 +3,6 @@ import type { Pod } from '@fairlead/kube/types/core-v1'
 
 import { revisionLabel } from '../controller-revision.ts'
 import { isPodAvailable, isPodTerminal } from '../pod-state.ts'
-import { resolveShare } from '../share.ts'
 import { isInRange, missingLabels, ordinalOf, ordinalsOf } from './identity.ts'
 
 /** What a StatefulSet looks like. */
@@ -96,7 +95,7 @@ function removeSurplus(pod: Pod): SetStep {
   return { act: 'delete', pod, why: 'surplus' }
 }
 
-/** Replaces pods of other revisions, from the highest ordinal down to the partition, at most `maxUnavailable` away at once. */
+/** Replaces pods of other revisions, one by one from the highest ordinal down to the partition. */
 function decideUpdate(view: SetView, planned: readonly SetStep[]): SetStep[] {
   const { set, updateRevision } = view
   const { type = 'RollingUpdate', rollingUpdate } = set.spec?.updateStrategy ?? {}
@@ -104,27 +103,14 @@ function decideUpdate(view: SetView, planned: readonly SetStep[]): SetStep[] {
   const byOrdinal = podsByOrdinal(view)
   const { first, end } = ordinalsOf(set)
   const replaced = new Set(planned.map((step) => ('pod' in step && step.act === 'delete' ? step.pod : undefined)))
-  const isAway = (pod: Pod | undefined): boolean => pod === undefined || replaced.has(pod) || !isAvailable(view, pod)
-  const steps: SetStep[] = []
-  const outdated = (pod: Pod | undefined): pod is Pod =>
-    pod !== undefined && !isTerminating(pod) && !replaced.has(pod) && revisionOf(pod) !== updateRevision
   const lowest = first + (rollingUpdate?.partition ?? 0)
-  if (rollingUpdate?.maxUnavailable === undefined) {
-    for (let ordinal = end - 1; ordinal >= lowest; ordinal -= 1) {
-      const pod = byOrdinal.get(ordinal)
-      if (outdated(pod)) return [{ act: 'delete', pod, why: 'outdated' }]
-      if (isAway(pod)) return []
-    }
-    return []
-  }
-  const share = resolveShare(rollingUpdate.maxUnavailable, end - first, 'down')
-  const away = Array.from({ length: end - first }, (_, at) => byOrdinal.get(first + at)).filter(isAway).length
-  const room = Math.max(1, share) - away
-  for (let ordinal = end - 1; ordinal >= lowest && steps.length < room; ordinal -= 1) {
+  for (let ordinal = end - 1; ordinal >= lowest; ordinal -= 1) {
     const pod = byOrdinal.get(ordinal)
-    if (outdated(pod)) steps.push({ act: 'delete', pod, why: 'outdated' })
+    if (pod === undefined || replaced.has(pod)) return []
+    if (!isTerminating(pod) && revisionOf(pod) !== updateRevision) return [{ act: 'delete', pod, why: 'outdated' }]
+    if (!isAvailable(view, pod)) return []
   }
-  return steps
+  return []
 }
 
 export function revisionOf({ metadata }: Pod): string {

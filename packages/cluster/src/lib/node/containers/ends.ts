@@ -67,9 +67,13 @@ export class ContainerEnds {
     const logPath = files.logPath(container.name, slot.restarts)
     const terminationLog = files.terminationLog(container.name)
     const told = await readTerminationMessage(container, terminationLog, logPath, exitCode).catch(() => undefined)
-    const reason = state?.oomKilled ? 'OOMKilled' : exitCode === 0 ? 'Completed' : 'Error'
-    const message = told ?? (state ? undefined : 'the container was lost')
-    return { id, exitCode, reason, message, startedAt, finishedAt }
+    if (state === undefined) {
+      const isLast = isLeaving || this.#life.isDeleted || restartPolicy === 'Never'
+      const message = told ?? (isLast ? lost.terminated : lost.restarted)
+      return { id, exitCode, reason: lost.reason, message, startedAt, finishedAt }
+    }
+    const reason = state.oomKilled ? 'OOMKilled' : exitCode === 0 ? 'Completed' : 'Error'
+    return { id, exitCode, reason, message: told, startedAt, finishedAt }
   }
 
   #startsAgain(slot: Slot): boolean {
@@ -94,6 +98,13 @@ export class ContainerEnds {
     this.#deleting.delete(deleting)
   }
 }
+
+/** As kubelets tell of containers that the runtime knows nothing of. */
+const lost = {
+  reason: 'ContainerStatusUnknown',
+  terminated: 'The container could not be located when the pod was terminated',
+  restarted: 'The container could not be located when the pod was deleted.  The container used to be Running',
+} as const
 
 function isLong({ startedAt, finishedAt }: Ending): boolean {
   return finishedAt - startedAt >= LONG_RUN_MS

@@ -2,8 +2,7 @@ import { randomUUID } from 'node:crypto'
 
 import type { ApiRequest, ApiResponse, Identity } from '../../exchange.ts'
 import { joinPieces } from '../../pieces.ts'
-import { isTrue } from '../../route.ts'
-import { unroutedAttributes } from '../request-attributes.ts'
+import { askedAttributes } from '../request-attributes.ts'
 import type { Attributes } from '../attributes.ts'
 import { chooseLevel } from './policy.ts'
 import type { AuditChoice, AuditPolicy, AuditStage } from './policy.ts'
@@ -29,7 +28,7 @@ export class Auditor {
   }
 
   async observe(request: ApiRequest, handle: (request: ApiRequest) => Promise<ApiResponse>): Promise<ApiResponse> {
-    const asked = attributesOf(request)
+    const asked = askedAttributes(request.method, request.path, request.query)
     const choice = chooseLevel(this.#policy, request.impersonator ?? request.identity, asked)
     if (choice.level === 'None') return await handle(request)
     const record = new Observation(request, asked, choice, this.#sink)
@@ -124,11 +123,6 @@ function renderReference(path: string, { group, resource, subresource, namespace
   const apiVersion = path.split('/').filter((segment) => segment !== '')[group === '' ? 1 : 2] ?? ''
   const reference = { resource, namespace, name, apiGroup: group, apiVersion, subresource }
   return Object.fromEntries(Object.entries(reference).filter(([, value]) => value !== ''))
-}
-
-function attributesOf({ method, path, query }: ApiRequest): Attributes {
-  const asked = unroutedAttributes(method, path)
-  return asked.verb === 'list' && isTrue(query.get('watch')) ? { ...asked, verb: 'watch' } : asked
 }
 
 function parseJson(bytes: Buffer | undefined): unknown {

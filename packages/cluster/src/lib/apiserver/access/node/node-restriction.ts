@@ -16,6 +16,8 @@ export interface Write {
   readonly identity: Identity
   readonly resource: Resource
   readonly operation: 'create' | 'update' | 'delete'
+  /** Of the request: some rights tell the one way to change something from the other. */
+  readonly verb: 'create' | 'update' | 'patch' | 'delete'
   readonly subresource: string
   readonly namespace: string
   readonly name: string
