@@ -4,6 +4,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { describe, it } from 'node:test'
+import { createManualClock } from '../resilience/clock.ts'
 import { limitListener } from './rate-limit.ts'
 import type { RequestRateLimit } from './rate-limit.ts'
 
@@ -63,6 +64,17 @@ describe('limitListener', () => {
     const key = ({ headers }: { headers: IncomingHttpHeaders }): string | undefined => headers['x-user']?.toString()
     const { admitted } = await admit(key, [{}, {}, { 'x-user': 'ada' }, { 'x-user': 'ada' }])
     assert.deepEqual(admitted, [true, true, true, false])
+  })
+
+  it('says 30 s of 30 s, also at a time at which the sum of fractions is more', async () => {
+    const clock = createManualClock(2883.692)
+    const limit = limitListener({ limit: 2, periodMs: 60_000, clock }, () => {})
+    const server = createServer(limit((_request, response) => void response.end()))
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    const response = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    assert.equal(response.headers.get('ratelimit'), '"default";r=1;t=30')
+    server.close()
+    server.closeAllConnections()
   })
 
   it('refuses a number of proxies that is none', () =>

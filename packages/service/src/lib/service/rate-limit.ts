@@ -101,6 +101,7 @@ function networkOf(address: string): string {
   return `${whole.slice(0, 4).join(':')}::/64`
 }
 
+/** Whole seconds, rounded up but for the billionths by which a difference of fractions is off: 30 s are not 31. */
 function seconds(ms: number): number {
-  return Math.ceil(ms / 1000)
+  return Math.ceil(ms / 1000 - 1e-6)
 }
