@@ -31,7 +31,7 @@ import type { HandlerContext } from './handler-context.ts'
 import { listen } from './http-server.ts'
 import type { Listener, ListenOptions } from './http-server.ts'
 import { Definitions } from './custom-resources/definitions.ts'
-import { followDangling } from './flow-control/dangling.ts'
+import { followDangling, reviewDangling } from './flow-control/dangling.ts'
 import { ensureFlowControl, keepFlowControl } from './flow-control/keep.ts'
 import { createOpenApi } from './openapi/document.ts'
 import { RequestMetrics } from './metrics/request-metrics.ts'
@@ -185,7 +185,7 @@ class Server implements ApiServer {
 
   async #createFirstObjects(): Promise<void> {
     try {
-      await createFirstObjects(this.#context)
+      await createFirstObjects(this.#context, this.#options.now ?? Date.now)
       this.#isReady = true
     } catch (error) {
       // The next request tries again: a full disk may have space by then.
@@ -262,10 +262,12 @@ class Server implements ApiServer {
 
 const serviceAccountIssuer = 'https://kubernetes.default.svc.cluster.local'
 
-async function createFirstObjects(context: HandlerContext): Promise<void> {
+async function createFirstObjects(context: HandlerContext, now: () => number): Promise<void> {
   await createNamespaces(context)
   await createPriorityClasses(context)
   await Promise.all([bootstrapRoles(context.registry), ensureFlowControl(context.registry)])
+  // Now, and not a moment after the first answer: who lists then would see the revision move though nobody wrote.
+  await reviewDangling(context.registry, now)
   await context.apiServices.sync()
   await context.apiServices.publishAuthorities()
 }

@@ -18,6 +18,12 @@ describe('followDangling', () => {
     }
   }
 
+  it('has nothing left to write when the server is ready', async () => {
+    await using api = await startTestServer()
+    const { body } = await api.call('GET', `${root}/flowschemas`)
+    for (const { metadata, status } of body.items) assert.equal(status.conditions[0].reason, 'Found', metadata.name)
+  })
+
   it('says of each schema whether its level is there', async () => {
     await using api = await startTestServer({ now: () => Date.parse('2026-01-02T03:04:05Z') })
     assert.deepEqual(await until(api, 'probes', 'False'), {

@@ -25,7 +25,7 @@ export function followDangling(registry: Registry, now: () => number, onError: (
   const schedule = (): void => {
     timer ??= setTimeout(() => {
       timer = undefined
-      writeAll(registry, now).catch(onError)
+      reviewDangling(registry, now).catch(onError)
     }, pauseMs).unref()
   }
   const followed = [schemas, levels].map(({ collection }) => registry.store.subscribe(collection, undefined, schedule))
@@ -33,6 +33,13 @@ export function followDangling(registry: Registry, now: () => number, onError: (
     clearTimeout(timer)
     for (const subscription of followed) subscription.unsubscribe()
   }
+}
+
+/** Writes the conditions that are other than they should be. */
+export async function reviewDangling(registry: Registry, now: () => number): Promise<void> {
+  const listed = [...registry.store.list(schemas.collection)].map((entry) => readObject(schemas, entry))
+  const wrong = listed.filter((schema) => conditionOf(registry, schema as Schema, now) !== undefined)
+  await Promise.all(wrong.map(({ metadata }) => write(registry, metadata.name ?? '', now)))
 }
 
 /** The condition of a schema that has another one, or none; undefined when it says so already. */
@@ -53,12 +60,6 @@ export function decideDangling(
   const isSame = known?.status === found.status
   const lastTransitionTime = (isSame ? known?.lastTransitionTime : undefined) ?? renderTime(now)
   return { type: 'Dangling', lastTransitionTime, ...found }
-}
-
-async function writeAll(registry: Registry, now: () => number): Promise<void> {
-  const listed = [...registry.store.list(schemas.collection)].map((entry) => readObject(schemas, entry))
-  const wrong = listed.filter((schema) => conditionOf(registry, schema as Schema, now) !== undefined)
-  await Promise.all(wrong.map(({ metadata }) => write(registry, metadata.name ?? '', now)))
 }
 
 function conditionOf(registry: Registry, schema: Schema, now: () => number): FlowSchemaCondition | undefined {
