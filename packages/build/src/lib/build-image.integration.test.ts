@@ -289,7 +289,7 @@ async function startContainer(work: string, reference: string): Promise<Containe
 }
 
 async function answering(origin: string, child: ChildProcess): Promise<void> {
-  const deadline = Date.now() + 20_000
+  const deadline = Date.now() + 60_000
   while (child.exitCode === null && Date.now() < deadline) {
     const isUp = await fetch(origin).then(
       (response) => response.ok,

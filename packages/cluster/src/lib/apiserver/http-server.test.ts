@@ -47,7 +47,7 @@ async function listen(): Promise<Listening> {
 
 function send(options: RequestOptions, body: string): Promise<HttpAnswer> {
   const { promise, resolve, reject } = Promise.withResolvers<HttpAnswer>()
-  const outgoing = request({ host: '127.0.0.1', ca: pki.ca, agent: false, timeout: 10_000, ...options }, (incoming) => {
+  const outgoing = request({ host: '127.0.0.1', ca: pki.ca, agent: false, timeout: 60_000, ...options }, (incoming) => {
     let text = ''
     incoming.setEncoding('utf8')
     incoming.on('data', (chunk: string) => (text += chunk))

@@ -30,7 +30,7 @@ import type { TestServer } from './test-server.ts'
 
 /** Waits until `isDone`, asking again as soon as anything may have happened. */
 async function until(isDone: () => boolean, what: string): Promise<void> {
-  const deadline = Date.now() + 15_000
+  const deadline = Date.now() + 30_000
   while (!isDone()) {
     assert.ok(Date.now() < deadline, `${what} in time`)
     await new Promise((resolve) => setTimeout(resolve, 5))

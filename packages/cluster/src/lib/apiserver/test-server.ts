@@ -56,7 +56,7 @@ export async function readWatch(
   headers: Record<string, string> = {},
 ): Promise<WatchLine[]> {
   const events: WatchLine[] = []
-  const { body } = await transport.send({ method: 'GET', path, headers, signal: AbortSignal.timeout(10_000) })
+  const { body } = await transport.send({ method: 'GET', path, headers, signal: AbortSignal.timeout(60_000) })
   let rest = ''
   for await (const chunk of body) {
     rest += Buffer.from(chunk).toString('utf8')

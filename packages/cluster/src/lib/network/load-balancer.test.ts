@@ -157,7 +157,7 @@ void describe('openLoadBalancer', () => {
     await eventually(() =>
       assert.rejects(once(connect(nodePort, '127.0.0.1'), 'connect'), { code: 'ECONNREFUSED' }).then(() => true),
     )
-    const closed = once(client, 'close', { signal: AbortSignal.timeout(20_000) })
+    const closed = once(client, 'close', { signal: AbortSignal.timeout(60_000) })
     await second.close()
     await closed
     own.close()

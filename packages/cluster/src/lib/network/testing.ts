@@ -62,7 +62,7 @@ export function makeSlice(
 /** Polls until `probe` returns something other than undefined and false. */
 export async function eventually<T>(
   probe: () => T | undefined | false | Promise<T | undefined | false>,
-  withinMs = 5_000,
+  withinMs = 30_000,
 ): Promise<T> {
   const deadline = performance.now() + withinMs
   let failure: unknown

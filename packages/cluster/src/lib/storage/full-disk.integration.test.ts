@@ -67,7 +67,7 @@ function checkAll(store: Store, acknowledged: ReadonlyMap<string, number>): void
 }
 
 async function eventually(attempt: () => Promise<void>): Promise<void> {
-  const deadline = Date.now() + 5000
+  const deadline = Date.now() + 30_000
   for (;;) {
     try {
       return await attempt()

@@ -236,7 +236,7 @@ describe('openStore', () => {
 })
 
 async function eventually<T>(attempt: () => Promise<T>): Promise<T> {
-  const deadline = Date.now() + 5000
+  const deadline = Date.now() + 30_000
   for (;;) {
     try {
       return await attempt()

@@ -270,7 +270,7 @@ ${auth}
   await writeFile(join(dir, 'config.yml'), config)
   const child = spawn('docker-registry', ['serve', join(dir, 'config.yml')], { stdio: 'ignore' })
   const client = createRegistryClient()
-  const deadline = Date.now() + 20_000
+  const deadline = Date.now() + 60_000
   while (!(await client.isReachable(host, { timeoutMs: 1000 }))) {
     if (child.exitCode !== null || Date.now() > deadline) throw new Error('docker-registry did not start')
     await sleep(20)

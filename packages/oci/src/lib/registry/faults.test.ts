@@ -53,7 +53,7 @@ for (const [act, { harms, path }] of Object.entries(acts)) {
       const isFinal = fault === 'lies about its content' && harms === 'target'
       if (!isFinal) {
         it(`${fault}, and then does not: is done`, async () => {
-          await using rig = await createRig()
+          await using rig = await createRig(fault)
           const registry = rig[harms]
           registry.intercept = once(path, harm)
           await rig.run(act)
@@ -63,7 +63,7 @@ for (const [act, { harms, path }] of Object.entries(acts)) {
       }
 
       it(`${fault}, again and again: is told, and leaves nothing behind`, async () => {
-        await using rig = await createRig()
+        await using rig = await createRig(fault)
         rig[harms].intercept = always(path, harm)
         await assert.rejects(rig.run(act), (error: NodeJS.ErrnoException) => {
           assert.match(error.code ?? '', CODES)
@@ -96,7 +96,7 @@ function once(path: RegExp, harm: (...request: Parameters<Intercept>) => void): 
 }
 
 /** An image in a layout and in a source registry, an empty registry and an empty store. */
-async function createRig(): Promise<
+async function createRig(fault: string): Promise<
   AsyncDisposable & {
     source: ScriptedRegistry
     target: ScriptedRegistry
@@ -115,7 +115,8 @@ async function createRig(): Promise<
     target,
     async run(act) {
       // Long enough for the registry that answers, on a busy machine too.
-      const client = createRegistryClient({ retries: 1, retryDelayMs: 1, timeoutMs: 200 })
+      const timeoutMs = fault === 'never answers' ? 500 : 30_000
+      const client = createRegistryClient({ retries: 1, retryDelayMs: 1, timeoutMs })
       const [from, to] = [`${source.host}/app:1`, `${target.host}/app:1`]
       if (act === 'pull') return pullTree(from, { layout: await openLayout(store), client })
       if (act === 'push') return pushImage('localhost/app:1', to, { layout: own, client })

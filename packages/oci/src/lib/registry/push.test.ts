@@ -136,7 +136,7 @@ describe('pushImage', () => {
       return step <= 3
     }
     await addImage(layout, 'localhost/busy:1', [Buffer.from('x')])
-    const options = { layout, client: client({ timeoutMs: 100 }), parallel: 1 }
+    const options = { layout, client: client({ timeoutMs: 1000 }), parallel: 1 }
     await pushImage('localhost/busy:1', `${registry.host}/busy:1`, options)
     assert.ok(step > 3)
   })

@@ -79,7 +79,7 @@ async function writeImage(layout: Layout, layers: readonly (readonly TarEntry[])
 }
 
 async function until<T>(look: () => Promise<T | undefined | false>, what: string): Promise<T> {
-  const deadline = Date.now() + 15_000
+  const deadline = Date.now() + 60_000
   for (;;) {
     const found = await look()
     if (found !== undefined && found !== false) return found

@@ -235,8 +235,8 @@ async function mount(options: Partial<DebugOptions> = {}): Promise<Host> {
     lines,
     call,
     async until(condition) {
-      const deadline = performance.now() + 5000
-      while (!(await condition())) assert.ok(performance.now() < deadline, 'the condition did not come true in 5 s')
+      const deadline = performance.now() + 30_000
+      while (!(await condition())) assert.ok(performance.now() < deadline, 'the condition did not come true in 30 s')
     },
     async [Symbol.asyncDispose]() {
       debug.stop()

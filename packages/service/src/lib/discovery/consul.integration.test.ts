@@ -97,7 +97,7 @@ function listen(address: string, token: string | undefined, tags: readonly strin
   return Object.assign(heard, { [Symbol.asyncDispose]: async () => subscription.close() })
 }
 
-async function seen(heard: Heard, ports: string, withinMs: number = 15_000): Promise<void> {
+async function seen(heard: Heard, ports: string, withinMs: number = 30_000): Promise<void> {
   const until = Date.now() + withinMs
   while (heard.ports !== ports) {
     if (Date.now() > until) throw new Error(`waited in vain for "${ports}", there is "${heard.ports}"`)
@@ -126,7 +126,7 @@ async function startAgent({ acl = false } = {}): Promise<Agent> {
         async (answer) => answer.ok && (await answer.text()).includes('127.0.0.1'),
         () => false,
       )
-    for (const until = Date.now() + 20_000; !(await isLed());) {
+    for (const until = Date.now() + 60_000; !(await isLed());) {
       if (Date.now() > until || child.exitCode !== null) throw new Error('Consul does not come up')
       await new Promise((resolve) => setTimeout(resolve, 50))
     }

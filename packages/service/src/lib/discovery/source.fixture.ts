@@ -45,7 +45,7 @@ export function createRandom(seed: number): () => number {
 
 /** Asks until it is so; fails with `what` when it does not come about. */
 export async function eventually(what: string, ask: () => unknown): Promise<void> {
-  const until = Date.now() + 5000
+  const until = Date.now() + 30_000
   while (!(await ask())) {
     if (Date.now() > until) throw new Error(`waited in vain: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 2))

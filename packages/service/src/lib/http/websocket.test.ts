@@ -42,7 +42,7 @@ async function knock(port: number, path: string, headers: readonly string[] = []
   return received
 }
 
-describe('acceptWebSockets', { timeout: 10_000 }, () => {
+describe('acceptWebSockets', { timeout: 60_000 }, () => {
   for (const http2 of [false, true]) {
     it(`carries messages both ways${http2 ? ' beside HTTP/2' : ''}, and closes with 1012 when the service stops`, async () => {
       using host = await serve({}, http2)

@@ -46,13 +46,13 @@ export async function startPrometheus(
   )
   const exited = once(child, 'exit')
   const address = await readAddress(child.stderr)
-  const until = performance.now() + 15_000
-  while (!(await fetch(`http://${address}/-/ready`, { signal: AbortSignal.timeout(5000) })).ok) {
+  const until = performance.now() + 60_000
+  while (!(await fetch(`http://${address}/-/ready`, { signal: AbortSignal.timeout(30_000) })).ok) {
     if (performance.now() > until) throw new Error('Prometheus did not become ready')
     await sleep(50)
   }
   const get = async (path: string): Promise<unknown> => {
-    const response = await fetch(`http://${address}/api/v1/${path}`, { signal: AbortSignal.timeout(5000) })
+    const response = await fetch(`http://${address}/api/v1/${path}`, { signal: AbortSignal.timeout(30_000) })
     const answer = (await response.json()) as { status: string; data?: unknown; error?: string }
     if (answer.status !== 'success') throw new Error(`Prometheus answers ${path} with ${answer.error}`)
     return answer.data
@@ -60,7 +60,7 @@ export async function startPrometheus(
   return {
     get,
     async query(expression, isDone = (result) => result.length > 0) {
-      const until = performance.now() + 15_000
+      const until = performance.now() + 60_000
       for (;;) {
         const { result } = (await get(`query?query=${encodeURIComponent(expression)}`)) as { result: QueryResult }
         if (isDone(result)) return result

@@ -306,6 +306,9 @@ describe('a collector that answers errors', () => {
 })
 
 describe('a collector that is not there', () => {
+  /** So long that a busy machine is told from a stop that waits for the collector. */
+  const patient = { OTEL_EXPORTER_OTLP_TIMEOUT: '600000', OTEL_BSP_EXPORT_TIMEOUT: '600000' }
+
   it('costs the service nothing but the spans beyond the queue, one line, and its return another', async () => {
     const port = await freePort()
     const { exporter, log, metrics } = createExporter(`http://127.0.0.1:${port}`, { OTEL_BSP_MAX_QUEUE_SIZE: '10' })
@@ -320,11 +323,11 @@ describe('a collector that is not there', () => {
   })
 
   it('does not hold up a stop', async () => {
-    const { exporter, metrics } = createExporter(`http://127.0.0.1:${await freePort()}`)
+    const { exporter, metrics } = createExporter(`http://127.0.0.1:${await freePort()}`, patient)
     exporter.add(createSpan('a'))
     const before = performance.now()
     await exporter.stop(300)
-    assert.ok(performance.now() - before < 2000)
+    assert.ok(performance.now() - before < 60_000)
     assert.match(metrics.render(), /fairlead_otlp_dropped_total\{signal="traces",reason="(stopped|unreachable)"\} 1/)
   })
 
@@ -334,12 +337,12 @@ describe('a collector that is not there', () => {
       const server = createServer((socket) => void sockets.add(socket.on('error', () => {}))).listen(0, '127.0.0.1')
       await once(server, 'listening')
       const { port } = server.address() as AddressInfo
-      const env = { OTEL_EXPORTER_OTLP_PROTOCOL: protocol }
+      const env = { OTEL_EXPORTER_OTLP_PROTOCOL: protocol, ...patient }
       const { exporter, metrics } = createExporter(`http://127.0.0.1:${port}`, env)
       exporter.add(createSpan('a'))
       const before = performance.now()
       await exporter.stop(300)
-      assert.ok(performance.now() - before < 2000)
+      assert.ok(performance.now() - before < 60_000)
       assert.match(metrics.render(), /reason="stopped"\} 1/)
       for (const socket of sockets) socket.destroy()
       server.close()

@@ -204,7 +204,7 @@ async function freePort(): Promise<number> {
 }
 
 async function eventually<T>(probe: () => T | Promise<T>): Promise<NonNullable<T>> {
-  const until = performance.now() + 15_000
+  const until = performance.now() + 30_000
   for (;;) {
     const found = await Promise.resolve()
       .then(probe)

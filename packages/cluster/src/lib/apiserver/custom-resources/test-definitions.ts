@@ -79,7 +79,7 @@ export async function replaceDefinition(api: TestServer, definition: Any): Promi
 
 /** Waits until something is true, for ten seconds at most. */
 export async function until(condition: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 10_000
+  const deadline = Date.now() + 30_000
   while (!(await condition())) {
     assert.ok(Date.now() < deadline, 'waited for ten seconds')
     await nextTurn()
