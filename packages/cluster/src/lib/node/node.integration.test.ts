@@ -74,6 +74,19 @@ describe('node agent with containers', { skip }, () => {
     await world.pod('third', isReady, 'is ready')
   })
 
+  it('runs a pod in the place of one that was deleted without grace and still ends', async () => {
+    await using world = await openWorld()
+    await world.startAgent()
+    const ports = [{ containerPort: 8080, hostPort: 18_432 }]
+    // Takes no notice of SIGTERM: it runs for another second.
+    const deaf = 'httpd -p 8080 -h /www; while true; do sleep 0.05; done'
+    await world.createPod('first', { args: [deaf], ports, readinessProbe: probe })
+    await world.pod('first', isReady, 'is ready')
+    await world.client.resource('v1/Pod').delete('first', { namespace: 'default', gracePeriodSeconds: 0 })
+    await world.createPod('second', { args: [serve], ports, readinessProbe: probe })
+    await world.pod('second', isReady, 'is ready')
+  })
+
   it('registers its node and lease', async () => {
     await using world = await openWorld()
     const agent = await world.startAgent()
