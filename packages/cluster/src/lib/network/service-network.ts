@@ -18,7 +18,6 @@ import type { PolicyEnforcer } from './policy/enforcer.ts'
 import { reportUnenforced } from './policy/unenforced.ts'
 import { serviceTablePath } from './preload-environment.ts'
 import { openProcessTable } from './process-table.ts'
-import { renderResolvConf } from './resolv-conf.ts'
 import type { Backend, NodePlace, ServedPort } from './service-ports.ts'
 import { openServiceProxy } from './service-proxy.ts'
 import type { ServiceProxy } from './service-proxy.ts'
@@ -39,8 +38,6 @@ export interface ServiceNetwork {
   readonly passages: Passages
   /** Where the name server itself listens. */
   readonly dns: { readonly host: string; readonly port: number }
-  /** A pod's `/etc/resolv.conf` for `dnsPolicy: ClusterFirst`; of use where pods have network namespaces. */
-  resolvConf(namespace: string): string
   /** Resolves when every Service and endpoint change seen so far is in force. */
   settled(): Promise<void>
   /** Ends the work of this process. What pods need to reach each other stays until the pod network is removed. */
@@ -146,7 +143,6 @@ export async function openServiceNetwork(options: ServiceNetworkOptions): Promis
     passages,
     nameServer,
     dns: { host: dns.host, port: dns.port },
-    resolvConf: (namespace) => renderResolvConf(nameServer, namespace, domain),
     async settled() {
       await proxy.settled()
       await policies?.settled()
