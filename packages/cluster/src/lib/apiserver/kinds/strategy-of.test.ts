@@ -3,6 +3,7 @@ import { describe, it } from 'node:test'
 
 import { findKind, kinds } from '@fairlead/kube/types'
 import type { KubeObject } from '@fairlead/kube/types'
+import type { StatefulSet } from '@fairlead/kube/types/apps-v1'
 
 import { strategyOf } from './strategy-of.ts'
 import type { KindStrategy } from '../strategy.ts'
@@ -45,6 +46,10 @@ function update(apiVersion: string, kind: string, before: object, after: object)
   return (own.validate?.(wanted, old) ?? []).map(({ field, message }) => `${field}: ${message}`)
 }
 
+function rollingOf(object: KubeObject): unknown {
+  return (object as KubeObject & StatefulSet).spec?.updateStrategy?.rollingUpdate
+}
+
 const template = { metadata: { labels: { app: 'web' } }, spec: { containers: [{ name: 'web', image: 'web:1' }] } }
 const selector = { matchLabels: { app: 'web' } }
 
@@ -53,7 +58,7 @@ describe('strategyOf: defaults', () => {
     const withShare = { updateStrategy: { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: 2 } } }
     const spec = { selector, template, serviceName: 'web', ...withShare }
     const { stored } = create('apps/v1', 'StatefulSet', { spec })
-    assert.deepEqual(stored['spec']?.['updateStrategy'].rollingUpdate, { partition: 0 })
+    assert.deepEqual(rollingOf(stored), { partition: 0 })
     const own = strategy('apps/v1', 'StatefulSet')
     for (const [before, kept] of [
       [undefined, { partition: 0 }],
@@ -65,7 +70,7 @@ describe('strategyOf: defaults', () => {
       const wanted = object('apps/v1', 'StatefulSet', { spec })
       own.update?.(wanted, old)
       own.default?.(wanted)
-      assert.deepEqual(wanted['spec']?.['updateStrategy'].rollingUpdate, kept)
+      assert.deepEqual(rollingOf(wanted), kept)
     }
   })
 
