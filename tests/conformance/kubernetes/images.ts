@@ -17,7 +17,7 @@ interface Recipe {
 
 /** What the images stand on: programs that upstream's images have, by the names of Debian. */
 const debianPackages =
-  'bash,bash-static,curl,dnsutils,etcd-server,iperf,iproute2,netcat-openbsd,nginx-light,perl,procps'
+  'bash,bash-static,curl,dnsutils,etcd-server,iperf,iproute2,netcat-openbsd,nginx-light,perl,procps,stress'
 
 const nginxConfiguration = `daemon off;
 worker_processes 1;
@@ -81,6 +81,18 @@ function listRecipes(programs: Programs, work: string): readonly Recipe[] {
       config: ['--entrypoint', '["nginx"]', '--cmd', '', '--port', '80'],
     },
     {
+      names: ['e2e-test-images/resource-consumer:1.14'],
+      from: 'debian',
+      files: { '/consumer': programs.resourceConsumer, '/consume-cpu/consume-cpu': programs.consumeCpu },
+      config: ['--entrypoint', '["/consumer"]', '--port', '8080'],
+    },
+    {
+      names: ['e2e-test-images/regression-issue-74839:1.4'],
+      from: 'debian',
+      files: { '/regression-issue-74839': programs.invalidConntrack },
+      config: ['--entrypoint', '["/regression-issue-74839"]'],
+    },
+    {
       names: ['e2e-test-images/sample-apiserver:1.29.2'],
       from: 'scratch',
       files: { '/sample-apiserver': programs.sampleApiServer },
@@ -123,7 +135,7 @@ async function prepareFiles({ source }: Programs, work: string): Promise<void> {
   const pauseSource = join(source, 'build/pause/linux/pause.c')
   if (!(await isThere(pause))) await perform('gcc', ['-Os', '-static', '-DVERSION=3.10.2', '-o', pause, pauseSource])
   const debian = join(work, 'rootfs-debian')
-  if (!(await isThere(join(debian, 'usr/sbin/nginx')))) {
+  if (!(await isThere(join(debian, 'usr/bin/stress')))) {
     await rm(debian, { recursive: true, force: true })
     const include = `--include=${debianPackages}`
     await perform('debootstrap', ['--variant=minbase', include, 'bookworm', debian])

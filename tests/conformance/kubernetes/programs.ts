@@ -15,6 +15,11 @@ export interface Programs {
   readonly agnhost: string
   readonly nonewprivs: string
   readonly sampleApiServer: string
+  /** The consumer of the specs of autoscaling, and the program it starts to burn processor time. */
+  readonly resourceConsumer: string
+  readonly consumeCpu: string
+  /** Server that sends packets outside of the window of a connection. */
+  readonly invalidConntrack: string
 }
 
 /** Builds what the suite consists of with Go, in `work`. What is there already stays. */
@@ -26,6 +31,9 @@ export async function buildPrograms(work: string): Promise<Programs> {
     agnhost: join(work, 'agnhost-bin'),
     nonewprivs: join(work, 'nnp'),
     sampleApiServer: join(work, 'sample-apiserver'),
+    resourceConsumer: join(work, 'resource-consumer'),
+    consumeCpu: join(work, 'consume-cpu'),
+    invalidConntrack: join(work, 'regression-issue-74839'),
   }
   const { source } = programs
   if (!(await isThere(source))) await loadSource(source)
@@ -37,6 +45,9 @@ export async function buildPrograms(work: string): Promise<Programs> {
   await buildOf(programs.agnhost, './test/images/agnhost')
   await buildOf(programs.nonewprivs, './test/images/nonewprivs')
   await buildOf(programs.sampleApiServer, 'k8s.io/sample-apiserver')
+  await buildOf(programs.resourceConsumer, './test/images/resource-consumer')
+  await buildOf(programs.consumeCpu, './test/images/resource-consumer/consume-cpu')
+  await buildOf(programs.invalidConntrack, './test/images/regression-issue-74839')
   return programs
 }
 

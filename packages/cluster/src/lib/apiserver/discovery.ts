@@ -100,8 +100,13 @@ function aggregatedResource({ info, subresources }: Resource): unknown {
 }
 
 function responseKind(apiVersion: string, kind: string): unknown {
+  const [group, version] = splitApiVersion(apiVersion)
+  return { group, version, kind }
+}
+
+function splitApiVersion(apiVersion: string): readonly [group: string, version: string] {
   const at = apiVersion.indexOf('/')
-  return { group: apiVersion.slice(0, Math.max(at, 0)), version: apiVersion.slice(at + 1), kind }
+  return [apiVersion.slice(0, Math.max(at, 0)), apiVersion.slice(at + 1)]
 }
 
 function resourceList(catalogue: Catalogue, group: string, groupVersion: string): ApiResponse {
@@ -114,7 +119,8 @@ function resourceList(catalogue: Catalogue, group: string, groupVersion: string)
   return respond(200, { kind: 'APIResourceList', apiVersion: 'v1', groupVersion, resources })
 }
 
-function plainResource({ info }: Resource): unknown {
+function plainResource(resource: Resource): unknown {
+  const { info } = resource
   return {
     name: info.plural,
     singularName: info.singular,
@@ -123,13 +129,14 @@ function plainResource({ info }: Resource): unknown {
     verbs: info.verbs,
     ...(info.shortNames.length > 0 ? { shortNames: info.shortNames } : {}),
     ...(info.categories.length > 0 ? { categories: info.categories } : {}),
-    ...(info.verbs.includes('watch') ? { storageVersionHash: storageVersionHash(info) } : {}),
+    ...(info.verbs.includes('watch') ? { storageVersionHash: storageVersionHash(resource) } : {}),
   }
 }
 
-/** Changes when the objects of a resource are stored in another version; clients only compare it. */
-function storageVersionHash({ group, version, kind }: Resource['info']): string {
-  return createHash('sha512').update(`${group}/${version}/${kind}`).digest().subarray(0, 8).toString('base64')
+/** Changes when the objects of a resource are stored in another version. Upstream's form: some programs reckon it themselves. */
+function storageVersionHash({ info, stored, custom }: Resource): string {
+  const [group, version] = splitApiVersion(custom?.storedAs ?? stored.info.apiVersion)
+  return createHash('sha256').update(`${group}/${version}/${info.kind}`).digest().subarray(0, 8).toString('base64')
 }
 
 function plainSubresource({ info }: Resource, sub: Resource['subresources'][number]): unknown {

@@ -9,6 +9,7 @@ import type { Measured } from './metrics/request-metrics.ts'
 import { negotiateError } from './negotiate.ts'
 import type { Asked } from './negotiate.ts'
 import { respond } from './render.ts'
+import { checkTimeout } from './request-checks.ts'
 import { warningHeader } from './respond-written.ts'
 import { parseRoute } from './route.ts'
 import type { ResourceRoute } from './route.ts'
@@ -53,6 +54,7 @@ function toStatusError(error: unknown, onError: (error: unknown) => void): Statu
 
 async function dispatch(context: HandlerContext, request: ApiRequest, measured: Measured): Promise<ApiResponse> {
   const { method, path, query, identity } = request
+  checkTimeout(request)
   const route = /^\/apis?\//.test(path) ? parseRoute(context.catalogue, method, path, query) : undefined
   if (route === undefined) return (await serveRemote(context, request)) ?? (await servePath(context, request))
   measured.route = route

@@ -42,7 +42,8 @@ export class InFlight {
   }
 }
 
-function isLongRunning({ path, query, isUpgrade }: Pick<ApiRequest, 'path' | 'query' | 'isUpgrade'>): boolean {
+/** What lasts by nature: watches, logs, streams and what is passed on. */
+export function isLongRunning({ path, query, isUpgrade }: Pick<ApiRequest, 'path' | 'query' | 'isUpgrade'>): boolean {
   if (isUpgrade === true) return true
   const watch = query.get('watch')
   return (watch !== null && watch !== 'false' && watch !== '0') || lasting.test(path)

@@ -17,6 +17,8 @@ export interface Format {
   readonly encoding: Encoding
   /** Table rows: how much of the object goes with them. */
   readonly rowObject: 'None' | 'Metadata' | 'Object'
+  /** Tables without the definitions of their columns, for those who have been told them. */
+  readonly isHeadless?: boolean
   readonly contentType: string
   readonly isPretty: boolean
 }

@@ -303,6 +303,29 @@ describe('a watch', () => {
     assert.equal(event?.object.rows[0].cells[0], 'a')
   })
 
+  it('tells the columns of tables once, whether rows were there before or come later', async () => {
+    await using api = await withPods('a', 'b')
+    let isAdded = false
+    const events = await readWatch(
+      api.transport,
+      `${pods}?watch=true`,
+      ({ length }) => {
+        if (length === 2 && !isAdded) void api.call('POST', pods, podNamed('c'))
+        isAdded ||= length === 2
+        return length === 3
+      },
+      asTable,
+    )
+    const columns = events.map(({ object }) => object.columnDefinitions?.[0]?.name as string | undefined)
+    assert.deepEqual(columns, ['Name', undefined, undefined])
+    assert.deepEqual(
+      events.map(({ object }) => object.rows[0].cells[0]),
+      ['a', 'b', 'c'],
+    )
+    const list = await api.call('GET', pods, undefined, asTable)
+    assert.equal(list.body.columnDefinitions[0].name, 'Name')
+  })
+
   it('from forgotten history is told 410 Expired', async () => {
     await using store = await openStore({ dir: '', durability: 'memory', history: { events: 3, bytes: 1 << 20 } })
     await using api = await startTestServer({ store })
@@ -331,6 +354,21 @@ describe('a watch', () => {
   })
 })
 
+describe('a timeout in the URL', () => {
+  it('is refused when it is no duration, but not where requests last by nature', async () => {
+    await using api = await startTestServer()
+    const { status, body } = await api.call('GET', `${pods}?timeout=soon`)
+    assert.equal(status, 400)
+    assert.match(body.message, /^invalid timeout specified in the request URL - .*"soon"$/)
+    assert.equal((await api.call('GET', '/version?timeout=soon')).status, 400)
+    for (const timeout of ['0s', '3m', '1.5h', '']) {
+      assert.equal((await api.call('GET', `${pods}?timeout=${timeout}`)).status, 200)
+    }
+    const log = await api.call('GET', `${pods}/none/log?timeout=soon`)
+    assert.equal(log.status, 404)
+  })
+})
+
 describe('discovery', () => {
   it('is aggregated for those who ask and plain for the others', async () => {
     await using api = await startTestServer()
@@ -351,6 +389,18 @@ describe('discovery', () => {
     assert.deepEqual([eviction.group, eviction.version, eviction.kind], ['policy', 'v1', 'Eviction'])
     const tag = { accept: type, 'if-none-match': aggregated.headers['etag'] ?? '' }
     assert.equal((await api.call('GET', '/apis', undefined, tag)).status, 304)
+  })
+
+  it('tells the storage version of a resource as programs reckon it that know upstream', async () => {
+    await using api = await startTestServer()
+    const hashOf = async (path: string, resource: string): Promise<string | undefined> => {
+      const { body } = await api.call('GET', path)
+      return body.resources.find(({ name }: { name: string }) => name === resource).storageVersionHash
+    }
+    assert.equal(await hashOf('/api/v1', 'pods'), 'xPOwRZ+Yhw8=')
+    assert.equal(await hashOf('/apis/apps/v1', 'deployments'), '8aSe+NMegvE=')
+    assert.equal(await hashOf('/apis/events.k8s.io/v1', 'events'), 'r2yiGXH7wu8=')
+    assert.equal(await hashOf('/apis/autoscaling/v1', 'horizontalpodautoscalers'), 'qwQve8ut294=')
   })
 
   it('announces only resources that are served', async () => {

@@ -175,8 +175,6 @@ export class Registry {
   async #createNamed(stored: Resource, object: KubeObject, options: WriteOptions): Promise<Written> {
     const { name = '' } = object.metadata
     const { info, strategy } = stored
-    const errors = validateMetadata(info, object)
-    if (errors.length > 0) throw invalid(info, name, errors)
     let written: Buffer | undefined
     let reservation: Reservation | undefined
     try {
@@ -203,8 +201,9 @@ export class Registry {
   }
 
   #judgeNew(stored: Resource, object: KubeObject, options: WriteOptions, reservation: Reservation): void {
-    const found = stored.strategy.validate?.(object, undefined) ?? []
-    if (found.length > 0) throw invalid(stored.info, object.metadata.name ?? '', found)
+    const { info, strategy } = stored
+    const found = [...validateMetadata(info, object), ...(strategy.validate?.(object, undefined) ?? [])]
+    if (found.length > 0) throw invalid(info, object.metadata.name ?? '', found)
     const request = { resource: stored, subresource: '', object, old: undefined, options }
     this.#admission.validate(request, reservation)
   }

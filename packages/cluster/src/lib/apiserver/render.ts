@@ -138,15 +138,23 @@ function partial({ metadata }: Pick<KubeObject, 'metadata'>, { metaVersion }: Fo
   return { kind: 'PartialObjectMetadata', apiVersion: `meta.k8s.io/${metaVersion}`, metadata }
 }
 
-function tableHead(resource: Resource, metadata: ListMeta, { metaVersion }: Format): Record<string, unknown> {
-  const columnDefinitions = resource.strategy.columns.map((column) => ({
+function tableHead(
+  resource: Resource,
+  metadata: ListMeta,
+  { metaVersion, isHeadless = false }: Format,
+): Record<string, unknown> {
+  const columnDefinitions = isHeadless ? null : columnsOf(resource)
+  return { kind: 'Table', apiVersion: `meta.k8s.io/${metaVersion}`, metadata, columnDefinitions }
+}
+
+function columnsOf({ strategy }: Resource): unknown[] {
+  return strategy.columns.map((column) => ({
     name: column.name,
     type: column.type,
     format: column.format ?? '',
     description: column.description ?? '',
     priority: column.priority ?? 0,
   }))
-  return { kind: 'Table', apiVersion: `meta.k8s.io/${metaVersion}`, metadata, columnDefinitions }
 }
 
 function toRow(resource: Resource, object: KubeObject, format: Format): unknown {

@@ -1,5 +1,8 @@
 import type { KubeObject } from '@fairlead/kube/types'
 
+import { parseDuration } from '../cron/duration.ts'
+import type { ApiRequest } from './exchange.ts'
+import { isLongRunning } from './in-flight.ts'
 import type { Resource } from './resource.ts'
 import type { ResourceRoute } from './route.ts'
 import { badRequest } from './status.ts'
@@ -21,4 +24,11 @@ export function isDryRun(query: URLSearchParams): boolean {
   const unknown = asked.find((value) => value !== 'All')
   if (unknown !== undefined) throw badRequest(`dryRun: Unsupported value: "${unknown}": supported values: "All"`)
   return asked.length > 0
+}
+
+/** Refuses a `timeout` that is no duration; what lasts by nature is not asked for one. */
+export function checkTimeout(request: Pick<ApiRequest, 'path' | 'query' | 'isUpgrade'>): void {
+  const timeout = request.query.size === 0 ? null : request.query.get('timeout')
+  if (timeout === null || timeout === '' || parseDuration(timeout) !== undefined || isLongRunning(request)) return
+  throw badRequest(`invalid timeout specified in the request URL - time: invalid duration ${JSON.stringify(timeout)}`)
 }

@@ -41,6 +41,8 @@ export interface CustomKind {
   /** Whether a change of the status is a new generation: it is no subresource. */
   readonly countsStatus: boolean
   readonly listKind: string
+  /** The `apiVersion` in which objects are stored. */
+  readonly storedAs: string
   /** A warning for everyone who uses this version. */
   readonly deprecation: string | undefined
   /**

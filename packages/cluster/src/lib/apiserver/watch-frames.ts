@@ -13,8 +13,11 @@ import type { StatusError } from './status.ts'
 type EventType = keyof Frames | 'BOOKMARK' | 'ERROR'
 
 /** Watchers of one shape are told the same. */
-export function shapeOf({ info }: Resource, { encoding, shape, metaVersion, rowObject }: Format): string {
-  return `${info.apiVersion} ${encoding} ${shape} ${metaVersion} ${rowObject}`
+export function shapeOf(
+  { info }: Resource,
+  { encoding, shape, metaVersion, rowObject, isHeadless = false }: Format,
+): string {
+  return `${info.apiVersion} ${encoding} ${shape} ${metaVersion} ${rowObject} ${isHeadless}`
 }
 
 /** What a watcher is told of an event, if anything; the bytes are made once for all watchers that are told the same. */

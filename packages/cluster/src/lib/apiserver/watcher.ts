@@ -44,7 +44,8 @@ export class Watcher implements Follower {
   readonly isLocal: boolean
   readonly #watched: Watched
   readonly #sink: Sink
-  readonly #shape: string
+  #format: Format
+  #shape: string
   readonly #ended: PromiseWithResolvers<'over' | 'slow'> = Promise.withResolvers()
   #isOver = false
   /** Up to here the client knows what it selected. */
@@ -59,6 +60,7 @@ export class Watcher implements Follower {
     this.#watched = watched
     this.#sink = sink
     this.isLocal = sink.isLocal
+    this.#format = watched.format
     this.#shape = shapeOf(watched.resource, watched.format)
     this.#sent = watched.store.revision
   }
@@ -116,17 +118,18 @@ export class Watcher implements Follower {
   }
 
   async #sendState(entries: readonly Entry[], signal: AbortSignal): Promise<void> {
-    const { store, resource, plan, format } = this.#watched
+    const { store, resource, plan } = this.#watched
     const { revision } = store
     if (resource.form.prepare !== undefined) await resource.form.prepare(entries.map(({ bytes }) => bytes))
     for (const entry of entries) {
       if (signal.aborted) return
       if (!plan.selection.matches(entry)) continue
       this.#watched.counted.events += 1
-      this.#sink.write(stateLine(resource, entry, format))
+      this.#sink.write(stateLine(resource, entry, this.#format))
+      this.#toldColumns()
       if (this.#sink.waitingBytes > stateSliceBytes) await this.#sink.drained()
     }
-    if (plan.marksInitialEnd) this.#sink.write(initialEndLine(resource, revision, format))
+    if (plan.marksInitialEnd) this.#sink.write(initialEndLine(resource, revision, this.#format))
   }
 
   #release(backlog: readonly SharedEvent[]): void {
@@ -167,15 +170,23 @@ export class Watcher implements Follower {
   }
 
   #framesOf(events: readonly SharedEvent[]): Frame[] {
-    const { resource, plan, format } = this.#watched
+    const { resource, plan } = this.#watched
     const frames: Frame[] = []
     for (const shared of events) {
-      const frame = frameOf(resource, plan.selection, shared, this.#shape, format)
+      const frame = frameOf(resource, plan.selection, shared, this.#shape, this.#format)
       if (frame === undefined) continue
       frames.push(frame)
+      this.#toldColumns()
       this.#sent = shared.event.revision
     }
     return frames
+  }
+
+  /** The first table of a watch tells its columns, those after it only rows. */
+  #toldColumns(): void {
+    if (this.#format.shape !== 'table' || this.#format.isHeadless === true) return
+    this.#format = { ...this.#format, isHeadless: true }
+    this.#shape = shapeOf(this.#watched.resource, this.#format)
   }
 
   #fail(error: unknown): void {
@@ -189,10 +200,10 @@ export class Watcher implements Follower {
   }
 
   #bookmark(following: Following): void {
-    const { store, resource, format } = this.#watched
+    const { store, resource } = this.#watched
     // A bookmark would pass over what is still on its way.
     if (following.isBehind || this.#preparing > 0 || store.revision <= this.#sent) return
-    this.#sink.writeFrames([bookmarkFrame(resource, store.revision, format)])
+    this.#sink.writeFrames([bookmarkFrame(resource, store.revision, this.#format)])
     this.#sent = store.revision
   }
 

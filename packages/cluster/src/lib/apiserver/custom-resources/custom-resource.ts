@@ -69,6 +69,7 @@ export function createCustomResource(
   }
   const info = infoOf(facts)
   const { group } = definition.spec
+  const custom = customKind(facts, options.isTerminating)
   return {
     info,
     strategy: strategyOf(facts),
@@ -76,8 +77,8 @@ export function createCustomResource(
     hasGeneration: true,
     selectableFields: new Set(['metadata.name', 'metadata.namespace', ...selectablePaths(version).keys()]),
     subresources: subresourcesOf(facts, info),
-    form: new CustomForm(`${group}/${storageVersionOf(definition)}`, info, compiled, options.converter),
-    custom: customKind(facts, options.isTerminating),
+    form: new CustomForm(custom.storedAs, info, compiled, options.converter),
+    custom,
     retired: options.retired,
     get stored() {
       return this
@@ -189,6 +190,7 @@ function customKind({ definition, version, compiled, scale }: Version, isTermina
     isTerminating,
     countsStatus: version.subresources?.status === undefined,
     listKind: definition.spec.names.listKind ?? `${definition.spec.names.kind}List`,
+    storedAs: `${definition.spec.group}/${storageVersionOf(definition)}`,
     deprecation: deprecationOf(definition, version),
     read: (object) => readObject(object, compiled.schema),
     ...(scale === undefined

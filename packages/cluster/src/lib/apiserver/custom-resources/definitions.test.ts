@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { describe, it } from 'node:test'
 
 import { readWatch, startTestServer } from '../test-server.ts'
@@ -124,6 +125,14 @@ describe('an object of a definition', () => {
     assert.equal(strict.status, 400)
     assert.match(strict.body.message, /strict decoding error: unknown field "spec.unknown"/)
 
+    const worse = await api.call('POST', widgets, {
+      metadata: { name: 'b', labels: { '#no': 'a' } },
+      spec: { size: 1, colour: 'blue' },
+    })
+    assert.deepEqual(
+      worse.body.details.causes.map(({ field }: { field: string }) => field),
+      ['metadata.labels', 'spec.colour'],
+    )
     const bad = await api.call('POST', widgets, { metadata: { name: 'b' }, spec: { size: -1, colour: 'blue' } })
     assert.equal(bad.status, 422)
     assert.equal(
@@ -256,6 +265,14 @@ describe('an object of a definition', () => {
     assert.deepEqual((await api.call('GET', `${widgets}/a`)).body.apiVersion, 'example.com/v1')
     const list = await api.call('GET', second)
     assert.deepEqual([list.body.kind, list.body.items[0].apiVersion], ['WidgetList', 'example.com/v2'])
+    const hashes = await Promise.all(
+      ['v1', 'v2'].map(async (version) => {
+        const { resources } = (await api.call('GET', `/apis/example.com/${version}`)).body
+        return resources[0].storageVersionHash as string
+      }),
+    )
+    const expected = createHash('sha256').update('example.com/v1/Widget').digest().subarray(0, 8).toString('base64')
+    assert.deepEqual(hashes, [expected, expected])
     assert.equal(
       JSON.parse(api.store.get('example.com/widgets', 'default/a')?.bytes.toString() ?? '').apiVersion,
       'example.com/v1',

@@ -136,6 +136,30 @@ describe('ResourceQuota', () => {
     assert.equal((await create('c', [{ name: 'x', exactly: { deviceClassName: 'nic' } }])).status, 201)
   })
 
+  it('counts a claim for the attributes class it asks for and for the one its volume still has', async () => {
+    await using api = await startTestServer()
+    const claims = `${core}/persistentvolumeclaims`
+    for (const name of ['gold', 'silver']) {
+      const matchExpressions = [{ scopeName: 'VolumeAttributesClass', operator: 'In', values: [name] }]
+      await limit(api, name, { hard: { persistentvolumeclaims: '1' }, scopeSelector: { matchExpressions } })
+    }
+    const spec = { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } }
+    const claim = {
+      metadata: { name: 'a' },
+      spec: { ...spec, storageClassName: '', volumeAttributesClassName: 'gold' },
+    }
+    await api.call('POST', claims, claim)
+    await used(api, 'gold', { persistentvolumeclaims: '1' })
+    const status = { phase: 'Bound', currentVolumeAttributesClassName: 'gold' }
+    assert.equal((await api.call('PATCH', `${claims}/a/status`, { status })).status, 200)
+    const changed = await api.call('PATCH', `${claims}/a`, { spec: { volumeAttributesClassName: 'silver' } })
+    assert.equal(changed.status, 200, changed.body.message)
+    await used(api, 'silver', { persistentvolumeclaims: '1' })
+    await used(api, 'gold', { persistentvolumeclaims: '1' })
+    await api.call('PATCH', `${claims}/a/status`, { status: { currentVolumeAttributesClassName: 'silver' } })
+    await used(api, 'gold', { persistentvolumeclaims: '0' })
+  })
+
   it('looks at the pods of its scopes only, and not at those that have ended', async () => {
     await using api = await startTestServer()
     await limit(api, 'best', { hard: { pods: '1' }, scopes: ['BestEffort'] })

@@ -38,8 +38,21 @@ function matchesPod({ scopeName, operator, values = [] }: Requirement, { spec }:
   }
 }
 
-function matchesClaim({ scopeName, operator, values = [] }: Requirement, { spec }: PersistentVolumeClaim): boolean {
-  return scopeName === 'VolumeAttributesClass' && compares(operator, values, spec?.volumeAttributesClassName ?? '')
+function matchesClaim({ scopeName, operator, values = [] }: Requirement, claim: PersistentVolumeClaim): boolean {
+  if (scopeName !== 'VolumeAttributesClass') return false
+  const classes = attributesClassesOf(claim)
+  return (classes.length === 0 ? [''] : classes).some((name) => compares(operator, values, name))
+}
+
+/** The class a claim asks for, the one its volume has, and the one it is being changed to: it counts for each of them. */
+function attributesClassesOf({ spec, status }: PersistentVolumeClaim): string[] {
+  const { currentVolumeAttributesClassName, modifyVolumeStatus } = status ?? {}
+  const names = [
+    spec?.volumeAttributesClassName,
+    currentVolumeAttributesClassName,
+    modifyVolumeStatus?.targetVolumeAttributesClassName,
+  ]
+  return names.map((name) => name ?? '').filter((name) => name !== '')
 }
 
 function compares(operator: string, values: readonly string[], value: string): boolean {
