@@ -9,9 +9,10 @@
  * ```
  */
 export { findDuplicateKeys } from './lib/codec/duplicate-keys.ts'
+export { copyExactJson, narrowInteger, parseExactJson, renderExactJson } from './lib/codec/exact-json.ts'
 export { parseJson } from './lib/codec/json.ts'
 export { decodeProtobuf, isProtobuf } from './lib/codec/protobuf.ts'
 export { encodeMessage, encodeProtobuf, renderElementHead, renderEnvelope } from './lib/codec/protobuf-encode.ts'
 export { parseManifests, parseRepeatingYaml, parseYaml, renderYaml } from './lib/codec/yaml.ts'
-export type { ParsedJson } from './lib/codec/json.ts'
-export type { RepeatedKey } from './lib/codec/yaml.ts'
+export type { JsonOptions, ParsedJson } from './lib/codec/json.ts'
+export type { IntegerOptions, RepeatedKey } from './lib/codec/yaml.ts'

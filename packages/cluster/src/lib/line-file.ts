@@ -1,3 +1,5 @@
+import { renderExactJson } from '@fairlead/kube/codec'
+
 import { closeSync, fstatSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
 
 export interface LineFileOptions {
@@ -25,7 +27,7 @@ export class LineFile {
   }
 
   append(event: object): void {
-    if (this.#waiting.push(`${JSON.stringify(event)}\n`) === 1) setImmediate(() => this.flush())
+    if (this.#waiting.push(`${renderExactJson(event)}\n`) === 1) setImmediate(() => this.flush())
   }
 
   flush(): void {

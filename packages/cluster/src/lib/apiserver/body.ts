@@ -1,8 +1,8 @@
 import { decodeProtobuf, parseJson, parseManifests } from '@fairlead/kube/codec'
+import type { JsonOptions } from '@fairlead/kube/codec'
 import { fieldsOf, findDefinition, validateFields } from '@fairlead/kube/types'
 import type { FieldInfo, KindInfo, KubeObject } from '@fairlead/kube/types'
 
-import { roundedIntegers } from './custom-resources/exact-integers.ts'
 import type { ApiRequest } from './exchange.ts'
 import { parseMediaType } from './negotiate.ts'
 import type { CustomKind, Resource } from './resource.ts'
@@ -34,21 +34,22 @@ const accepted = ['application/json', 'application/yaml', 'application/vnd.kuber
 export async function readObjectBody(request: ApiRequest, expected: BodyKind): Promise<Decoded> {
   const bytes = await request.readBody()
   const strictness = strictnessOf(request.query)
-  const { object, duplicates } = decode(request.headers['content-type'], bytes, strictness !== 'Ignore')
+  const { object, duplicates } = decode(request.headers['content-type'], bytes, {
+    findDuplicates: strictness !== 'Ignore',
+    exactIntegers: expected.custom !== undefined,
+  })
   object.apiVersion ??= expected.apiVersion
   object.kind ??= expected.kind
   object.metadata ??= {}
   checkKind(object, expected)
-  const isExact = expected.custom === undefined || strictness === 'Ignore'
-  const rounded = isExact ? [] : roundedIntegers(bytes.toString('latin1'), object)
   const after = duplicates.map((path) => `duplicate field "${path}"`)
-  return checkFields(object, expected, strictness, { after, warnings: rounded })
+  return checkFields(object, expected, strictness, { after })
 }
 
 /** The options in the body of a DELETE; undefined when there is no body. */
 export async function readOptions(request: ApiRequest): Promise<Record<string, unknown> | undefined> {
   const bytes = await request.readBody()
-  return bytes.length === 0 ? undefined : decode(request.headers['content-type'], bytes, false).object
+  return bytes.length === 0 ? undefined : decode(request.headers['content-type'], bytes, {}).object
 }
 
 /**
@@ -59,13 +60,13 @@ export function checkPatched(
   object: KubeObject,
   expected: BodyKind,
   query: URLSearchParams,
-  patch?: Pick<Patch, 'findings' | 'warnings' | 'show'>,
+  patch?: Pick<Patch, 'findings' | 'show'>,
 ): Decoded {
   object.apiVersion ??= expected.apiVersion
   object.kind ??= expected.kind
   checkKind(object, expected)
   const refuse = patch === undefined ? undefined : (why: string) => invalidPatch(patch.show(object), why)
-  const found = { before: patch?.findings, warnings: patch?.warnings, refuse }
+  const found = { before: patch?.findings, refuse }
   return checkFields(object, expected, strictnessOf(query), found)
 }
 
@@ -86,7 +87,7 @@ function strictnessOf(query: URLSearchParams): Strictness {
 function decode(
   contentType: string | undefined,
   bytes: Buffer,
-  findDuplicates: boolean,
+  options: JsonOptions,
 ): { object: KubeObject; duplicates: readonly string[] } {
   const { type } = parseMediaType(contentType ?? 'application/json')
   try {
@@ -94,11 +95,11 @@ function decode(
       case 'application/json':
       case '*/*':
       case '': {
-        const { value, duplicates } = parseJson(bytes, { findDuplicates })
+        const { value, duplicates } = parseJson(bytes, options)
         return { object: asObject(value), duplicates }
       }
       case 'application/yaml':
-        return { object: asObject(parseManifests(bytes.toString('utf8'))[0]), duplicates: [] }
+        return { object: asObject(parseManifests(bytes.toString('utf8'), 'manifest', options)[0]), duplicates: [] }
       case 'application/vnd.kubernetes.protobuf':
         return { object: decodeProtobuf(bytes), duplicates: [] }
     }
@@ -130,8 +131,6 @@ interface Findings {
   /** Told before what is found in the object, and after it. */
   readonly before?: readonly string[] | undefined
   readonly after?: readonly string[] | undefined
-  /** Told, and no reason to refuse anything. */
-  readonly warnings?: readonly string[] | undefined
   /** The answer when it cannot be taken. Default 400. */
   readonly refuse?: ((why: string) => StatusError) | undefined
 }
@@ -140,7 +139,7 @@ function checkFields(
   object: KubeObject,
   { custom }: BodyKind,
   strictness: Strictness,
-  { before = [], after = [], warnings = [], refuse = (why) => notHandled(object, why) }: Findings = {},
+  { before = [], after = [], refuse = (why) => notHandled(object, why) }: Findings = {},
 ): Decoded {
   // Null may mean something to a schema; in metadata, and everywhere in built-in objects, it means nothing.
   if (custom === undefined) dropNulls(object)
@@ -149,12 +148,12 @@ function checkFields(
     checkDepth(object)
   }
   const { unknown, wrong } = custom === undefined ? checkTable(object) : custom.read(object)
-  if (unknown.length + wrong.length + before.length + after.length === 0) return { object, warnings }
+  if (unknown.length + wrong.length + before.length + after.length === 0) return { object, warnings: [] }
   if (wrong.length > 0) throw refuse(`json: ${wrong[0]}`)
   const findings = [...before, ...unknown.map((path) => `unknown field "${path}"`), ...after]
   if (strictness === 'Ignore') return { object, warnings: [] }
   if (strictness === 'Strict') throw refuse(`strict decoding error: ${findings.join(', ')}`)
-  return { object, warnings: [...findings, ...warnings] }
+  return { object, warnings: findings }
 }
 
 function notHandled({ kind, apiVersion }: KubeObject, why: string): StatusError {

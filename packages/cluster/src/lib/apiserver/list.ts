@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
-import { renderYaml } from '@fairlead/kube/codec'
+import { parseExactJson, renderExactJson, renderYaml } from '@fairlead/kube/codec'
 import type { ListMeta } from '@fairlead/kube/types'
 
 import { codeOf } from '../errors.ts'
@@ -184,6 +184,6 @@ async function renderPage(resource: Resource, page: Page, format: Format): Promi
 }
 
 function reformat(pieces: readonly Piece[], format: Format): Buffer {
-  const value: unknown = JSON.parse(joinPieces(pieces).toString('utf8'))
-  return Buffer.from(format.encoding === 'yaml' ? renderYaml(value) : `${JSON.stringify(value, null, 2)}\n`)
+  const value = parseExactJson(joinPieces(pieces).toString('utf8'))
+  return Buffer.from(format.encoding === 'yaml' ? renderYaml(value) : `${renderExactJson(value, 2)}\n`)
 }

@@ -1,4 +1,5 @@
-import { findDuplicateKeys, parseJson, parseRepeatingYaml } from '@fairlead/kube/codec'
+import { findDuplicateKeys, parseExactJson, parseJson, parseRepeatingYaml, renderExactJson } from '@fairlead/kube/codec'
+import type { JsonOptions } from '@fairlead/kube/codec'
 import {
   applyJsonPatch,
   applyMergePatch,
@@ -10,7 +11,6 @@ import { fieldsOf, findDefinition } from '@fairlead/kube/types'
 import type { KindInfo, KubeObject } from '@fairlead/kube/types'
 
 import type { BodyKind } from './body.ts'
-import { roundedIntegers } from './custom-resources/exact-integers.ts'
 import type { ApiRequest } from './exchange.ts'
 import { parseMediaType } from './negotiate.ts'
 import { badRequest, StatusError, unsupportedMediaType } from './status.ts'
@@ -40,13 +40,12 @@ export async function readConfiguration(
   expected: BodyKind,
 ): Promise<{ config: unknown; warnings: string[] }> {
   const text = (await request.readBody()).toString('utf8')
-  const { value: config, findings, problem } = parseConfiguration(text)
+  const { value: config, findings, problem } = parseConfiguration(text, expected.custom !== undefined)
   const strictness = request.query.get('fieldValidation') ?? ''
   if (strictness === 'Ignore') return { config, warnings: [] }
-  const rounded = expected.custom === undefined ? [] : roundedIntegers(text, config)
-  if (findings.length === 0) return { config, warnings: rounded }
+  if (findings.length === 0) return { config, warnings: [] }
   if (strictness === 'Strict') throw badRequest(`error strict decoding YAML: ${problem}`)
-  return { config, warnings: [...findings, ...rounded] }
+  return { config, warnings: findings }
 }
 
 interface Configuration {
@@ -56,9 +55,9 @@ interface Configuration {
   readonly problem: string
 }
 
-function parseConfiguration(text: string): Configuration {
+function parseConfiguration(text: string, exactIntegers: boolean): Configuration {
   try {
-    const value = JSON.parse(text) as unknown
+    const value = exactIntegers ? parseExactJson(text) : (JSON.parse(text) as unknown)
     // Most have one line: a path says more than its number.
     const findings = findDuplicateKeys(text).map((path) => `key "${path}" already set in map`)
     return { value, findings, problem: findings.join(', ') }
@@ -66,7 +65,7 @@ function parseConfiguration(text: string): Configuration {
     // Not JSON, then.
   }
   try {
-    const { value, repeated } = parseRepeatingYaml(text)
+    const { value, repeated } = parseRepeatingYaml(text, 'document', { exactIntegers })
     const findings = repeated.map(({ key, line }) => `line ${line}: key ${JSON.stringify(key)} already set in map`)
     // In the words of the parser that Kubernetes has.
     const problem = ['error converting YAML to JSON: yaml: unmarshal errors:', ...findings].join('\n  ')
@@ -82,8 +81,6 @@ export interface Patch {
   readonly apply: (object: KubeObject) => KubeObject
   /** What it says twice, or what means nothing in it: warned of, or refused. */
   readonly findings: readonly string[]
-  /** What else its author should know. */
-  readonly warnings: readonly string[]
   /** What a refusal of the patched object shows of it. */
   show(patched: KubeObject): string
 }
@@ -94,17 +91,18 @@ export async function readPatch(request: ApiRequest, expected: BodyKind): Promis
   if (!accepted.includes(type)) throw unsupportedMediaType(accepted)
   const isChecked = request.query.get('fieldValidation') !== 'Ignore'
   const bytes = await request.readBody()
-  const { value: body, duplicates } = parse(bytes, isChecked)
-  const isExact = expected.custom === undefined || !isChecked
+  const { value: body, duplicates } = parse(bytes, {
+    findDuplicates: isChecked,
+    exactIntegers: expected.custom !== undefined,
+  })
   const isOperations = type === 'application/json-patch+json'
   if (isOperations && isChecked) checkOperations(body)
   const unknown = isOperations && isChecked ? unknownFieldsOf(body) : []
   const prefix = isOperations ? 'json patch ' : ''
   return {
-    warnings: isExact ? [] : roundedIntegers(bytes.toString('latin1'), body),
     findings: [...unknown, ...duplicates.map((path) => `duplicate field "${path}"`)].map((each) => prefix + each),
     // The words of a strategic merge go by the patch; those of the others by what they made.
-    show: (patched) => (type.includes('strategic') ? renderGo(body) : JSON.stringify(patched)),
+    show: (patched) => (type.includes('strategic') ? renderGo(body) : renderExactJson(patched)),
     apply(object) {
       try {
         return asObject(applyPatch(type, object, body, expected))
@@ -207,9 +205,9 @@ function tooManyOperations(count: number): StatusError {
   return new StatusError(413, 'RequestEntityTooLarge', `Request entity too large: ${allowed}, got ${count}`)
 }
 
-function parse(bytes: Buffer, findDuplicates: boolean): ReturnType<typeof parseJson> {
+function parse(bytes: Buffer, options: JsonOptions): ReturnType<typeof parseJson> {
   try {
-    return parseJson(bytes, { findDuplicates })
+    return parseJson(bytes, options)
   } catch (error) {
     const why = error instanceof Error && error.cause instanceof Error ? error.cause.message : String(error)
     throw badRequest(`error decoding patch: ${why}`)

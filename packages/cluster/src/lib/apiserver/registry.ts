@@ -1,3 +1,4 @@
+import { copyExactJson } from '@fairlead/kube/codec'
 import type { KubeObject } from '@fairlead/kube/types'
 import type { Namespace } from '@fairlead/kube/types/core-v1'
 
@@ -392,5 +393,5 @@ function cloneValue(value: unknown): unknown {
 }
 
 function structuredCopy(object: KubeObject): KubeObject {
-  return JSON.parse(JSON.stringify(object)) as KubeObject
+  return copyExactJson(object)
 }

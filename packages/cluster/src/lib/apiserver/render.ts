@@ -1,4 +1,4 @@
-import { renderYaml } from '@fairlead/kube/codec'
+import { parseExactJson, renderExactJson, renderYaml } from '@fairlead/kube/codec'
 import type { KubeObject, ListMeta } from '@fairlead/kube/types'
 
 import type { Entry, Piece } from '../storage/collection.ts'
@@ -68,18 +68,19 @@ export function renderEntry(resource: Resource, entry: Pick<Entry, 'bytes'>, for
   if (format.encoding === 'protobuf') return renderProtobufObject(resource, entry, format)
   if (format.shape === 'object') return renderFull(resource, entry)
   const object = readObject(resource, entry)
-  if (format.shape === 'metadata') return Buffer.from(JSON.stringify(partial(object, format)))
+  if (format.shape === 'metadata') return Buffer.from(renderExactJson(partial(object, format)))
   const table = {
     ...tableHead(resource, { resourceVersion: object.metadata.resourceVersion }, format),
     rows: [toRow(resource, object, format)],
   }
-  return Buffer.from(JSON.stringify(table))
+  return Buffer.from(renderExactJson(table))
 }
 
 /** One object inside a list of that shape: the row of a table, or the object; as it is in memory where that is enough. */
 export function renderItem(resource: Resource, entry: Entry, format: Format): Piece {
   if (format.encoding === 'protobuf') return renderProtobufItem(resource, entry, format)
-  if (format.shape === 'table') return Buffer.from(JSON.stringify(toRow(resource, readObject(resource, entry), format)))
+  if (format.shape === 'table')
+    return Buffer.from(renderExactJson(toRow(resource, readObject(resource, entry), format)))
   if (format.shape === 'object' && resource.form.isVerbatim(entry)) return entry.piece
   return renderEntry(resource, entry, format)
 }
@@ -126,12 +127,12 @@ export function renderBookmark(resource: Resource, revision: number, isInitialEn
 
 function renderFull(resource: Resource, entry: Pick<Entry, 'bytes'>): Buffer {
   if (resource.form.isVerbatim(entry)) return entry.bytes
-  return Buffer.from(JSON.stringify(readObject(resource, entry)))
+  return Buffer.from(renderExactJson(readObject(resource, entry)))
 }
 
 function pretty(resource: Resource, entry: Pick<Entry, 'bytes'>, format: Format): Buffer {
-  const value: unknown = JSON.parse(renderEntry(resource, entry, format).toString('utf8'))
-  return Buffer.from(format.encoding === 'yaml' ? renderYaml(value) : `${JSON.stringify(value, null, 2)}\n`)
+  const value = parseExactJson(renderEntry(resource, entry, format).toString('utf8'))
+  return Buffer.from(format.encoding === 'yaml' ? renderYaml(value) : `${renderExactJson(value, 2)}\n`)
 }
 
 function partial({ metadata }: Pick<KubeObject, 'metadata'>, { metaVersion }: Format): unknown {

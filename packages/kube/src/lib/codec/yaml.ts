@@ -1,5 +1,6 @@
 import { LineCounter, parseAllDocuments, stringify } from 'yaml'
 import { manifestSyntax } from '../errors.ts'
+import { holdsLongInteger, narrowInteger } from './exact-json.ts'
 import type { Document, Tags, YAMLParseError } from 'yaml'
 import type { KubeObject } from '../types/kinds.ts'
 
@@ -20,6 +21,11 @@ function isTimestamp(tag: string): boolean {
   return tag === 'tag:yaml.org,2002:timestamp'
 }
 
+export interface IntegerOptions {
+  /** Whole numbers of 64 bits that a double cannot hold become bigints. Default: false, they are rounded. */
+  exactIntegers?: boolean
+}
+
 /**
  * Reads Kubernetes objects from YAML or JSON text with any number of documents.
  *
@@ -27,8 +33,8 @@ function isTimestamp(tag: string): boolean {
  * `kind` and `metadata`. Throws `SyntaxError` with code FAIRLEAD_KUBE_MANIFEST naming `source:line`; keys given twice
  * and more than 100 expanded aliases are errors.
  */
-export function parseManifests(text: string, source = 'manifest'): KubeObject[] {
-  return parseDocuments(text, source).flatMap(({ value, place }) => {
+export function parseManifests(text: string, source = 'manifest', integers: IntegerOptions = {}): KubeObject[] {
+  return parseDocuments(text, source, integers).flatMap(({ value, place }) => {
     if (value === null || value === undefined) return []
     return toObjects(value, place)
   })
@@ -36,7 +42,7 @@ export function parseManifests(text: string, source = 'manifest'): KubeObject[] 
 
 /** Reads one YAML or JSON document of any shape, under the same rules as {@link parseManifests}. */
 export function parseYaml(text: string, source = 'document'): unknown {
-  const documents = parseDocuments(text, source)
+  const documents = parseDocuments(text, source, {})
   if (documents.length > 1) throw manifestSyntax(source, `it holds ${documents.length} documents, expected one`)
   return documents[0]?.value ?? null
 }
@@ -49,9 +55,13 @@ export interface RepeatedKey {
 }
 
 /** As {@link parseYaml}, but the last of several equal keys counts, and all but the first are told of. */
-export function parseRepeatingYaml(text: string, source = 'document'): { value: unknown; repeated: RepeatedKey[] } {
+export function parseRepeatingYaml(
+  text: string,
+  source = 'document',
+  integers: IntegerOptions = {},
+): { value: unknown; repeated: RepeatedKey[] } {
   const repeated: RepeatedKey[] = []
-  const documents = parseDocuments(text, source, repeated)
+  const documents = parseDocuments(text, source, integers, repeated)
   if (documents.length > 1) throw manifestSyntax(source, `it holds ${documents.length} documents, expected one`)
   return { value: documents[0]?.value ?? null, repeated }
 }
@@ -67,11 +77,17 @@ interface Parsed {
 }
 
 /** With `repeated`, a key given twice is noted there; without, it is an error. */
-function parseDocuments(text: string, source: string, repeated?: RepeatedKey[]): Parsed[] {
+function parseDocuments(
+  text: string,
+  source: string,
+  { exactIntegers = false }: IntegerOptions,
+  repeated?: RepeatedKey[],
+): Parsed[] {
   const lines = new LineCounter()
+  const intAsBigInt = exactIntegers && holdsLongInteger(text)
   let documents: Document.Parsed[]
   try {
-    const parsed = parseAllDocuments(text, { ...options, lineCounter: lines, prettyErrors: false })
+    const parsed = parseAllDocuments(text, { ...options, intAsBigInt, lineCounter: lines, prettyErrors: false })
     documents = 'empty' in parsed ? [] : parsed
   } catch (error) {
     // Nesting beyond the stack ends here.
@@ -88,11 +104,15 @@ function parseDocuments(text: string, source: string, repeated?: RepeatedKey[]):
     }
     const place = placeOf(source, lines, document.contents?.range[0] ?? 0)
     try {
-      return { value: document.toJS({ maxAliasCount }) as unknown, place }
+      return { value: document.toJS({ maxAliasCount, ...(intAsBigInt && { reviver: narrow }) }) as unknown, place }
     } catch (error) {
       throw manifestSyntax(place, error instanceof Error ? error.message : String(error), error)
     }
   })
+}
+
+function narrow(_key: unknown, value: unknown): unknown {
+  return typeof value === 'bigint' ? narrowInteger(value) : value
 }
 
 function placeOf(source: string, lines: LineCounter, offset: number): string {

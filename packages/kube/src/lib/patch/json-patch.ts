@@ -1,3 +1,4 @@
+import { renderExactJson } from '../codec/exact-json.ts'
 import { malformedPatch, unappliablePatch } from '../errors.ts'
 import { cloneJson, equalJson, getKey, isJsonObject, setKey } from './json-value.ts'
 
@@ -100,7 +101,7 @@ const kinds: Readonly<Record<string, (state: State, operation: Operation) => voi
     const value = within(`error in copy for from: '${from}'`, () => read(source)) ?? null
     const path = pointerIn(operation, 'path', 'copy operation failed to decode path', 'missing value')
     const place = find(state, path, `copy operation does not apply: doc is missing destination path: ${path}`)
-    state.copiedBytes += Buffer.byteLength(JSON.stringify(value))
+    state.copiedBytes += Buffer.byteLength(renderExactJson(value))
     if (state.copiedBytes > maxCopiedBytes) {
       const increase = `the accumulated size increase of copy is ${state.copiedBytes}`
       throw unappliablePatch(`Unable to complete the copy, ${increase}, exceeding the limit ${maxCopiedBytes}`)

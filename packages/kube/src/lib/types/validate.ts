@@ -87,7 +87,7 @@ function accepts(field: FieldInfo, value: unknown): boolean {
     case 'integer':
       return Number.isInteger(value) && (field.format !== 'int32' || Math.abs(Number(value)) <= 2 ** 31)
     case 'number':
-      return typeof value === 'number'
+      return typeof value === 'number' || typeof value === 'bigint'
     case 'boolean':
       return typeof value === 'boolean'
     case 'intOrString':

@@ -1,3 +1,4 @@
+import { narrowInteger } from '@fairlead/kube/codec'
 import { renderDuration, renderTimestamp } from './time.ts'
 import { CelError, CelMap, CelObject, Duration, isList, Optional, Timestamp, typeOf, Uint } from './values.ts'
 import type { Value } from './values.ts'
@@ -6,8 +7,8 @@ import type { Value } from './values.ts'
 export function toJson(value: Value): unknown {
   if (value === null || typeof value === 'string' || typeof value === 'boolean' || typeof value === 'number')
     return value
-  if (typeof value === 'bigint') return Number(value)
-  if (value instanceof Uint) return Number(value.value)
+  if (typeof value === 'bigint') return narrowInteger(value)
+  if (value instanceof Uint) return narrowInteger(value.value)
   if (isList(value)) return value.map(toJson)
   if (value instanceof CelMap) {
     return Object.fromEntries(Array.from(value.entries(), ([key, child]) => [String(toJson(key)), toJson(child)]))

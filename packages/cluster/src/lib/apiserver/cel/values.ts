@@ -245,6 +245,7 @@ export function sizeOf(value: Value): number {
 
 /** JSON without a schema: whole numbers are ints. */
 export function fromJson(value: unknown): Value {
+  if (typeof value === 'bigint') return value
   if (typeof value === 'number') return Number.isSafeInteger(value) ? BigInt(value) : value
   if (Array.isArray(value)) return value.map(fromJson)
   if (typeof value === 'object' && value !== null) {

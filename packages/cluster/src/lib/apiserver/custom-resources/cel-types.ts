@@ -50,7 +50,7 @@ function createView(schema: Schema, isRoot: boolean): CelView | undefined {
     case 'number':
       return {
         type: { kind: 'double', minSize: 1, maxElements: 0 },
-        read: (value) => (typeof value === 'number' ? value : fromJson(value)),
+        read: (value) => (typeof value === 'number' || typeof value === 'bigint' ? Number(value) : fromJson(value)),
       }
     case 'integer':
       return { type: { kind: 'int', minSize: 1, maxElements: 0 }, read: fromJson }

@@ -1,3 +1,4 @@
+import { renderExactJson } from '@fairlead/kube/codec'
 import type { KubeObject } from '@fairlead/kube/types'
 import type { CustomResourceColumnDefinition } from '@fairlead/kube/types/apiextensions-v1'
 
@@ -40,14 +41,19 @@ function cellOf(object: KubeObject, path: JsonPath, type: string, now: number): 
   const [value] = path.find(object)
   if (value === undefined) return null
   if (type === 'string') return renderText(value)
-  if (type === 'integer') return typeof value === 'number' ? Math.trunc(value) : null
-  if (type === 'number') return typeof value === 'number' ? value : null
+  if (type === 'integer') return integerOf(value)
+  if (type === 'number') return typeof value === 'number' || typeof value === 'bigint' ? Number(value) : null
   if (type === 'boolean') return typeof value === 'boolean' ? value : null
   if (type !== 'date' || typeof value !== 'string') return null
   return Number.isNaN(Date.parse(value)) ? '<invalid>' : age(value, now)
 }
 
+function integerOf(value: unknown): number | bigint | null {
+  if (typeof value === 'bigint') return value
+  return typeof value === 'number' ? Math.trunc(value) : null
+}
+
 function renderText(value: unknown): string {
   if (typeof value === 'string') return value
-  return value === null ? '' : JSON.stringify(value)
+  return value === null ? '' : renderExactJson(value)
 }

@@ -1,3 +1,4 @@
+import { parseExactJson, renderExactJson } from '@fairlead/kube/codec'
 import { randomUUID } from 'node:crypto'
 import { request } from 'node:https'
 
@@ -55,7 +56,7 @@ async function askWebhook(
     apiVersion: `apiextensions.k8s.io/${version}`,
     request: { uid, desiredAPIVersion: apiVersion, objects },
   }
-  const answer = await post(await targetOf(config, resolveService), JSON.stringify(review))
+  const answer = await post(await targetOf(config, resolveService), renderExactJson(review))
   const converted = readAnswer(answer, review.apiVersion, uid, version)
   if (converted.length !== objects.length) {
     throw new Error(`returned ${converted.length} objects, expected ${objects.length}`)
@@ -108,7 +109,7 @@ async function post({ host, port, path, serverName, ca }: Target, body: string):
     response.on('end', () => {
       try {
         if (response.statusCode !== 200) throw new Error(`the server answered ${response.statusCode}`)
-        resolve(JSON.parse(Buffer.concat(chunks).toString('utf8')))
+        resolve(parseExactJson(Buffer.concat(chunks).toString('utf8')))
       } catch (error) {
         reject(error instanceof Error ? error : new Error(String(error)))
       }

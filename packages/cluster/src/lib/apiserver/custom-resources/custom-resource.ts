@@ -153,7 +153,7 @@ function selectablePaths(version: CustomResourceDefinitionVersion): Map<string, 
 }
 
 function renderField(value: unknown): string {
-  return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' ? String(value) : ''
+  return ['string', 'number', 'bigint', 'boolean'].includes(typeof value) ? String(value) : ''
 }
 
 function validateObject(facts: Version, object: KubeObject, old: KubeObject | undefined): FieldError[] {

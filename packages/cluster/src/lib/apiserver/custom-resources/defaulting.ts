@@ -1,3 +1,4 @@
+import { copyExactJson } from '@fairlead/kube/codec'
 import { isObject } from './schema.ts'
 import type { Schema } from './schema.ts'
 
@@ -47,5 +48,5 @@ function isNullReplaced(schema: Schema | undefined): boolean {
 }
 
 function copy(value: unknown): unknown {
-  return typeof value === 'object' && value !== null ? (JSON.parse(JSON.stringify(value)) as unknown) : value
+  return typeof value === 'object' && value !== null ? copyExactJson(value) : value
 }

@@ -1,80 +1,179 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
+import { readBytes } from '@fairlead/kube'
+
+import { configure, startWebhook } from '../admission/webhooks/test-webhook.ts'
 import { startTestServer } from '../test-server.ts'
-import { roundedIntegers } from './exact-integers.ts'
+import type { TestServer } from '../test-server.ts'
 import { createWidgets, widgetDefinition, widgets } from './test-definitions.ts'
 
-describe('roundedIntegers', () => {
-  const kept = [
-    ['the largest that is exact', '{"a":9007199254740991}'],
-    ['one beyond it that prints as it was written', '{"a":9007199254740992}'],
-    ['a text', '{"a":"9223372036854775807","b":[9007199254740992]}'],
-    ['a fraction', '{"a":0.12345678901234567890}'],
-    ['an exponent', '{"a":1e300}'],
-    ['what is no integer of 64 bits either', '{"a":92233720368547758070}'],
-    ['digits in a key', '{"92233720368547758071234":1}'],
-  ] as const
-  for (const [name, text] of kept)
-    it(`says nothing of ${name}`, () => assert.deepEqual(roundedIntegers(text, JSON.parse(text)), []))
+const greatest = '9223372036854775807'
+const odd = '9007199254740993'
 
-  const rounded = [
-    ['9007199254740993', '{"spec":{"a":[1,{"b":9007199254740993}]}}', 'spec.a[1].b', '9007199254740992'],
-    ['9223372036854775807', '{"metadata":{"name":"x"},"a":9223372036854775807}', 'a', '9223372036854776000'],
-    ['-9223372036854775808', '{"a":-9223372036854775808}', 'a', '-9223372036854776000'],
-    ['1152921504606846976', '{"a":1152921504606846976}', 'a', '1152921504606847000'],
-  ] as const
-  for (const [token, text, field, kept] of rounded) {
-    it(`tells that ${token} comes back as another number`, () => {
-      const why = 'integers beyond 9007199254740991 are not kept exactly, a string would be'
-      const expected = [`${field}: ${token} is kept as ${kept}: ${why}`]
-      assert.deepEqual(roundedIntegers(text, JSON.parse(text)), expected)
-    })
+interface Raw {
+  readonly status: number
+  readonly warning: string | undefined
+  readonly text: string
+}
+
+/** One request, its answer as text: reading it would round what is looked for. */
+async function send(
+  api: TestServer,
+  method: string,
+  path: string,
+  body?: string,
+  type = 'json',
+  accept = 'application/json',
+): Promise<Raw> {
+  const headers = { 'content-type': `application/${type}`, accept }
+  const answer = await api.transport.send({ method, path, body, headers })
+  const text = Buffer.from(await readBytes(answer.body)).toString('utf8')
+  return { status: answer.status, warning: answer.headers['warning'], text }
+}
+
+/** Widgets with a `serial`, a set of `ports` and whatever else they have in `free`. */
+async function startWidgets(): Promise<TestServer> {
+  const api = await startTestServer()
+  const definition = widgetDefinition()
+  const [version] = definition.spec.versions
+  version.additionalPrinterColumns = [{ name: 'Serial', type: 'integer', jsonPath: '.spec.serial' }]
+  version.schema.openAPIV3Schema.properties.spec.properties = {
+    ...version.schema.openAPIV3Schema.properties.spec.properties,
+    serial: { type: 'integer', format: 'int64', minimum: -9.2e18, multipleOf: 1 },
+    ports: { type: 'array', items: { type: 'integer' }, 'x-kubernetes-list-type': 'set' },
+    twice: { type: 'integer', 'x-kubernetes-validations': [{ rule: 'self - 1 == 9007199254740992', message: 'no' }] },
+    small: { type: 'integer', format: 'int32' },
+    free: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true },
   }
+  await createWidgets(api, definition)
+  return api
+}
 
-  it('walks an object once, however many of its integers are rounded, and reads no longer ones', () => {
-    let walked = 0
-    const count = 2000
-    const numbers = Array.from({ length: count }, (_, n) => `90071992547${10_000 + n * 2}993`)
-    const list = numbers.map(Number)
-    const value = new Proxy({ list }, { ownKeys: (target) => (walked++, Reflect.ownKeys(target)) })
-    const text = `{"list":[${numbers.join()},${'9'.repeat(1_000_000)}]}`
-    const warnings = roundedIntegers(text, value)
-    assert.equal(warnings.length > count / 2, true)
-    assert.equal(walked, 1)
-    assert.match(warnings.at(-1) ?? '', /^list\[\d+\]: 90071992547\d+993 is kept as/)
+const widget = (name: string, spec: string): string =>
+  `{"apiVersion":"example.com/v1","kind":"Widget","metadata":{"name":"${name}"},"spec":{"size":1,${spec}}}`
+
+describe('integers of custom resources', () => {
+  it('are kept exactly whichever way they are written', async () => {
+    await using api = await startWidgets()
+    const created = await send(api, 'POST', widgets, widget('a', `"serial":${greatest},"free":{"x":[${odd},-${odd}]}`))
+    assert.equal(created.status, 201, created.text)
+    assert.equal(created.warning, undefined)
+    const shown = new RegExp(`"serial":${greatest},"free":\\{"x":\\[${odd},-${odd}\\]`)
+    assert.match(created.text, shown)
+    for (const [type, body] of [
+      ['merge-patch+json', '{"metadata":{"labels":{"a":"b"}}}'],
+      [
+        'json-patch+json',
+        `[{"op":"test","path":"/spec/serial","value":${greatest}},{"op":"copy","from":"/spec/free","path":"/spec/free/y"}]`,
+      ],
+      ['merge-patch+json', `{"spec":{"free":{"z":${odd}}}}`],
+    ] as const) {
+      const patched = await send(api, 'PATCH', `${widgets}/a`, body, type)
+      assert.equal(patched.status, 200, patched.text)
+      assert.match(patched.text, shown)
+    }
+    const { text } = await send(api, 'GET', `${widgets}/a`)
+    assert.match(text, new RegExp(`"z":${odd}`))
+    const replaced = await send(api, 'PUT', `${widgets}/a`, text.replace(greatest, '9223372036854775806'))
+    assert.equal(replaced.status, 200, replaced.text)
+    assert.match(replaced.text, /"serial":9223372036854775806/)
   })
 
-  it('warns whichever way a custom resource is written, unless nobody wants to know', async () => {
-    await using api = await startTestServer()
-    const definition = widgetDefinition()
-    definition.spec.versions[0].schema.openAPIV3Schema.properties.spec.properties.serial = { type: 'integer' }
-    await createWidgets(api, definition)
-    const place = { spec: { size: 1, serial: '9007199254740993' }, apiVersion: 'example.com/v1', kind: 'Widget' }
-    const whole = (metadata: object): string =>
-      JSON.stringify({ ...place, metadata }).replace('"9007199254740993"', '9007199254740993')
-    const operations = '[{"op":"add","path":"/spec/serial","value":9007199254740993}]'
-    const applied = `${widgets}/a?fieldManager=m&force=true`
-    const yaml = whole({ name: 'a' }).replace(/^\{/, '\n{ ')
-    const attempts = [
-      ['POST', widgets, () => whole({ name: 'a' }), 'application/json'],
-      ['PUT', `${widgets}/a`, (resourceVersion: string) => whole({ name: 'a', resourceVersion }), 'application/json'],
-      ['PATCH', `${widgets}/a`, () => '{"spec":{"serial":9007199254740993}}', 'application/merge-patch+json'],
-      ['PATCH', `${widgets}/a`, () => operations, 'application/json-patch+json'],
-      ['PATCH', applied, () => whole({ name: 'a' }), 'application/apply-patch+yaml'],
-      ['PATCH', applied, () => `# no JSON${yaml}`, 'application/apply-patch+yaml'],
-    ] as const
-    for (const [method, path, body, type] of attempts) {
-      for (const validation of ['Warn', 'Strict', 'Ignore']) {
-        const { resourceVersion } = (await api.call('GET', `${widgets}/a`)).body.metadata
-        const url = `${path}${path.includes('?') ? '&' : '?'}fieldValidation=${validation}`
-        const answer = await api.call(method, url, body(resourceVersion), { 'content-type': type })
-        assert.ok(answer.status < 300, `${method} ${type} ${JSON.stringify(answer.body)}`)
-        const warning = String(answer.headers['warning'])
-        if (validation === 'Ignore') assert.equal(warning, 'undefined')
-        else assert.match(warning, /(spec\.serial|\[0\]\.value): 9007199254740993 is kept as 9007199254740992: /)
-        if (method === 'POST' && validation !== 'Ignore') await api.call('DELETE', `${widgets}/a`)
-      }
+  it('are applied, in JSON and in YAML, and elements of sets are told from each other', async () => {
+    await using api = await startWidgets()
+    const path = `${widgets}/a?fieldManager=m`
+    const ports = `"ports":[${odd},9007199254740992,9007199254740994]`
+    const applied = await send(api, 'PATCH', path, widget('a', `"serial":${greatest},${ports}`), 'apply-patch+yaml')
+    assert.equal(applied.status, 201, applied.text)
+    assert.match(applied.text, new RegExp(`"v:${odd}":\\{\\}`))
+    const yaml = `apiVersion: example.com/v1\nkind: Widget\nmetadata:\n  name: a\nspec:\n  size: 1\n  serial: ${odd}\n  ports: [${odd}]\n`
+    const again = await send(api, 'PATCH', path, yaml, 'apply-patch+yaml')
+    assert.match(again.text, new RegExp(`"serial":${odd}`))
+    assert.match(again.text, new RegExp(`"ports":\\[${odd}\\]`))
+    const other = await send(
+      api,
+      'PATCH',
+      `${widgets}/a?fieldManager=other`,
+      widget('a', `"serial":9007199254740992`),
+      'apply-patch+yaml',
+    )
+    assert.equal(other.status, 409, other.text)
+    const twins = await send(api, 'POST', widgets, widget('b', `"ports":[${odd},${odd}]`))
+    assert.match(twins.text, new RegExp(`spec.ports\\[1\\]: Duplicate value: ${odd}`))
+  })
+
+  it('are shown as YAML, in lists, tables and watches', async () => {
+    await using api = await startWidgets()
+    await send(api, 'POST', widgets, widget('a', `"serial":${greatest}`))
+    const yaml = await send(api, 'GET', `${widgets}/a`, undefined, 'json', 'application/yaml')
+    assert.match(yaml.text, new RegExp(`serial: ${greatest}\n`))
+    for (const path of [`${widgets}?pretty=true`, `${widgets}/a?pretty=true`]) {
+      assert.match((await send(api, 'GET', path)).text, new RegExp(`"serial": ${greatest}`))
     }
+    const table = 'application/json;as=Table;v=v1;g=meta.k8s.io'
+    for (const path of [widgets, `${widgets}/a`, `${widgets}?includeObject=Object`]) {
+      const { text } = await send(api, 'GET', path, undefined, 'json', table)
+      assert.match(text, new RegExp(`"cells":\\["a",${greatest}\\]`))
+    }
+    const inYaml = await send(
+      api,
+      'POST',
+      widgets,
+      yaml.text.replace(/ {2}(name): a/, '  $1: b').replace(/ {2}(resourceVersion|uid).*\n/g, ''),
+      'yaml',
+    )
+    assert.match(inYaml.text, new RegExp(`"serial":${greatest}`))
+  })
+
+  it('are judged by their schema and by rules', async () => {
+    await using api = await startWidgets()
+    for (const [spec, why] of [
+      [`"serial":${odd}`, undefined],
+      [`"twice":${odd}`, undefined],
+      [`"twice":9007199254740995`, /spec\.twice: Invalid value: "?integer"?: no/],
+      [`"serial":-9200000000000000001`, /spec\.serial in body should be greater than or equal to/],
+      [`"small":${odd}`, /spec\.small in body must be of type int32: "9007199254740993"/],
+      [`"size":"x","serial":${odd}`, /spec\.size/],
+    ] as const) {
+      const { status, text } = await send(api, 'POST', `${widgets}?dryRun=All`, widget('a', spec))
+      assert.equal(status, why === undefined ? 201 : 422, text)
+      if (why !== undefined) assert.match(JSON.parse(text).message, why)
+    }
+  })
+
+  it('beyond 64 bits are doubles, as Go reads them', async () => {
+    await using api = await startWidgets()
+    const { status, text } = await send(api, 'POST', widgets, widget('a', `"free":{"x":92233720368547758070}`))
+    assert.equal(status, 201)
+    assert.match(text, /"x":92233720368547760000/)
+  })
+
+  it('pass through webhooks and policies, which may set them', async () => {
+    await using api = await startWidgets()
+    const operations = `[{"op":"add","path":"/spec/free","value":{"x":${odd}}}]`
+    const patch = Buffer.from(operations).toString('base64')
+    await using hook = await startWebhook(() => ({ allowed: true, patchType: 'JSONPatch', patch }))
+    const resource = { apiGroups: ['example.com'], apiVersions: ['v1'], operations: ['CREATE'], resources: ['widgets'] }
+    await configure(api, hook.configuration('Mutating', 'hook', { rules: [resource] }))
+    const expression = '[JSONPatch{op: "add", path: "/spec/twice", value: object.spec.serial - 9214364837600034814}]'
+    await configure(api, {
+      apiVersion: 'admissionregistration.k8s.io/v1',
+      kind: 'MutatingAdmissionPolicy',
+      metadata: { name: 'lower' },
+      spec: {
+        reinvocationPolicy: 'Never',
+        matchConstraints: { resourceRules: [resource] },
+        mutations: [{ patchType: 'JSONPatch', jsonPatch: { expression } }],
+      },
+    })
+    const binding = { metadata: { name: 'lower' }, spec: { policyName: 'lower' } }
+    const bindings = '/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings'
+    assert.equal((await api.call('POST', bindings, binding)).status, 201)
+    const { status, text } = await send(api, 'POST', widgets, widget('a', `"serial":${greatest}`))
+    assert.equal(status, 201, text)
+    for (const field of [`"serial":${greatest}`, `"free":{"x":${odd}}`, `"twice":${odd}`])
+      assert.ok(text.includes(field), text)
+    assert.equal(hook.seen.length, 1)
   })
 })

@@ -87,7 +87,8 @@ function take(value: unknown, step: Step): unknown[] {
 
 function isMatch(found: readonly unknown[], operator: string, value: unknown): boolean {
   if (operator === 'exists') return found.length > 0
-  const [left] = found
+  const [first] = found
+  const left = typeof first === 'bigint' && typeof value === 'number' ? Number(first) : first
   if (found.length === 0) return false
   if (operator === '==') return left === value
   if (operator === '!=') return left !== value

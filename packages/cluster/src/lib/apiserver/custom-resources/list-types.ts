@@ -1,3 +1,4 @@
+import { renderExactJson } from '@fairlead/kube/codec'
 import { duplicate, invalid } from '../kinds/field-errors.ts'
 import type { FieldError } from '../status.ts'
 import { isObject } from './schema.ts'
@@ -50,7 +51,7 @@ function repeated(identities: readonly string[]): number[] {
 /** A text that is the same for equal values, whatever the order of their keys. */
 function identityOf(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(identityOf).join()}]`
-  if (!isObject(value)) return JSON.stringify(value) ?? 'null'
+  if (!isObject(value)) return renderExactJson(value) ?? 'null'
   const keys = Object.keys(value).toSorted()
   return `{${keys.map((key) => `${JSON.stringify(key)}:${identityOf(value[key])}`).join()}}`
 }

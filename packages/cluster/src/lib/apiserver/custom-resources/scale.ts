@@ -70,7 +70,9 @@ export function applyCustomScale(object: KubeObject, scale: KubeObject & Scale, 
 /** Replica numbers must be such: somebody will compute with them. */
 export function checkScale(object: KubeObject, paths: ScalePaths): FieldError[] {
   return [paths.specReplicas, paths.statusReplicas].flatMap((keys) => {
-    const value = valueAt(object, keys)
+    const held = valueAt(object, keys)
+    // One of 64 bits is too large like any other.
+    const value = typeof held === 'bigint' ? Number(held) : held
     if (value === undefined) return []
     const field = `.${keys.join('.')}`
     if (typeof value !== 'number' || !Number.isInteger(value)) {

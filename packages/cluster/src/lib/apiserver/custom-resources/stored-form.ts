@@ -1,3 +1,4 @@
+import { copyExactJson, parseExactJson, renderExactJson } from '@fairlead/kube/codec'
 import type { KindInfo, KubeObject } from '@fairlead/kube/types'
 
 import type { StoredForm } from '../resource.ts'
@@ -45,8 +46,8 @@ export class CustomForm implements StoredForm {
     if (this.#storedAs !== this.#info.apiVersion) return false
     const stored = parse(bytes)
     if (stored.apiVersion !== this.#info.apiVersion) return false
-    const text = JSON.stringify(stored)
-    if (JSON.stringify(this.#complete(stored)) !== text) return false
+    const text = renderExactJson(stored)
+    if (renderExactJson(this.#complete(stored)) !== text) return false
     this.#verbatim.add(bytes)
     return true
   }
@@ -60,7 +61,7 @@ export class CustomForm implements StoredForm {
     }
     const converted = this.#converted.get(bytes)
     if (converted === undefined) throw new NeedsConversion(() => this.#prepare([bytes]))
-    return copy(converted)
+    return copyExactJson(converted)
   }
 
   peek(bytes: Buffer): KubeObject {
@@ -84,7 +85,7 @@ export class CustomForm implements StoredForm {
       this.#writable.delete(textOf(object))
       // Only what the webhook made of it was stamped.
       object.metadata.resourceVersion = String(revision)
-      this.#converted.set(bytes, copy(object))
+      this.#converted.set(bytes, copyExactJson(object))
     }
     return bytes
   }
@@ -106,7 +107,7 @@ export class CustomForm implements StoredForm {
 
   async #convertForWrite(object: KubeObject): Promise<void> {
     const text = textOf(object)
-    const [converted] = (await this.#convert?.([copy(object)], this.#storedAs)) ?? []
+    const [converted] = (await this.#convert?.([copyExactJson(object)], this.#storedAs)) ?? []
     // Attempts that came to nothing leave theirs behind.
     if (this.#writable.size >= keptWrites) this.#writable.clear()
     if (converted !== undefined) this.#writable.set(text, converted)
@@ -126,13 +127,9 @@ const keptWrites = 1000
 
 /** An object apart from the revision, which it gets last. */
 function textOf(object: KubeObject): string {
-  return JSON.stringify({ ...object, metadata: { ...object.metadata, resourceVersion: undefined } })
-}
-
-function copy(object: KubeObject): KubeObject {
-  return JSON.parse(JSON.stringify(object)) as KubeObject
+  return renderExactJson({ ...object, metadata: { ...object.metadata, resourceVersion: undefined } })
 }
 
 function parse(bytes: Buffer): KubeObject {
-  return JSON.parse(bytes.toString('utf8')) as KubeObject
+  return parseExactJson(bytes.toString('utf8')) as KubeObject
 }

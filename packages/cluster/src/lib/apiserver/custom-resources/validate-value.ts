@@ -1,3 +1,4 @@
+import { renderExactJson } from '@fairlead/kube/codec'
 import { isEqual } from '../metadata.ts'
 import type { FieldError } from '../status.ts'
 import { correlate } from './correlate.ts'
@@ -74,7 +75,7 @@ function validateFresh(value: unknown, schema: Schema, path: string, old: Old, f
   if (value === null) return checkEnum(value, schema, path, findings)
   checkJunctors(value, schema, path, old, findings)
   if (typeof value === 'string') checkText(value, schema, path, findings)
-  else if (typeof value === 'number') checkNumber(value, schema, path, findings)
+  else if (typeof value === 'number' || typeof value === 'bigint') checkNumber(value, schema, path, findings)
   else if (Array.isArray(value)) checkList(value, schema, path, old, findings)
   checkEnum(value, schema, path, findings)
   if (isObject(value)) checkObject(value, schema, path, old, findings)
@@ -105,6 +106,7 @@ function checkType(value: unknown, schema: Schema, path: string, findings: Findi
 function typeOf(value: unknown): string {
   if (value === null) return 'null'
   if (Array.isArray(value)) return 'array'
+  if (typeof value === 'bigint') return 'integer'
   if (typeof value === 'number') return Number.isInteger(value) ? 'integer' : 'number'
   return typeof value
 }
@@ -136,7 +138,7 @@ function lengthOf(text: string): number {
   return length
 }
 
-function checkNumber(value: number, schema: Schema, path: string, findings: Findings): void {
+function checkNumber(value: number | bigint, schema: Schema, path: string, findings: Findings): void {
   const { maximum, minimum, exclusiveMaximum, exclusiveMinimum, multipleOf } = schema.source
   findings.count += 1
   if (multipleOf !== undefined && !isMultiple(value, multipleOf)) {
@@ -150,15 +152,19 @@ function checkNumber(value: number, schema: Schema, path: string, findings: Find
     const bound = exclusiveMinimum === true ? 'greater than' : 'greater than or equal to'
     findings.invalid(path, value, `${path} in body should be ${bound} ${minimum}`)
   }
-  if (schema.format === 'int32' && Number.isInteger(value) && (value > 2147483647 || value < -2147483648)) {
+  if (schema.format === 'int32' && isInteger(value) && (value > 2147483647 || value < -2147483648)) {
     findings.invalid(path, value, `${path} in body must be of type int32: ${JSON.stringify(String(value))}`)
   }
 }
 
-function isMultiple(value: number, of: number): boolean {
-  if (Number.isInteger(value) && Number.isInteger(of)) return value % of === 0
-  const quotient = value / of
+function isMultiple(value: number | bigint, of: number): boolean {
+  if (isInteger(value) && Number.isInteger(of)) return BigInt(value) % BigInt(of) === 0n
+  const quotient = Number(value) / of
   return Math.abs(quotient - Math.round(quotient)) < 1e-9 * Math.max(1, Math.abs(quotient))
+}
+
+function isInteger(value: number | bigint): boolean {
+  return typeof value === 'bigint' || Number.isInteger(value)
 }
 
 function checkList(value: readonly unknown[], schema: Schema, path: string, old: Old, findings: Findings): void {
@@ -181,7 +187,7 @@ function checkEnum(value: unknown, schema: Schema, path: string, findings: Findi
   findings.count += 1
   if (allowed === undefined || allowed.length === 0 || allowed.some((each) => isEqual(each, value))) return
   if (value === null && schema.isNullable) return
-  const list = allowed.map((each) => JSON.stringify(typeof each === 'string' ? each : JSON.stringify(each))).join(', ')
+  const list = allowed.map((each) => JSON.stringify(typeof each === 'string' ? each : renderExactJson(each))).join(', ')
   findings.add(path, 'FieldValueNotSupported', `Unsupported value: ${renderValue(value)}: supported values: ${list}`)
 }
 
@@ -273,5 +279,5 @@ function plural(count: number, word: string): string {
 }
 
 function renderValue(value: unknown): string {
-  return value === null ? 'null' : (JSON.stringify(value) ?? 'null')
+  return value === null ? 'null' : (renderExactJson(value) ?? 'null')
 }

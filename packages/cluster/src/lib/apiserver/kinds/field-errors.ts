@@ -1,3 +1,5 @@
+import { renderExactJson } from '@fairlead/kube/codec'
+
 import type { FieldError } from '../status.ts'
 
 /** Findings worded as upstream's field errors are; clients and people search for these words. */
@@ -11,20 +13,20 @@ export function required(field: string, detail = ''): FieldError {
 }
 
 export function invalid(field: string, value: unknown, why: string): FieldError {
-  return { field, reason: 'FieldValueInvalid', message: `Invalid value: ${JSON.stringify(value) ?? 'null'}: ${why}` }
+  return { field, reason: 'FieldValueInvalid', message: `Invalid value: ${renderExactJson(value) ?? 'null'}: ${why}` }
 }
 
 /** {@link invalid} where upstream does not say why. */
 export function invalidAsIs(field: string, value: unknown): FieldError {
-  return { field, reason: 'FieldValueInvalid', message: `Invalid value: ${JSON.stringify(value) ?? 'null'}` }
+  return { field, reason: 'FieldValueInvalid', message: `Invalid value: ${renderExactJson(value) ?? 'null'}` }
 }
 
 export function duplicate(field: string, value: unknown): FieldError {
-  return { field, reason: 'FieldValueDuplicate', message: `Duplicate value: ${JSON.stringify(value)}` }
+  return { field, reason: 'FieldValueDuplicate', message: `Duplicate value: ${renderExactJson(value)}` }
 }
 
 export function notFound(field: string, value: string): FieldError {
-  return { field, reason: 'FieldValueNotFound', message: `Not found: ${JSON.stringify(value)}` }
+  return { field, reason: 'FieldValueNotFound', message: `Not found: ${renderExactJson(value)}` }
 }
 
 export function forbidden(field: string, why: string): FieldError {
@@ -41,7 +43,7 @@ export function unsupported(field: string, value: unknown, allowed: readonly str
   return {
     field,
     reason: 'FieldValueNotSupported',
-    message: `Unsupported value: ${JSON.stringify(value)}: supported values: ${list}`,
+    message: `Unsupported value: ${renderExactJson(value)}: supported values: ${list}`,
   }
 }
 

@@ -1,3 +1,5 @@
+import { renderExactJson } from '../../codec/exact-json.ts'
+
 /**
  * Fields as the text `FieldsV1` is: what a create computes and only the store reads. Objects of one shape share it.
  * Anything else that writes it as JSON gets the object the text stands for.
@@ -32,7 +34,7 @@ export function encodeWithFields(value: unknown): Buffer {
   collected = texts
   let text: string
   try {
-    text = JSON.stringify(value)
+    text = renderCollecting(value, texts)
   } finally {
     collected = undefined
   }
@@ -41,6 +43,16 @@ export function encodeWithFields(value: unknown): Buffer {
   // A new object has one owner.
   const at = text.indexOf(quoted)
   return encode([text.slice(0, at), fields.bytes, text.slice(at + quoted.length)])
+}
+
+function renderCollecting(value: unknown, texts: FieldsText[]): string {
+  try {
+    return JSON.stringify(value)
+  } catch {
+    // Bigints: all is written once more.
+    texts.length = 0
+    return renderExactJson(value)
+  }
 }
 
 /** Kept as long as the object lives: a slice of Node's pool would keep 8 KiB of passing buffers with it. */

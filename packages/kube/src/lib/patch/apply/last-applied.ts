@@ -1,3 +1,4 @@
+import { parseExactJson, renderExactJson } from '../../codec/exact-json.ts'
 import { getKey, isJsonObject } from '../json-value.ts'
 import { compareTyped } from './compare.ts'
 import { difference } from './field-set.ts'
@@ -43,7 +44,7 @@ export function allowedConflicts(context: MergeContext, apiVersion: string, live
 
 function parse(text: string): JsonObject | undefined {
   try {
-    const value = JSON.parse(text) as unknown
+    const value = parseExactJson(text)
     return isJsonObject(value) ? value : undefined
   } catch {
     return undefined
@@ -69,7 +70,7 @@ function renderConfiguration(config: JsonObject): string {
     const { [lastAppliedAnnotation]: _recorded, ...rest } = annotations
     plain = { ...config, metadata: { ...metadata, annotations: rest } }
   }
-  const text = JSON.stringify(sortKeys(plain))
+  const text = renderExactJson(sortKeys(plain))
   return `${text.replaceAll(/[<>&\u2028\u2029]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)}\n`
 }
 

@@ -1,3 +1,4 @@
+import { parseExactJson, renderExactJson } from '../../codec/exact-json.ts'
 import { getKey, isJsonObject } from '../json-value.ts'
 import type { MergeList, MergeMap } from './merge-type.ts'
 
@@ -52,7 +53,7 @@ function sortedKeys(list: MergeList): readonly string[] {
 
 /** JSON as Go's encoder writes it, which spells out what HTML would read. */
 function renderScalar(value: unknown): string {
-  const text = JSON.stringify(value)
+  const text = renderExactJson(value)
   return html.test(text) ? text.replaceAll(html2, escapeHtml) : text
 }
 
@@ -71,12 +72,12 @@ export function canonicalElement(text: string): string | undefined {
     case 'f':
       return text
     case 'v':
-      return `v:${renderScalar(JSON.parse(text.slice(2)))}`
+      return `v:${renderScalar(parseExactJson(text.slice(2)))}`
     case 'i':
       if (!/^[-+]?\d+$/.test(text.slice(2))) throw new SyntaxError(`invalid index: ${text}`)
       return `i:${Number(text.slice(2))}`
     case 'k': {
-      const keys = JSON.parse(text.slice(2)) as unknown
+      const keys = parseExactJson(text.slice(2))
       if (!isJsonObject(keys)) throw new SyntaxError(`invalid key: ${text}`)
       const parts = Object.keys(keys)
         .toSorted()
@@ -95,9 +96,9 @@ export function renderElement(element: string): string {
     case 'f':
       return `.${text}`
     case 'v':
-      return `[=${renderValue(JSON.parse(text))}]`
+      return `[=${renderValue(parseExactJson(text))}]`
     case 'k': {
-      const keys = JSON.parse(text) as Record<string, unknown>
+      const keys = parseExactJson(text) as Record<string, unknown>
       return `[${Object.entries(keys)
         .map(([key, value]) => `${key}=${renderValue(value)}`)
         .join(',')}]`
@@ -109,7 +110,7 @@ export function renderElement(element: string): string {
 
 function renderValue(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(renderValue).join(',')}]`
-  if (!isJsonObject(value)) return JSON.stringify(value)
+  if (!isJsonObject(value)) return renderExactJson(value)
   return Object.entries(value)
     .map(([key, child]) => `${key}=${renderValue(child)}`)
     .join('')
@@ -122,7 +123,13 @@ export function compareElements(a: string, b: string): number {
   const rank = ranks.indexOf(a[0] ?? '') - ranks.indexOf(b[0] ?? '')
   if (rank !== 0) return rank
   if (a[0] === 'f') return a < b ? -1 : a > b ? 1 : 0
-  return compareValues(JSON.parse(a.slice(2)), JSON.parse(b.slice(2)))
+  return compareValues(parseExactJson(a.slice(2)), parseExactJson(b.slice(2)))
+}
+
+const types = ['number', 'string', 'boolean']
+
+function rankOf(value: unknown): number {
+  return types.indexOf(typeof value === 'bigint' ? 'number' : typeof value)
 }
 
 /** Numbers before texts before booleans, as upstream orders values. */
@@ -137,8 +144,7 @@ function compareValues(a: unknown, b: unknown): number {
     }
     return left.length - right.length
   }
-  const types = ['number', 'string', 'boolean']
-  return types.indexOf(typeof a) - types.indexOf(typeof b) || compareScalars(a, b)
+  return rankOf(a) - rankOf(b) || compareScalars(a, b)
 }
 
 function compareScalars(a: unknown, b: unknown): number {

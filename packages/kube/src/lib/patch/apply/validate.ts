@@ -86,7 +86,9 @@ function checkScalar(kind: ScalarKind, value: unknown): string | undefined {
   const type = typeof value
   switch (kind) {
     case 'numeric':
-      return type === 'number' ? undefined : `expected numeric (int or float), got ${goTypeOf(value)}`
+      return type === 'number' || type === 'bigint'
+        ? undefined
+        : `expected numeric (int or float), got ${goTypeOf(value)}`
     case 'string':
       return type === 'string' ? undefined : `expected string, got &value.valueUnstructured{Value:${renderGo(value)}}`
     case 'boolean':

@@ -1,3 +1,5 @@
+import { parseExactJson } from '@fairlead/kube/codec'
+
 import { randomUUID } from 'node:crypto'
 
 import type { ApiRequest, ApiResponse, Identity } from '../../exchange.ts'
@@ -128,7 +130,7 @@ function renderReference(path: string, { group, resource, subresource, namespace
 function parseJson(bytes: Buffer | undefined): unknown {
   if (bytes === undefined || bytes[0] !== 0x7b) return undefined
   try {
-    return JSON.parse(bytes.toString('utf8'))
+    return parseExactJson(bytes.toString('utf8'))
   } catch {
     return undefined
   }

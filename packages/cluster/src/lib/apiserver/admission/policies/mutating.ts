@@ -1,3 +1,4 @@
+import { renderExactJson } from '@fairlead/kube/codec'
 import { applyConfiguration, applyJsonPatch } from '@fairlead/kube/patch'
 import type { Owned } from '@fairlead/kube/patch'
 import type { KubeObject } from '@fairlead/kube/types'
@@ -56,11 +57,11 @@ export function mutateByPolicies(
   const seen = new Map<PolicyObject, string>()
   for (const active of policies) {
     object = mutateByPolicy(context, active, { ...attributes, object })
-    seen.set(active.policy, JSON.stringify(object))
+    seen.set(active.policy, renderExactJson(object))
   }
   for (const active of policies) {
     const { reinvocationPolicy } = (active.policy.spec ?? {}) as MutatingAdmissionPolicySpec
-    if (reinvocationPolicy !== 'IfNeeded' || seen.get(active.policy) === JSON.stringify(object)) continue
+    if (reinvocationPolicy !== 'IfNeeded' || seen.get(active.policy) === renderExactJson(object)) continue
     object = mutateByPolicy(context, active, { ...attributes, object })
   }
   return object

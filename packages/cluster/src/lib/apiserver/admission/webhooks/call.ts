@@ -30,7 +30,8 @@ export async function callHook(
   const review = renderReview(attributes, matched, objects, admissionReviewVersions)
   let answer: ReviewAnswer
   try {
-    answer = parseAnswer(await client.post(review, timeoutSeconds), review, isMutating)
+    const exactIntegers = attributes.resource.custom !== undefined
+    answer = parseAnswer(await client.post(review, timeoutSeconds), review, { isMutating, exactIntegers })
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error)
     if (failurePolicy === 'Ignore') {

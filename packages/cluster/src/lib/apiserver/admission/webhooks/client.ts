@@ -1,3 +1,4 @@
+import { renderExactJson } from '@fairlead/kube/codec'
 import { Agent, request as httpsRequest } from 'node:https'
 import type { IncomingMessage } from 'node:http'
 import type { WebhookClientConfig } from '@fairlead/kube/types/admissionregistration-v1'
@@ -29,7 +30,7 @@ export class WebhookClient {
   /** The answer, parsed. Rejects with an error worded as upstream's client words it. */
   async post(review: unknown, timeoutSeconds: number): Promise<unknown> {
     const place = this.#place(timeoutSeconds)
-    const body = Buffer.from(JSON.stringify(review))
+    const body = Buffer.from(renderExactJson(review))
     const { status, text } = await this.#exchange(place, body, timeoutSeconds * 1000).catch((cause: unknown) => {
       const why = cause instanceof Error ? worded(cause, place.host, place.port) : String(cause)
       throw new Error(`Post ${JSON.stringify(place.url)}: ${why}`, { cause })

@@ -1,3 +1,4 @@
+import { renderExactJson } from '@fairlead/kube/codec'
 import { applyJsonPatch } from '@fairlead/kube/patch'
 import type { KubeObject } from '@fairlead/kube/types'
 
@@ -27,12 +28,12 @@ export async function mutateByHooks(
 ): Promise<KubeObject | undefined> {
   let { object } = attributes
   for (const hook of hooks) {
-    if (again !== undefined && (!again.has(hook) || again.get(hook) === JSON.stringify(object))) continue
+    if (again !== undefined && (!again.has(hook) || again.get(hook) === renderExactJson(object))) continue
     const current = { ...attributes, object }
     const matched = matchRequest(context, hook.criteria, current)
     if (matched === undefined || !hook.conditions.hold(context, current, matched, hook.webhook.failurePolicy)) continue
     object = await mutateByHook(hook, current, matched)
-    if (hook.webhook.reinvocationPolicy === 'IfNeeded') revisits.set(hook, JSON.stringify(object))
+    if (hook.webhook.reinvocationPolicy === 'IfNeeded') revisits.set(hook, renderExactJson(object))
   }
   return object
 }

@@ -1,3 +1,4 @@
+import { parseExactJson } from '@fairlead/kube/codec'
 import { randomUUID } from 'node:crypto'
 import type { KubeObject, Status } from '@fairlead/kube/types'
 
@@ -63,8 +64,18 @@ export function renderReview(
   return { apiVersion: `${group}/${version}`, kind: 'AdmissionReview', request }
 }
 
+interface AnswerOptions {
+  readonly isMutating: boolean
+  /** Whole numbers of 64 bits stay what they are: the object is a custom resource. */
+  readonly exactIntegers: boolean
+}
+
 /** Reads the answer to `review`; throws an `Error` that says what is wrong with it. */
-export function parseAnswer(answer: unknown, review: AdmissionReview, isMutating: boolean): ReviewAnswer {
+export function parseAnswer(
+  answer: unknown,
+  review: AdmissionReview,
+  { isMutating, exactIntegers }: AnswerOptions,
+): ReviewAnswer {
   const { apiVersion = '', kind = '', response } = asRecord(answer)
   if (`${String(apiVersion)} ${String(kind)}` !== `${review.apiVersion} ${review.kind}`) {
     const got = `${String(apiVersion)}, Kind=${String(kind)}`
@@ -79,7 +90,7 @@ export function parseAnswer(answer: unknown, review: AdmissionReview, isMutating
   return {
     allowed: allowed === true,
     status: status === undefined || status === null ? undefined : status,
-    patch: typeof patch === 'string' && patch !== '' ? parsePatch(patch) : undefined,
+    patch: typeof patch === 'string' && patch !== '' ? parsePatch(patch, exactIntegers) : undefined,
     warnings: Array.isArray(warnings) ? warnings.map(String) : [],
     annotations: asRecord(auditAnnotations) as Record<string, string>,
   }
@@ -97,8 +108,9 @@ function checkPatch(patch: unknown, patchType: unknown, isMutating: boolean): vo
   if (has.type && patchType !== 'JSONPatch') throw new Error(`unsupported patch type ${JSON.stringify(patchType)}`)
 }
 
-function parsePatch(text: string): unknown {
-  return JSON.parse(Buffer.from(text, 'base64').toString('utf8')) as unknown
+function parsePatch(encoded: string, exactIntegers: boolean): unknown {
+  const text = Buffer.from(encoded, 'base64').toString('utf8')
+  return exactIntegers ? parseExactJson(text) : (JSON.parse(text) as unknown)
 }
 
 /** The refusal of a webhook as the client sees it. */
