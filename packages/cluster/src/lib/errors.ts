@@ -28,6 +28,11 @@ export function codeOf(error: unknown): string | undefined {
   return typeof error.code === 'string' ? error.code : undefined
 }
 
+/** What went wrong, in words: anything may be thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
 export function nodeCount(count: number, most: number): ClusterError {
   return withCode(new RangeError(`Cannot run a cluster of ${count} nodes: expected a whole number from 1 to ${most}`), {
     code: 'FAIRLEAD_CLUSTER_NODES',
@@ -116,10 +121,6 @@ export function listenFailed(address: string, cause: unknown): ClusterError {
       cause,
     },
   )
-}
-
-function messageOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause)
 }
 
 /** A step on the host's network (devices, namespaces, rules) failed; `detail` is what the tool said. */

@@ -9,6 +9,12 @@ export function controllerOf(object: KubeResource): OwnerReference | undefined {
   return object.metadata?.ownerReferences?.find(({ controller }) => controller === true)
 }
 
+/** The key (namespace/name) of the controller that manages `object`, when one of `kind` does; an empty list otherwise. */
+export function keysOfController(object: KubeResource | undefined, kind: string): string[] {
+  const controller = object && controllerOf(object)
+  return controller?.kind === kind ? [`${object?.metadata?.namespace ?? ''}/${controller.name}`] : []
+}
+
 /** The reference by which `owner` manages its objects. */
 export function controllerReference(owner: KubeResource): OwnerReference {
   return {

@@ -1,5 +1,3 @@
-import { isDeepStrictEqual } from 'node:util'
-
 import type { KubeResource, ResourceClient } from '@fairlead/kube'
 import type { Informer } from '@fairlead/kube/cache'
 import { fromInformer, keyOf, parseKey, runController } from '@fairlead/kube/controller'
@@ -8,15 +6,16 @@ import type { Pod, ReplicationController } from '@fairlead/kube/types/core-v1'
 
 import { byController } from './context.ts'
 import type { ControllerContext } from './context.ts'
-import { createExpectations } from './expectations.ts'
+import { messageOf } from '../errors.ts'
 import { writeInGrowingBatches } from './growing-batches.ts'
-import { isEmptySelector, matchesSelector } from '../label-selector.ts'
+import { isEmptySelector } from '../label-selector.ts'
 import { isNamespaceTerminating } from './namespaces.ts'
-import { claimObjects, controllerOf, decideClaim, orphansOf } from './ownership.ts'
+import { createOwnedPods } from './owned-pods.ts'
+import { controllerOf } from './ownership.ts'
 import { isPodActive } from './pod-state.ts'
 import { decideReplicas, describeReplicaSet, nextAvailabilityMs, renderPod } from './replica-set-plan.ts'
 import type { ReplicaSetPlan } from './replica-set-plan.ts'
-import { ignoreNotFound, patchStatus } from './write.ts'
+import { hasStatus, patchStatus } from './write.ts'
 
 interface Failure {
   readonly reason: string
@@ -66,19 +65,20 @@ function toReplicaSet(controller: ReplicationController): ReplicaSet {
 }
 
 function runReplicas<T extends KubeResource>(context: ControllerContext, kind: ReplicaKind<T>): Promise<void> {
-  const { client, informers, clock, signal, onError } = context
-  const pods = client.resource('v1/Pod')
+  const { informers, clock, signal, onError } = context
   const recorder = context.recorder(kind.name)
-  const expectations = createExpectations(clock)
+  const owned = createOwnedPods(context, {
+    kind: kind.kind,
+    informer: kind.informer,
+    objects: kind.objects,
+    selectorOf: (object) => kind.toReplicaSet(object).spec?.selector,
+    mayOwn: (_, pod) => controllerOf(pod) !== undefined || isPodActive(pod),
+  })
 
   async function createPod(key: string, replicaSet: ReplicaSet): Promise<void> {
-    const pod = await pods.create(renderPod(replicaSet))
-    const { uid = '', name = '', namespace } = pod.metadata ?? {}
-    // The watch may have been faster than the answer.
-    if (informers.pods.get(namespace, name)?.metadata?.uid !== uid) {
-      expectations.expect(key, uid)
-    }
-    recorder.record(replicaSet, { type: 'Normal', reason: 'SuccessfulCreate', message: `Created pod: ${name}` })
+    const { metadata } = await owned.create(key, renderPod(replicaSet))
+    const message = `Created pod: ${metadata?.name}`
+    recorder.record(replicaSet, { type: 'Normal', reason: 'SuccessfulCreate', message })
   }
 
   async function createPods(key: string, replicaSet: ReplicaSet, count: number): Promise<Failure | undefined> {
@@ -86,16 +86,10 @@ function runReplicas<T extends KubeResource>(context: ControllerContext, kind: R
     return failed ? describeFailure('FailedCreate', error) : undefined
   }
 
-  async function deletePod(key: string, replicaSet: ReplicaSet, { metadata }: Pod): Promise<void> {
-    const { name = '', namespace, uid = '' } = metadata ?? {}
-    expectations.expect(key, uid)
-    try {
-      await ignoreNotFound(pods.delete(name, { namespace, uid }))
-    } catch (error) {
-      expectations.observe(key, uid)
-      throw error
-    }
-    recorder.record(replicaSet, { type: 'Normal', reason: 'SuccessfulDelete', message: `Deleted pod: ${name}` })
+  async function deletePod(key: string, replicaSet: ReplicaSet, pod: Pod): Promise<void> {
+    await owned.delete(key, pod)
+    const message = `Deleted pod: ${pod.metadata?.name}`
+    recorder.record(replicaSet, { type: 'Normal', reason: 'SuccessfulDelete', message })
   }
 
   async function carryOut(key: string, replicaSet: ReplicaSet, plan: ReplicaSetPlan): Promise<Failure | undefined> {
@@ -112,20 +106,10 @@ function runReplicas<T extends KubeResource>(context: ControllerContext, kind: R
     }
   }
 
-  async function claimPods(replicaSet: ReplicaSet): Promise<Pod[]> {
-    const { uid = '', namespace } = replicaSet.metadata ?? {}
-    const candidates = [
-      ...informers.pods.byIndex(byController, uid),
-      ...informers.pods.byIndex(byController, orphansOf(namespace)).filter(isPodActive),
-    ]
-    const claim = decideClaim(replicaSet, replicaSet.spec?.selector ?? {}, candidates)
-    return claimObjects({ objects: pods, owners: kind.objects }, replicaSet, claim)
-  }
-
   /** Also those of the other replica sets of its deployment. */
-  function relatedPods(replicaSet: ReplicaSet, owned: readonly Pod[]): readonly Pod[] {
+  function relatedPods(replicaSet: ReplicaSet, own: readonly Pod[]): readonly Pod[] {
     const controller = controllerOf(replicaSet)
-    if (kind.kind !== 'ReplicaSet' || controller === undefined) return owned
+    if (kind.kind !== 'ReplicaSet' || controller === undefined) return own
     return informers.replicaSets
       .byIndex(byController, controller.uid)
       .flatMap(({ metadata }) => informers.pods.byIndex(byController, metadata?.uid ?? ''))
@@ -136,16 +120,16 @@ function runReplicas<T extends KubeResource>(context: ControllerContext, kind: R
     const object = kind.informer.get(namespace, name)
     const replicaSet = object && kind.toReplicaSet(object)
     if (object === undefined || replicaSet?.spec === undefined || isEmptySelector(replicaSet.spec.selector)) {
-      expectations.forget(key)
+      owned.forget(key)
       return undefined
     }
     // Asked before the pods are read: what is seen from now on is counted next time.
-    const waitMs = expectations.leftMs(key)
+    const waitMs = owned.waitMs(key)
     const mayAct = waitMs === undefined && replicaSet.metadata?.deletionTimestamp === undefined
-    const owned = await claimPods(replicaSet)
-    const active = owned.filter(isPodActive)
+    const pods = await owned.claim(object)
+    const active = pods.filter(isPodActive)
     const plan = decideReplicas(replicaSet.spec.replicas ?? 1, active, {
-      related: active.length > (replicaSet.spec.replicas ?? 1) ? relatedPods(replicaSet, owned) : [],
+      related: active.length > (replicaSet.spec.replicas ?? 1) ? relatedPods(replicaSet, pods) : [],
       now: clock.now(),
     })
     const failure = mayAct ? await carryOut(key, replicaSet, plan) : undefined
@@ -153,43 +137,21 @@ function runReplicas<T extends KubeResource>(context: ControllerContext, kind: R
       recorder.record(replicaSet, { type: 'Warning', reason: failure.reason, message: failure.message })
     }
     const now = clock.now()
-    const status = describeReplicaSet(replicaSet, owned, { now, failure })
+    const status = describeReplicaSet(replicaSet, pods, { now, failure })
     if (!hasStatus(replicaSet, status)) {
       await patchStatus(kind.objects, object, status)
     }
     if (failure !== undefined && !isNamespaceTerminating(failure.error)) {
       throw failure.error
     }
-    const availableMs = nextAvailabilityMs(owned, replicaSet.spec.minReadySeconds ?? 0, now)
+    const availableMs = nextAvailabilityMs(pods, replicaSet.spec.minReadySeconds ?? 0, now)
     // What the cache never shows ends no wait: a pod that came and went between two looks.
     return { requeueAfterMs: waitMs === undefined ? availableMs : Math.min(waitMs, availableMs ?? waitMs) }
   }
 
-  function keysOfPod(pod: Pod, event: 'add' | 'update' | 'delete', old?: Pod): string[] {
-    const keys = [keyOfController(pod, kind.kind), old && keyOfController(old, kind.kind)].filter(
-      (key) => key !== undefined,
-    )
-    for (const key of keys) {
-      if (event !== 'update' || pod.metadata?.deletionTimestamp !== undefined) {
-        expectations.observe(key, pod.metadata?.uid ?? '')
-      }
-    }
-    return keys.length > 0 ? keys : keysOfOrphan(pod)
-  }
-
-  function keysOfOrphan(pod: Pod): string[] {
-    if (controllerOf(pod) !== undefined) {
-      return []
-    }
-    return kind.informer
-      .list(pod.metadata?.namespace)
-      .filter((object) => matchesSelector(kind.toReplicaSet(object).spec?.selector, pod.metadata?.labels))
-      .map(keyOf)
-  }
-
   return runController({
     name: kind.name,
-    sources: [fromInformer(kind.informer, (object) => [keyOf(object)]), fromInformer(informers.pods, keysOfPod)],
+    sources: [fromInformer(kind.informer, (object) => [keyOf(object)]), fromInformer(informers.pods, owned.keysOfPod)],
     reconcile,
     concurrency: 8,
     signal,
@@ -198,17 +160,7 @@ function runReplicas<T extends KubeResource>(context: ControllerContext, kind: R
   })
 }
 
-function keyOfController(pod: Pod, kind: string): string | undefined {
-  const controller = controllerOf(pod)
-  return controller?.kind === kind ? `${pod.metadata?.namespace ?? ''}/${controller.name}` : undefined
-}
-
 function describeFailure(reason: 'FailedCreate' | 'FailedDelete', error: unknown): Failure {
   const act = reason === 'FailedCreate' ? 'creating' : 'deleting'
-  return { reason, message: `Error ${act}: ${error instanceof Error ? error.message : String(error)}`, error }
-}
-
-function hasStatus({ status }: ReplicaSet, wanted: object): boolean {
-  const fields = Object.entries(wanted).filter(([, value]) => value !== undefined)
-  return isDeepStrictEqual(Object.fromEntries(fields), { ...status })
+  return { reason, message: `Error ${act}: ${messageOf(error)}`, error }
 }

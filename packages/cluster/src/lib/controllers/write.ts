@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from 'node:util'
+
 import { isAlreadyExists, isNotFound } from '@fairlead/kube'
 import type { KubeResource, ResourceClient } from '@fairlead/kube'
 
@@ -13,6 +15,12 @@ export async function patchStatus<T extends KubeResource>(
   const { name = '', namespace, uid } = object.metadata ?? {}
   const body = { metadata: { uid }, status: undefinedToNull(status) }
   await ignoreNotFound(objects.patch(name, { type: 'merge', body }, { namespace, subresource: 'status' }))
+}
+
+/** Whether the status of `object` is `wanted` already. Fields that are undefined in `wanted` count as absent. */
+export function hasStatus(object: { readonly status?: object | undefined }, wanted: object): boolean {
+  const fields = Object.entries(wanted).filter(([, value]) => value !== undefined)
+  return isDeepStrictEqual(Object.fromEntries(fields), { ...object.status })
 }
 
 function undefinedToNull(value: object): Record<string, unknown> {

@@ -42,7 +42,7 @@ export interface ControllerOptions {
 /** The keys of an informer's objects, or of whatever they concern. Starts the informer. */
 export function fromInformer<T extends KubeResource>(
   informer: Informer<T>,
-  keysOf: (object: T, event: InformerEvent, old: T | undefined) => Iterable<string>,
+  keysOf: (object: T, event: InformerEvent, old: T | undefined) => readonly string[],
 ): Source {
   return {
     start(add, signal) {

@@ -1,15 +1,14 @@
-import { isDeepStrictEqual } from 'node:util'
-
 import { isAlreadyExists, isNotFound } from '@fairlead/kube'
 import { fromInformer, keyOf, renderTime, runController } from '@fairlead/kube/controller'
 import type { CronJob, CronJobStatus, Job } from '@fairlead/kube/types/batch-v1'
 
 import { byController } from '../context.ts'
 import type { ControllerContext } from '../context.ts'
+import { messageOf } from '../../errors.ts'
 import { createFreshest } from '../freshest.ts'
 import { isNamespaceTerminating } from '../namespaces.ts'
-import { controllerOf } from '../ownership.ts'
-import { ignoreNotFound } from '../write.ts'
+import { controllerOf, keysOfController } from '../ownership.ts'
+import { hasStatus, ignoreNotFound } from '../write.ts'
 import { decideHistory, decideRun, observeJobs, renderJob } from './cron-plan.ts'
 import type { CronStep } from './cron-plan.ts'
 
@@ -104,7 +103,7 @@ export function runCronJobController(context: ControllerContext): Promise<void> 
         return job !== undefined && controllerOf(job)?.uid === cronJob.metadata?.uid ? job : undefined
       }
       if (!isNamespaceTerminating(error)) {
-        const message = `Error creating job: ${error instanceof Error ? error.message : String(error)}`
+        const message = `Error creating job: ${messageOf(error)}`
         recorder.record(cronJob, { type: 'Warning', reason: 'FailedCreate', message })
       }
       throw error
@@ -125,7 +124,7 @@ export function runCronJobController(context: ControllerContext): Promise<void> 
     try {
       await ignoreNotFound(jobs.delete(name, { namespace, uid, propagationPolicy: 'Background' }))
     } catch (error) {
-      const message = `Deleted job: ${error instanceof Error ? error.message : String(error)}`
+      const message = `Deleted job: ${messageOf(error)}`
       recorder.record(cronJob, { type: 'Warning', reason: 'FailedDelete', message })
       return false
     }
@@ -134,9 +133,8 @@ export function runCronJobController(context: ControllerContext): Promise<void> 
   }
 
   async function writeStatus(cronJob: CronJob, { active = [], ...rest }: CronJobStatus): Promise<void> {
-    const fields = Object.entries({ ...rest, ...(active.length > 0 && { active }) })
-    const status = Object.fromEntries(fields.filter(([, value]) => value !== undefined))
-    if (isDeepStrictEqual(status, { ...cronJob.status })) return
+    const status = { ...rest, ...(active.length > 0 && { active }) }
+    if (hasStatus(cronJob, status)) return
     const written = await ignoreNotFound(cronJobs.updateStatus({ ...cronJob, status }))
     if (written !== undefined) freshest.put(written)
   }
@@ -149,10 +147,7 @@ export function runCronJobController(context: ControllerContext): Promise<void> 
         if (old !== undefined && isRescheduled(cronJob, old)) changedAt.set(key, clock.now())
         return [key]
       }),
-      fromInformer(informers.jobs, (job) => {
-        const controller = controllerOf(job)
-        return controller?.kind === 'CronJob' ? [`${job.metadata?.namespace ?? ''}/${controller.name}`] : []
-      }),
+      fromInformer(informers.jobs, (job) => keysOfController(job, 'CronJob')),
     ],
     reconcile,
     concurrency: 4,

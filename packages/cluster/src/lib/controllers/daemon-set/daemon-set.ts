@@ -2,20 +2,20 @@ import { isDeepStrictEqual } from 'node:util'
 
 import { fromInformer, keyOf, parseKey, runController } from '@fairlead/kube/controller'
 import type { DaemonSet, DaemonSetStatus } from '@fairlead/kube/types/apps-v1'
-import type { Node, Pod } from '@fairlead/kube/types/core-v1'
+import type { Node } from '@fairlead/kube/types/core-v1'
 
-import { byController } from '../context.ts'
 import type { ControllerContext } from '../context.ts'
 import { createRevisionHistory, decideTruncation, revisionLabel } from '../controller-revision.ts'
 import type { RevisionOwner, SyncedHistory } from '../controller-revision.ts'
-import { createExpectations } from '../expectations.ts'
+import { messageOf } from '../../errors.ts'
 import { writeInGrowingBatches } from '../growing-batches.ts'
-import { isEmptySelector, matchesSelector } from '../../label-selector.ts'
+import { isEmptySelector } from '../../label-selector.ts'
 import { isNamespaceTerminating } from '../namespaces.ts'
-import { claimObjects, controllerOf, decideClaim, orphansOf } from '../ownership.ts'
+import { createOwnedPods } from '../owned-pods.ts'
+import { controllerOf } from '../ownership.ts'
 import { isPodActive } from '../pod-state.ts'
 import { nextAvailabilityMs } from '../replica-set-plan.ts'
-import { ignoreNotFound } from '../write.ts'
+import { hasStatus, ignoreNotFound } from '../write.ts'
 import { renderPod } from './daemon-pod.ts'
 import { describeDaemonSet } from './daemon-set-status.ts'
 import { decidePlacement, decideUpdate } from './decide-daemon-set.ts'
@@ -36,44 +36,39 @@ interface Outcome {
 /** Keeps one pod of every DaemonSet on each node it is meant for. */
 export function runDaemonSetController(context: ControllerContext): Promise<void> {
   const { client, informers, clock, signal, onError } = context
-  const pods = client.resource('v1/Pod')
   const sets = client.resource('apps/v1/DaemonSet')
   const history = createRevisionHistory(context, 'DaemonSet')
   const recorder = context.recorder('daemonset-controller')
-  const expectations = createExpectations(clock)
+  const owned = createOwnedPods(context, {
+    kind: 'DaemonSet',
+    informer: informers.daemonSets,
+    objects: sets,
+    selectorOf: ({ spec }) => spec?.selector,
+    mayOwn: (_, pod) => controllerOf(pod) !== undefined || isPodActive(pod),
+  })
   const backoff = createNodeBackoff()
 
   async function reconcile(key: string): Promise<{ requeueAfterMs: number | undefined } | undefined> {
     const { namespace, name } = parseKey(key)
     const set = informers.daemonSets.get(namespace, name)
     if (set?.spec === undefined || isEmptySelector(set.spec.selector)) {
-      expectations.forget(key)
+      owned.forget(key)
       return undefined
     }
     // Its pods are the garbage collector's now.
     if (set.metadata?.deletionTimestamp !== undefined) return undefined
     // Asked before the pods are read: what is seen from now on is counted next time.
-    const waitMs = expectations.leftMs(key)
+    const waitMs = owned.waitMs(key)
     const owner = ownerOf(set)
     const synced = await history.sync(owner, await history.claim(owner))
     const hash = synced.newest.metadata?.labels?.[revisionLabel] ?? ''
-    const view = { set, nodes: informers.nodes.list(), pods: await claimPods(set), hash, now: clock.now() }
+    const view = { set, nodes: informers.nodes.list(), pods: await owned.claim(set), hash, now: clock.now() }
     const outcome = waitMs === undefined ? await act(key, view) : {}
     await truncate(view, synced)
     await writeStatus(set, describeDaemonSet(view, synced.collisionCount))
     if (outcome.error !== undefined && !isNamespaceTerminating(outcome.error)) throw outcome.error
     const availableMs = nextAvailabilityMs(view.pods, set.spec.minReadySeconds ?? 0, view.now)
     return { requeueAfterMs: earliest([waitMs, availableMs, outcome.retryMs]) }
-  }
-
-  async function claimPods(set: DaemonSet): Promise<Pod[]> {
-    const { uid = '', namespace } = set.metadata ?? {}
-    const candidates = [
-      ...informers.pods.byIndex(byController, uid),
-      ...informers.pods.byIndex(byController, orphansOf(namespace)).filter(isPodActive),
-    ]
-    const claim = decideClaim(set, set.spec?.selector ?? {}, candidates)
-    return claimObjects({ objects: pods, owners: sets }, set, claim)
   }
 
   /** Pods are put right first; an update goes on when there was nothing to do for that. */
@@ -90,7 +85,7 @@ export function runDaemonSetController(context: ControllerContext): Promise<void
     const deletes = await Promise.allSettled(due.slice(0, burst).map((one) => deletePod(key, view, one)))
     const created = await writeInGrowingBatches(nodeNames.length, (at) => createPod(key, view, nodeNames[at] ?? ''))
     if (created.failed && !isNamespaceTerminating(created.error)) {
-      tell(view.set, 'Warning', 'FailedCreate', `Error creating: ${text(created.error)}`)
+      tell(view.set, 'Warning', 'FailedCreate', `Error creating: ${messageOf(created.error)}`)
     }
     const rejected = deletes.find((outcome) => outcome.status === 'rejected')
     return { error: created.error ?? rejected?.reason, retryMs, isChanged: due.length + nodeNames.length > 0 }
@@ -113,24 +108,19 @@ export function runDaemonSetController(context: ControllerContext): Promise<void
   }
 
   async function createPod(key: string, { set, hash }: DaemonView, nodeName: string): Promise<void> {
-    const { metadata } = await pods.create(renderPod(set, nodeName, hash))
-    const { uid = '', name = '', namespace } = metadata ?? {}
-    // The watch may have been faster than the answer.
-    if (informers.pods.get(namespace, name)?.metadata?.uid !== uid) expectations.expect(key, uid)
-    tell(set, 'Normal', 'SuccessfulCreate', `Created pod: ${name}`)
+    const { metadata } = await owned.create(key, renderPod(set, nodeName, hash))
+    tell(set, 'Normal', 'SuccessfulCreate', `Created pod: ${metadata?.name}`)
   }
 
   async function deletePod(key: string, { set }: DaemonView, { pod, nodeName, why }: Removal): Promise<void> {
-    const { name = '', namespace, uid = '' } = pod.metadata ?? {}
+    const { name, namespace } = pod.metadata ?? {}
     const subject = `daemon pod ${namespace}/${name} on node ${nodeName}`
     if (why === 'failed') tell(set, 'Warning', 'FailedDaemonPod', `Found failed ${subject}, will try to kill it`)
     if (why === 'ended') tell(set, 'Normal', 'SucceededDaemonPod', `Found succeeded ${subject}, will try to delete it`)
-    expectations.expect(key, uid)
     try {
-      await ignoreNotFound(pods.delete(name, { namespace, uid }))
+      await owned.delete(key, pod)
     } catch (error) {
-      expectations.observe(key, uid)
-      tell(set, 'Warning', 'FailedDelete', `Error deleting: ${text(error)}`)
+      tell(set, 'Warning', 'FailedDelete', `Error deleting: ${messageOf(error)}`)
       throw error
     }
     tell(set, 'Normal', 'SuccessfulDelete', `Deleted pod: ${name}`)
@@ -141,30 +131,15 @@ export function runDaemonSetController(context: ControllerContext): Promise<void
   }
 
   async function writeStatus(set: DaemonSet, status: DaemonSetStatus): Promise<void> {
-    const entries = Object.entries(status).filter(([, value]) => value !== undefined)
-    if (isDeepStrictEqual(Object.fromEntries(entries), { ...set.status })) return
+    if (hasStatus(set, status)) return
     await ignoreNotFound(sets.updateStatus({ ...set, status }))
   }
 
-  async function truncate({ set, pods: owned }: DaemonView, { newest, revisions }: SyncedHistory): Promise<void> {
-    const hashes = new Set(owned.map(({ metadata }) => metadata?.labels?.[revisionLabel]))
+  async function truncate({ set, pods }: DaemonView, { newest, revisions }: SyncedHistory): Promise<void> {
+    const hashes = new Set(pods.map(({ metadata }) => metadata?.labels?.[revisionLabel]))
     const used = revisions.filter(({ metadata }) => hashes.has(metadata?.labels?.[revisionLabel]))
     const live = new Set([...used, newest].map(({ metadata }) => metadata?.name ?? ''))
     await history.remove(decideTruncation(revisions, { live, limit: set.spec?.revisionHistoryLimit ?? 10 }))
-  }
-
-  function keysOfPod(pod: Pod, event: 'add' | 'update' | 'delete', old?: Pod): string[] {
-    const keys = [keyOfController(pod), old && keyOfController(old)].filter((key) => key !== undefined)
-    for (const key of keys) {
-      if (event !== 'update' || pod.metadata?.deletionTimestamp !== undefined) {
-        expectations.observe(key, pod.metadata?.uid ?? '')
-      }
-    }
-    if (keys.length > 0 || controllerOf(pod) !== undefined) return keys
-    return informers.daemonSets
-      .list(pod.metadata?.namespace)
-      .filter(({ spec }) => matchesSelector(spec?.selector, pod.metadata?.labels))
-      .map(keyOf)
   }
 
   return runController({
@@ -175,7 +150,7 @@ export function runDaemonSetController(context: ControllerContext): Promise<void
         event === 'update' && isAlike(node, old) ? [] : informers.daemonSets.list().map(keyOf),
       ),
       fromInformer(informers.daemonSets, (set) => [keyOf(set)]),
-      fromInformer(informers.pods, keysOfPod),
+      fromInformer(informers.pods, owned.keysOfPod),
     ],
     reconcile,
     concurrency: 8,
@@ -203,16 +178,7 @@ function isAlike(node: Node, old: Node | undefined): boolean {
   )
 }
 
-function keyOfController(pod: Pod): string | undefined {
-  const controller = controllerOf(pod)
-  return controller?.kind === 'DaemonSet' ? `${pod.metadata?.namespace ?? ''}/${controller.name}` : undefined
-}
-
 function earliest(times: readonly (number | undefined)[]): number | undefined {
   const known = times.filter((time) => time !== undefined)
   return known.length === 0 ? undefined : Math.min(...known)
-}
-
-function text(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

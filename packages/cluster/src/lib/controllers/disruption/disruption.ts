@@ -1,5 +1,3 @@
-import { isDeepStrictEqual } from 'node:util'
-
 import { isNotFound } from '@fairlead/kube'
 import { fromInformer, keyOf, parseKey, runController } from '@fairlead/kube/controller'
 import type { OwnerReference } from '@fairlead/kube/types'
@@ -9,7 +7,7 @@ import type { PodDisruptionBudget } from '@fairlead/kube/types/policy-v1'
 import type { ControllerContext } from '../context.ts'
 import { matchesSelector } from '../../label-selector.ts'
 import { controllerOf } from '../ownership.ts'
-import { ignoreNotFound } from '../write.ts'
+import { hasStatus, ignoreNotFound } from '../write.ts'
 import { decideBudget, needsOwners } from './decide-disruption.ts'
 
 /** Keeps in every PodDisruptionBudget how many of its pods may be evicted now. */
@@ -35,7 +33,7 @@ export function runDisruptionController(context: ControllerContext): Promise<voi
       recorder.record(budget, { type: 'Warning', reason: 'CalculateExpectedPodCountFailed', message })
     }
     const { status, requeueAfterMs } = decideBudget({ budget, pods, expected, now: clock.now() })
-    if (!isDeepStrictEqual(defined(status), { ...budget.status })) {
+    if (!hasStatus(budget, status)) {
       // Only this version: an eviction counted meanwhile must not be lost.
       await ignoreNotFound(budgets.updateStatus({ ...budget, status }))
     }
@@ -120,8 +118,4 @@ function unmanaged({ spec }: PodDisruptionBudget): string {
 
 function covers({ spec }: PodDisruptionBudget, pod: Pod): boolean {
   return matchesSelector(spec?.selector, pod.metadata?.labels)
-}
-
-function defined(status: object): object {
-  return Object.fromEntries(Object.entries(status).filter(([, value]) => value !== undefined))
 }

@@ -1,19 +1,16 @@
-import { isDeepStrictEqual } from 'node:util'
-
 import { fromInformer, keyOf, runController } from '@fairlead/kube/controller'
 import type { Job, JobStatus } from '@fairlead/kube/types/batch-v1'
 import type { Pod } from '@fairlead/kube/types/core-v1'
 
-import { byController } from '../context.ts'
 import type { ControllerContext } from '../context.ts'
+import { messageOf } from '../../errors.ts'
 import { createExpectations } from '../expectations.ts'
 import { createFreshest } from '../freshest.ts'
 import { writeInGrowingBatches } from '../growing-batches.ts'
-import { matchesSelector } from '../../label-selector.ts'
 import { isNamespaceTerminating } from '../namespaces.ts'
-import { claimObjects, controllerOf, decideClaim, orphansOf } from '../ownership.ts'
+import { createOwnedPods } from '../owned-pods.ts'
 import { isPodReady } from '../pod-state.ts'
-import { ignoreNotFound } from '../write.ts'
+import { hasStatus, ignoreNotFound } from '../write.ts'
 import { noBackoff } from './backoff.ts'
 import type { Backoff } from './backoff.ts'
 import { concludeJob, finishJob, settleUncounted } from './conclude-job.ts'
@@ -41,13 +38,19 @@ export function runJobController(context: ControllerContext): Promise<void> {
   const pods = client.resource('v1/Pod')
   const jobs = client.resource('batch/v1/Job')
   const recorder = context.recorder('job-controller')
-  const expectations = createExpectations(clock)
+  const owned = createOwnedPods(context, {
+    kind: 'Job',
+    informer: informers.jobs,
+    objects: jobs,
+    selectorOf: ({ spec }) => spec?.selector,
+    finalizer: trackingFinalizer,
+  })
   const releases = createExpectations(clock)
   const backoffs = new Map<string, Backoff>()
   const freshest = createFreshest(informers.jobs)
 
   function forget(key: string): void {
-    expectations.forget(key)
+    owned.forget(key)
     releases.forget(key)
     backoffs.delete(key)
   }
@@ -60,7 +63,7 @@ export function runJobController(context: ControllerContext): Promise<void> {
     }
     if ((job.spec.managedBy ?? jobControllerName) !== jobControllerName) return undefined
     // Asked before the pods are read: what is seen from now on is counted next time.
-    const waitMs = expectations.leftMs(key)
+    const waitMs = owned.waitMs(key)
     releases.leftMs(key)
     const view = await lookAt(key, job)
     const count = countPods(view)
@@ -76,19 +79,8 @@ export function runJobController(context: ControllerContext): Promise<void> {
   }
 
   async function lookAt(key: string, job: Job): Promise<JobView> {
-    const owned = await claimPods(job)
     const isReleased = (uid: string): boolean => releases.isExpected(key, uid)
-    return { job, pods: owned, isReleased, backoff: backoffs.get(key) ?? noBackoff, now: clock.now() }
-  }
-
-  async function claimPods(job: Job): Promise<Pod[]> {
-    const { uid = '', namespace } = job.metadata ?? {}
-    const candidates = [
-      ...informers.pods.byIndex(byController, uid),
-      ...informers.pods.byIndex(byController, orphansOf(namespace)),
-    ]
-    const claim = decideClaim(job, job.spec?.selector ?? {}, candidates)
-    return claimObjects({ objects: pods, owners: jobs }, job, claim, { finalizer: trackingFinalizer })
+    return { job, pods: await owned.claim(job), isReleased, backoff: backoffs.get(key) ?? noBackoff, now: clock.now() }
   }
 
   async function carryOut(key: string, view: JobView, count: PodCount, step: JobStep): Promise<StepOutcome> {
@@ -98,17 +90,13 @@ export function runJobController(context: ControllerContext): Promise<void> {
       case 'end':
         return deletePods(step.pods, (pod) => deletePod(view.job, pod))
       case 'remove':
-        return deletePods(step.pods, (pod) => takeAway(key, view.job, pod))
+        return deletePods(step.pods, (pod) => discardPod(key, view.job, pod))
       case 'create': {
         const { done, error, failed } = await writeInGrowingBatches(step.indexes.length, (at) =>
           createPod(key, view.job, count, step.indexes[at]),
         )
         if (failed && !isNamespaceTerminating(error)) {
-          recorder.record(view.job, {
-            type: 'Warning',
-            reason: 'FailedCreate',
-            message: `Error creating: ${text(error)}`,
-          })
+          tell(view.job, 'Warning', 'FailedCreate', `Error creating: ${messageOf(error)}`)
         }
         return { created: done, removed: [], error }
       }
@@ -117,11 +105,8 @@ export function runJobController(context: ControllerContext): Promise<void> {
 
   async function createPod(key: string, job: Job, { indexes }: PodCount, index: number | undefined): Promise<void> {
     const replaced = index === undefined ? undefined : indexes?.toReplace.get(index)
-    const { metadata } = await pods.create(renderPod(job, index, replaced))
-    const { uid = '', name = '', namespace } = metadata ?? {}
-    // The watch may have been faster than the answer.
-    if (informers.pods.get(namespace, name)?.metadata?.uid !== uid) expectations.expect(key, uid)
-    recorder.record(job, { type: 'Normal', reason: 'SuccessfulCreate', message: `Created pod: ${name}` })
+    const { metadata } = await owned.create(key, renderPod(job, index, replaced))
+    tell(job, 'Normal', 'SuccessfulCreate', `Created pod: ${metadata?.name}`)
   }
 
   async function deletePods(which: readonly Pod[], remove: (pod: Pod) => Promise<void>): Promise<StepOutcome> {
@@ -139,23 +124,18 @@ export function runJobController(context: ControllerContext): Promise<void> {
     try {
       await ignoreNotFound(pods.delete(name, { namespace, uid }))
     } catch (error) {
-      recorder.record(job, { type: 'Warning', reason: 'FailedDelete', message: `Error deleting: ${text(error)}` })
+      tell(job, 'Warning', 'FailedDelete', `Error deleting: ${messageOf(error)}`)
       throw error
     }
-    recorder.record(job, { type: 'Normal', reason: 'SuccessfulDelete', message: `Deleted pod: ${name}` })
+    tell(job, 'Normal', 'SuccessfulDelete', `Deleted pod: ${name}`)
   }
 
-  /** Without its finalizer nobody counts the pod. */
-  async function takeAway(key: string, job: Job, pod: Pod): Promise<void> {
-    const uid = pod.metadata?.uid ?? ''
-    expectations.expect(key, uid)
-    try {
+  /** Deletes a pod that is not to be counted: its finalizer goes first. */
+  function discardPod(key: string, job: Job, pod: Pod): Promise<void> {
+    return owned.expectGone(key, pod, async () => {
       if (isTracked(pod)) await removeFinalizer(pod)
       await deletePod(job, pod)
-    } catch (error) {
-      expectations.observe(key, uid)
-      throw error
-    }
+    })
   }
 
   async function removeFinalizer({ metadata }: Pod): Promise<void> {
@@ -171,8 +151,7 @@ export function runJobController(context: ControllerContext): Promise<void> {
     if (written === undefined) return
     backoffs.set(key, count.backoff)
     if (conclusion.event !== undefined) {
-      const message = `Job ${conclusion.event.toLowerCase()}`
-      recorder.record(view.job, { type: 'Normal', reason: conclusion.event, message })
+      tell(view.job, 'Normal', conclusion.event, `Job ${conclusion.event.toLowerCase()}`)
     }
     const { kept, error } = await release(key, view, conclusion.release)
     const settled = settleUncounted({ ...written.status }, kept)
@@ -207,41 +186,33 @@ export function runJobController(context: ControllerContext): Promise<void> {
 
   /** Only that version: counts are sums, and a lost write would make them wrong. */
   async function writeStatus(job: Job, status: JobStatus): Promise<Job | undefined> {
-    const wanted = Object.fromEntries(Object.entries(status).filter(([, value]) => value !== undefined))
-    if (isDeepStrictEqual(wanted, { ...job.status })) return job
-    const written = await ignoreNotFound(jobs.updateStatus({ ...job, status: wanted }))
+    if (hasStatus(job, status)) return job
+    const written = await ignoreNotFound(jobs.updateStatus({ ...job, status }))
     if (written !== undefined) freshest.put(written)
     return written
   }
 
   function announceEnd(job: Job, { succeeded = 0 }: JobStatus, { end }: Conclusion): void {
     if (end?.type !== 'Complete') {
-      recorder.record(job, { type: 'Warning', reason: end?.reason ?? '', message: end?.message ?? '' })
+      tell(job, 'Warning', end?.reason ?? '', end?.message ?? '')
       return
     }
     if (succeeded > (job.spec?.completions ?? Infinity)) {
       const message = 'Too many succeeded pods running after completion count reached'
-      recorder.record(job, { type: 'Warning', reason: 'TooManySucceededPods', message })
+      tell(job, 'Warning', 'TooManySucceededPods', message)
     }
-    recorder.record(job, { type: 'Normal', reason: 'Completed', message: 'Job completed' })
+    tell(job, 'Normal', 'Completed', 'Job completed')
+  }
+
+  function tell(job: Job, type: 'Normal' | 'Warning', reason: string, message: string): void {
+    recorder.record(job, { type, reason, message })
   }
 
   function keysOfPod(pod: Pod, event: 'add' | 'update' | 'delete', old?: Pod): string[] {
-    const keys = [keyOfController(pod), old && keyOfController(old)].filter((key) => key !== undefined)
-    const uid = pod.metadata?.uid ?? ''
-    for (const key of keys) {
-      if (event !== 'update' || pod.metadata?.deletionTimestamp !== undefined) expectations.observe(key, uid)
-      if (event === 'delete' || !isTracked(pod)) releases.observe(key, uid)
-    }
-    return keys.length > 0 ? keys : keysOfOrphan(pod)
-  }
-
-  function keysOfOrphan(pod: Pod): string[] {
-    if (controllerOf(pod) !== undefined) return []
-    return informers.jobs
-      .list(pod.metadata?.namespace)
-      .filter(({ spec }) => matchesSelector(spec?.selector, pod.metadata?.labels))
-      .map(keyOf)
+    const keys = owned.keysOfPod(pod, event, old)
+    const isReleased = event === 'delete' || !isTracked(pod)
+    if (isReleased) for (const key of keys) releases.observe(key, pod.metadata?.uid ?? '')
+    return keys
   }
 
   return runController({
@@ -292,13 +263,4 @@ function summarise(
 function earliest(times: readonly (number | undefined)[]): number | undefined {
   const known = times.filter((time) => time !== undefined)
   return known.length === 0 ? undefined : Math.min(...known)
-}
-
-function keyOfController(pod: Pod): string | undefined {
-  const controller = controllerOf(pod)
-  return controller?.kind === 'Job' ? `${pod.metadata?.namespace ?? ''}/${controller.name}` : undefined
-}
-
-function text(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

@@ -1,25 +1,21 @@
-import { isDeepStrictEqual } from 'node:util'
-
-import { isAlreadyExists } from '@fairlead/kube'
 import { fromInformer, keyOf, parseKey, runController } from '@fairlead/kube/controller'
 import type { ControllerRevision, StatefulSet, StatefulSetStatus } from '@fairlead/kube/types/apps-v1'
-import type { PersistentVolumeClaim, Pod } from '@fairlead/kube/types/core-v1'
+import type { PersistentVolumeClaim } from '@fairlead/kube/types/core-v1'
 
-import { byController } from '../context.ts'
 import type { ControllerContext } from '../context.ts'
 import { createRevisionHistory, decideTruncation, templateOf } from '../controller-revision.ts'
 import type { RevisionOwner } from '../controller-revision.ts'
-import { createExpectations } from '../expectations.ts'
+import { messageOf } from '../../errors.ts'
 import { writeInGrowingBatches } from '../growing-batches.ts'
-import { isEmptySelector, matchesSelector } from '../../label-selector.ts'
+import { isEmptySelector } from '../../label-selector.ts'
 import { isNamespaceTerminating } from '../namespaces.ts'
-import { claimObjects, controllerOf, decideClaim, orphansOf } from '../ownership.ts'
+import { createOwnedPods } from '../owned-pods.ts'
 import { nextAvailabilityMs } from '../replica-set-plan.ts'
-import { ignoreNotFound } from '../write.ts'
-import { decideClaimOwners, isStaleClaim } from './claim-retention.ts'
+import { hasStatus, ignoreNotFound } from '../write.ts'
 import { decideSteps, revisionOf } from './decide-stateful-set.ts'
 import type { SetStep, SetView } from './decide-stateful-set.ts'
-import { isInRange, ordinalOf, renderClaims, renderPod } from './identity.ts'
+import { ordinalOf, renderPod } from './identity.ts'
+import { createSetClaims } from './set-claims.ts'
 import { describeStatefulSet } from './stateful-set-status.ts'
 
 /** A set, what it looks like, and the templates of its two revisions. */
@@ -35,21 +31,27 @@ interface Round {
 export function runStatefulSetController(context: ControllerContext): Promise<void> {
   const { client, informers, clock, signal, onError } = context
   const pods = client.resource('v1/Pod')
-  const claims = client.resource('v1/PersistentVolumeClaim')
   const sets = client.resource('apps/v1/StatefulSet')
   const history = createRevisionHistory(context, 'StatefulSet')
   const recorder = context.recorder('statefulset-controller')
-  const expectations = createExpectations(clock)
+  const claims = createSetClaims(context, tell)
+  const owned = createOwnedPods(context, {
+    kind: 'StatefulSet',
+    informer: informers.statefulSets,
+    objects: sets,
+    selectorOf: ({ spec }) => spec?.selector,
+    mayOwn: (set, pod) => ordinalOf(set, pod) !== undefined,
+  })
 
   async function reconcile(key: string): Promise<{ requeueAfterMs: number | undefined } | undefined> {
     const { namespace, name } = parseKey(key)
     const set = informers.statefulSets.get(namespace, name)
     if (set?.spec === undefined || isEmptySelector(set.spec.selector)) {
-      expectations.forget(key)
+      owned.forget(key)
       return undefined
     }
     // Asked before the pods are read: what is seen from now on is counted next time.
-    const waitMs = expectations.leftMs(key)
+    const waitMs = owned.waitMs(key)
     const round = await lookAt(key, set)
     const outcome = waitMs === undefined ? await carryOut(round, decideSteps(round.view)) : {}
     const status = describeStatefulSet(round.view, round.collisionCount)
@@ -73,7 +75,7 @@ export function runStatefulSetController(context: ControllerContext): Promise<vo
     const current = synced.revisions.find(({ metadata }) => metadata?.name === set.status?.currentRevision)
     const view = {
       set,
-      pods: await claimPods(set),
+      pods: await owned.claim(set),
       currentRevision: current?.metadata?.name ?? updateRevision,
       updateRevision,
       now: clock.now(),
@@ -81,19 +83,9 @@ export function runStatefulSetController(context: ControllerContext): Promise<vo
     return { key, set, view, revisions: synced.revisions, collisionCount: synced.collisionCount }
   }
 
-  async function claimPods(set: StatefulSet): Promise<Pod[]> {
-    const { uid = '', namespace } = set.metadata ?? {}
-    const candidates = [
-      ...informers.pods.byIndex(byController, uid),
-      ...informers.pods.byIndex(byController, orphansOf(namespace)),
-    ].filter((pod) => ordinalOf(set, pod) !== undefined)
-    const claim = decideClaim(set, set.spec?.selector ?? {}, candidates)
-    return claimObjects({ objects: pods, owners: sets }, set, claim)
-  }
-
   async function carryOut(round: Round, steps: readonly SetStep[]): Promise<{ readonly error?: unknown }> {
     try {
-      if (round.set.metadata?.deletionTimestamp === undefined) await keepClaims(round)
+      if (round.set.metadata?.deletionTimestamp === undefined) await claims.keep(round.set, round.view.pods)
     } catch (error) {
       return { error }
     }
@@ -109,52 +101,6 @@ export function runStatefulSetController(context: ControllerContext): Promise<vo
     return { error: outcomes.find((outcome) => outcome.status === 'rejected')?.reason }
   }
 
-  /** Claims of pods that wait for them are made again; every claim goes with whom the retention policy says. */
-  async function keepClaims({ set, view }: Round): Promise<void> {
-    for (const pod of view.pods) {
-      const ordinal = ordinalOf(set, pod) ?? -1
-      const isWaiting = (pod.status?.phase ?? 'Pending') === 'Pending' && isInRange(set, ordinal)
-      if (isWaiting && pod.metadata?.deletionTimestamp === undefined) await createClaims(set, ordinal)
-      await keepClaimOwners(set, pod, ordinal)
-    }
-  }
-
-  async function keepClaimOwners(set: StatefulSet, pod: Pod, ordinal: number): Promise<void> {
-    for (const claim of claimsOf(set, ordinal)) {
-      const ownerReferences = decideClaimOwners(set, pod, claim)
-      if (ownerReferences === undefined) continue
-      await ignoreNotFound(claims.update({ ...claim, metadata: { ...claim.metadata, ownerReferences } }))
-    }
-  }
-
-  function claimsOf(set: StatefulSet, ordinal: number): PersistentVolumeClaim[] {
-    return renderClaims(set, ordinal).flatMap(
-      ({ metadata }) => informers.claims.get(metadata?.namespace, metadata?.name ?? '') ?? [],
-    )
-  }
-
-  async function createClaims(set: StatefulSet, ordinal: number): Promise<void> {
-    for (const claim of renderClaims(set, ordinal)) {
-      const { name = '', namespace } = claim.metadata ?? {}
-      const known = informers.claims.get(namespace, name)
-      if (known?.metadata?.deletionTimestamp !== undefined) throw new Error(`pvc ${name} is being deleted`)
-      if (known === undefined) await createClaim(set, ordinal, claim)
-    }
-  }
-
-  async function createClaim(set: StatefulSet, ordinal: number, claim: PersistentVolumeClaim): Promise<void> {
-    const subject = `Claim ${claim.metadata?.name} Pod ${set.metadata?.name}-${ordinal} in StatefulSet ${set.metadata?.name}`
-    try {
-      await claims.create(claim)
-    } catch (error) {
-      // The cache may be behind.
-      if (isAlreadyExists(error)) return
-      tell(set, 'FailedCreate', `create ${subject} failed error: ${text(error)}`)
-      throw error
-    }
-    tell(set, 'SuccessfulCreate', `create ${subject} success`)
-  }
-
   async function createPod(
     { key, set, view, revisions }: Round,
     { ordinal, revision: which }: Extract<SetStep, { act: 'create' }>,
@@ -164,24 +110,17 @@ export function runStatefulSetController(context: ControllerContext): Promise<vo
     const template = (of && templateOf(of)) ?? set.spec?.template ?? {}
     const wanted = renderPod(set, ordinal, { template, revision })
     const { name: podName = '' } = wanted.metadata ?? {}
-    const known = claimsOf(set, ordinal)
-    // The garbage collector is about to take them; their end brings us back.
-    if (known.some((claim) => isStaleClaim(claim, podName, undefined))) return
-    await createClaims(set, ordinal)
-    let pod: Pod
+    // The garbage collector takes them first; the event of their deletion leads to another reconcile.
+    if (claims.areStale(set, ordinal, podName)) return
+    await claims.create(set, ordinal)
+    const subject = `create Pod ${podName} in StatefulSet ${set.metadata?.name}`
     try {
-      pod = await pods.create(wanted)
+      await owned.create(key, wanted)
     } catch (error) {
-      if (!isNamespaceTerminating(error)) {
-        const message = `create Pod ${podName} in StatefulSet ${set.metadata?.name} failed error: ${text(error)}`
-        tell(set, 'FailedCreate', message)
-      }
+      if (!isNamespaceTerminating(error)) tell(set, 'FailedCreate', `${subject} failed error: ${messageOf(error)}`)
       throw error
     }
-    const { uid = '', namespace } = pod.metadata ?? {}
-    // The watch may have been faster than the answer.
-    if (informers.pods.get(namespace, podName)?.metadata?.uid !== uid) expectations.expect(key, uid)
-    tell(set, 'SuccessfulCreate', `create Pod ${podName} in StatefulSet ${set.metadata?.name} successful`)
+    tell(set, 'SuccessfulCreate', `${subject} successful`)
   }
 
   async function repairPod({ pod, labels }: Extract<SetStep, { act: 'repair' }>): Promise<void> {
@@ -190,7 +129,8 @@ export function runStatefulSetController(context: ControllerContext): Promise<vo
   }
 
   async function deletePod({ key, set }: Round, { pod, why }: Extract<SetStep, { act: 'delete' }>): Promise<void> {
-    const { name = '', namespace, uid = '' } = pod.metadata ?? {}
+    const { name, namespace } = pod.metadata ?? {}
+    const subject = `delete Pod ${name} in StatefulSet ${set.metadata?.name}`
     const full = `${namespace}/${set.metadata?.name}`
     if (why === 'failed') {
       tell(set, 'RecreatingFailedPod', `StatefulSet ${full} is recreating failed Pod ${name}`, 'Warning')
@@ -198,15 +138,13 @@ export function runStatefulSetController(context: ControllerContext): Promise<vo
     if (why === 'ended') {
       tell(set, 'RecreatingTerminatedPod', `StatefulSet ${full} is recreating terminated Pod ${name}`)
     }
-    expectations.expect(key, uid)
     try {
-      await ignoreNotFound(pods.delete(name, { namespace, uid }))
+      await owned.delete(key, pod)
     } catch (error) {
-      expectations.observe(key, uid)
-      tell(set, 'FailedDelete', `delete Pod ${name} in StatefulSet ${set.metadata?.name} failed error: ${text(error)}`)
+      tell(set, 'FailedDelete', `${subject} failed error: ${messageOf(error)}`)
       throw error
     }
-    tell(set, 'SuccessfulDelete', `delete Pod ${name} in StatefulSet ${set.metadata?.name} successful`)
+    tell(set, 'SuccessfulDelete', `${subject} successful`)
   }
 
   function tell(set: StatefulSet, reason: string, message: string, type?: 'Warning'): void {
@@ -214,32 +152,14 @@ export function runStatefulSetController(context: ControllerContext): Promise<vo
   }
 
   async function writeStatus(set: StatefulSet, status: StatefulSetStatus): Promise<void> {
-    const wanted = Object.fromEntries(Object.entries(status).filter(([, value]) => value !== undefined))
-    if (isDeepStrictEqual(wanted, { ...set.status })) return
-    await ignoreNotFound(sets.updateStatus({ ...set, status: wanted as unknown as StatefulSetStatus }))
+    if (hasStatus(set, status)) return
+    await ignoreNotFound(sets.updateStatus({ ...set, status }))
   }
 
   async function truncate({ set, view, revisions }: Round, status: StatefulSetStatus): Promise<void> {
     const inUse = [view.currentRevision, view.updateRevision, status.currentRevision ?? '']
     const live = new Set([...inUse, ...view.pods.map(revisionOf)])
     await history.remove(decideTruncation(revisions, { live, limit: set.spec?.revisionHistoryLimit ?? 10 }))
-  }
-
-  function keysOfPod(pod: Pod, event: 'add' | 'update' | 'delete', old?: Pod): string[] {
-    const keys = [keyOfController(pod), old && keyOfController(old)].filter((key) => key !== undefined)
-    for (const key of keys) {
-      if (event !== 'update' || pod.metadata?.deletionTimestamp !== undefined) {
-        expectations.observe(key, pod.metadata?.uid ?? '')
-      }
-    }
-    return keys.length > 0 || controllerOf(pod) !== undefined ? keys : keysOfOrphan(pod)
-  }
-
-  function keysOfOrphan(pod: Pod): string[] {
-    return informers.statefulSets
-      .list(pod.metadata?.namespace)
-      .filter((set) => ordinalOf(set, pod) !== undefined && matchesSelector(set.spec?.selector, pod.metadata?.labels))
-      .map(keyOf)
   }
 
   /** A claim that is gone may be one a pod waits for, or one that kept a pod from being made. */
@@ -259,7 +179,7 @@ export function runStatefulSetController(context: ControllerContext): Promise<vo
       fromInformer(informers.controllerRevisions, () => []),
       fromInformer(informers.claims, keysOfClaim),
       fromInformer(informers.statefulSets, (set) => [keyOf(set)]),
-      fromInformer(informers.pods, keysOfPod),
+      fromInformer(informers.pods, owned.keysOfPod),
     ],
     reconcile,
     concurrency: 8,
@@ -277,13 +197,4 @@ function ownerOf(set: StatefulSet): RevisionOwner {
     collisionCount: set.status?.collisionCount ?? 0,
     hashLabel: 'controller.kubernetes.io/hash',
   }
-}
-
-function keyOfController(pod: Pod): string | undefined {
-  const controller = controllerOf(pod)
-  return controller?.kind === 'StatefulSet' ? `${pod.metadata?.namespace ?? ''}/${controller.name}` : undefined
-}
-
-function text(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

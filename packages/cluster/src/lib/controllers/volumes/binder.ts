@@ -6,7 +6,7 @@ import type { StorageClass } from '@fairlead/kube/types/storage-v1'
 
 import type { ControllerContext } from '../context.ts'
 import { createFreshest } from '../freshest.ts'
-import { ignoreExists, ignoreNotFound } from '../write.ts'
+import { hasStatus, ignoreExists, ignoreNotFound } from '../write.ts'
 import { bindClaim, bindVolume, decideClaim, decideVolume, selectedNode } from './decide-binding.ts'
 import type { ClaimEvent } from './decide-binding.ts'
 import { findDefaultClass, isDefaultClass } from './default-class.ts'
@@ -126,7 +126,7 @@ export async function runVolumeBinder(context: ControllerContext, { volumesDir }
     claim: PersistentVolumeClaim,
     status: NonNullable<PersistentVolumeClaim['status']>,
   ): Promise<void> {
-    if (isDeepStrictEqual(defined(status), { ...claim.status })) return
+    if (hasStatus(claim, status)) return
     const written = await ignoreNotFound(claims.updateStatus({ ...claim, status }))
     if (written !== undefined) freshClaims.put(written)
   }
@@ -214,8 +214,4 @@ export async function runVolumeBinder(context: ControllerContext, { volumesDir }
 function mayGet(claim: PersistentVolumeClaim, storageClass: StorageClass): boolean {
   const isBound = (claim.spec?.volumeName ?? '') !== ''
   return !isBound && isUnclassified(claim) && isDefaultClass(storageClass)
-}
-
-function defined(status: object): object {
-  return Object.fromEntries(Object.entries(status).filter(([, value]) => value !== undefined))
 }
