@@ -67,6 +67,8 @@ describe('fairlead', () => {
     for (const args of [
       ['--help'],
       ['help', 'up'],
+      ['cluster', '--help'],
+      ['help', 'cluster'],
       ['up', '--help'],
       ['version'],
       ['--version'],

@@ -1,6 +1,6 @@
 import { commands, type LazyCommand } from './commands/index.ts'
 import { usage } from './errors.ts'
-import { renderHelp, renderOverview } from './help.ts'
+import { renderGroup, renderHelp, renderOverview } from './help.ts'
 import { resolveHomes } from './homes.ts'
 import { parseCommand } from './parse-command.ts'
 import { exitCodeOf, renderError } from './terminal/report.ts'
@@ -50,6 +50,10 @@ async function dispatch({ words, terminal, env, cwd, signal }: Call): Promise<nu
     terminal.print(await describe([]))
     return first === undefined ? 2 : 0
   }
+  if (isGroupHelp(words)) {
+    terminal.print(await describe(words.slice(0, -1)))
+    return 0
+  }
   const { command: entry, rest } = findCommand(words)
   const command = await entry.load()
   const parsed = parseCommand(command, rest)
@@ -64,7 +68,22 @@ async function dispatch({ words, terminal, env, cwd, signal }: Call): Promise<nu
 
 async function describe(words: readonly string[]): Promise<string> {
   if (words.length === 0) return renderOverview(visibleCommands())
+  const group = findGroup(words)
+  if (group.length > 0) return renderGroup(words.join(' '), group)
   return renderHelp(await findCommand(words).command.load())
+}
+
+/** Whether the words are a group of commands and `--help`, such as `cluster --help`. */
+function isGroupHelp(words: readonly string[]): boolean {
+  const last = words.at(-1)
+  return (last === '--help' || last === '-h') && findGroup(words.slice(0, -1)).length > 0
+}
+
+/** The commands of a group such as `cluster`; none where the words name a command of their own. */
+function findGroup(words: readonly string[]): LazyCommand[] {
+  const group = words.join(' ')
+  const isCommand = commands.some(({ name }) => name === group)
+  return isCommand ? [] : visibleCommands().filter(({ name }) => name.startsWith(`${group} `))
 }
 
 /** Commands that the help shows. */
@@ -91,7 +110,8 @@ function unknownCommand(first: string, second: string): Error {
   const group = names.filter((name) => name.startsWith(`${first} `))
   if (group.length > 0 && (second === '' || second.startsWith('-'))) {
     const choices = group.map((name) => name.slice(first.length + 1)).join(', ')
-    return usage(`Cannot run "fairlead ${first}": it needs one of ${choices}`, `Run fairlead help to see every command`)
+    const hint = `Run fairlead ${first} --help to see what each does`
+    return usage(`Cannot run "fairlead ${first}": it needs one of ${choices}`, hint)
   }
   const typed = group.length > 0 ? `${first} ${second}` : first
   const near = suggest(`${first} ${second}`.trim(), names) ?? suggest(first, names)

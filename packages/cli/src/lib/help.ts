@@ -9,18 +9,33 @@ export interface CommandEntry {
 
 /** What `fairlead help` prints. */
 export function renderOverview(entries: readonly CommandEntry[]): string {
-  const width = Math.max(...entries.map(({ name }) => name.length))
-  const list = entries.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`)
   return [
     'fairlead takes TypeScript services from source to production.',
     '',
     'Usage: fairlead COMMAND [options]',
     '',
-    ...list,
+    ...renderEntries(entries),
     '',
     'fairlead COMMAND --help tells the options of a command and shows examples.',
     'Exit codes: 0 done, 1 failed, 2 bad usage or bad input.',
   ].join('\n')
+}
+
+/** What `fairlead GROUP --help` prints, such as `fairlead cluster --help`; the entries have their whole names. */
+export function renderGroup(group: string, entries: readonly CommandEntry[]): string {
+  const short = entries.map(({ name, summary }) => ({ name: name.slice(group.length + 1), summary }))
+  return [
+    `Usage: fairlead ${group} COMMAND [options]`,
+    '',
+    ...renderEntries(short),
+    '',
+    `fairlead ${group} COMMAND --help tells the options of a command and shows examples.`,
+  ].join('\n')
+}
+
+function renderEntries(entries: readonly CommandEntry[]): string[] {
+  const width = Math.max(...entries.map(({ name }) => name.length))
+  return entries.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`)
 }
 
 /** What `fairlead COMMAND --help` prints. */

@@ -12,7 +12,7 @@ export const clusterStart: Command = defineCommand({
   name: 'cluster start',
   summary: 'start the embedded cluster in the background',
   description:
-    'Resolves when the cluster answers. A cluster that runs already is left as it is. The port is free and chosen once,\nthen kept, so that a kubeconfig stays good across restarts; that of the registry, which serves the image store to\nthis machine, likewise (fairlead cluster status shows it).\nNodes and zones are remembered, too. Each node runs pods of its own and has an equal part of this machine to give them;\nwith fewer nodes than before those with the highest numbers go, and their pods with them.',
+    'Returns when the cluster answers. A cluster that runs already is left as it is. The port is free and chosen once,\nthen kept, so that a kubeconfig stays good across restarts; that of the registry, which serves the image store to\nthis machine, likewise (fairlead cluster status shows it).\nNodes and zones are remembered, too. Each node runs pods of its own and has an equal part of this machine to give them;\nwith fewer nodes than before those with the highest numbers go, and their pods with them.',
   options: {
     port: { type: 'string', value: 'N', help: 'port of the API server on 127.0.0.1' },
     runtime: { type: 'string', value: 'KIND', help: 'auto (default), runc or process' },

@@ -27,8 +27,13 @@ describe('renderSize', () => {
 
 describe('renderAge', () => {
   const now = Date.parse('2026-01-03T00:00:00Z')
-  const cases: [string | undefined, string][] = [
-    [undefined, '-'],
+  it('is none of a time that is not known, and of the epoch of reproducible images', () => {
+    assert.deepEqual(
+      [undefined, '', '1970-01-01T00:00:00.000Z'].map((since) => renderAge(since, now)),
+      ['-', '-', '-'],
+    )
+  })
+  const cases: [string, string][] = [
     ['2026-01-02T23:59:01Z', '59s'],
     ['2026-01-02T23:50:00Z', '10m'],
     ['2026-01-02T12:00:00Z', '12h'],

@@ -16,8 +16,10 @@ export function renderSize(sizeBytes: number): string {
 
 /** How long ago, as kubectl spells it: `42s`, `5m`, `3h`, `2d`. */
 export function renderAge(since: string | undefined, now: number): string {
-  const seconds = since === undefined ? Number.NaN : Math.max(0, Math.floor((now - Date.parse(since)) / 1000))
-  if (Number.isNaN(seconds)) return '-'
+  const sinceMs = Date.parse(since ?? '')
+  // Reproducible images carry the epoch in place of a time.
+  if (Number.isNaN(sinceMs) || sinceMs === 0) return '-'
+  const seconds = Math.max(0, Math.floor((now - sinceMs) / 1000))
   if (seconds < 120) return `${seconds}s`
   if (seconds < 7200) return `${Math.floor(seconds / 60)}m`
   return seconds < 172_800 ? `${Math.floor(seconds / 3600)}h` : `${Math.floor(seconds / 86_400)}d`
