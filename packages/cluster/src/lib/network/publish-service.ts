@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isAlreadyExists } from '@fairlead/kube'
+import { isAlreadyExists, isNotFound } from '@fairlead/kube'
 import type { KubeClient } from '@fairlead/kube'
 import type { Service } from '@fairlead/kube/types/core-v1'
 import type { EndpointSlice } from '@fairlead/kube/types/discovery-v1'
@@ -37,7 +37,7 @@ export async function publishService({
   // The namespace is made by a controller that may still be starting.
   for (let delayMs = 100; !signal.aborted; delayMs = Math.min(delayMs * 2, 10_000)) {
     try {
-      await client.resource('v1/Service').create(service, { namespace, signal }).catch(ignoreExisting)
+      await createIfAbsent(client, service, signal)
       await slices.create(slice, { namespace, signal }).catch(async (error: unknown) => {
         ignoreExisting(error)
         await slices.patch(name, { type: 'merge', body: { endpoints, ports } }, { namespace, signal })
@@ -48,6 +48,18 @@ export async function publishService({
       if (delayMs > 1_000) onError?.(error)
       await sleep(delayMs, undefined, { signal }).catch(() => {})
     }
+  }
+}
+
+/** Asked for first: a create of one that is there is told of its own address that it is taken, not that the name is (as kube-apiserver). */
+async function createIfAbsent(client: KubeClient, service: Service, signal: AbortSignal): Promise<void> {
+  const services = client.resource('v1/Service')
+  const { name = '', namespace } = service.metadata ?? {}
+  try {
+    await services.get(name, { namespace, signal })
+  } catch (error) {
+    if (!isNotFound(error)) throw error
+    await services.create(service, { namespace, signal }).catch(ignoreExisting)
   }
 }
 
