@@ -32,7 +32,6 @@ describe('createHandler', () => {
   })
   const testService = service({
     name: 'test',
-    limits: { headersTimeoutMs: 300, requestTimeoutMs: 600 },
     bodyLimitBytes: 1000,
     http: (router) =>
       router
@@ -259,11 +258,17 @@ describe('createHandler', () => {
   })
 
   it('gives up on clients that never finish their headers, or their body', async () => {
+    const hasty = service({
+      name: 'hasty',
+      limits: { headersTimeoutMs: 300, requestTimeoutMs: 600 },
+      http: (router) => router.post('/json', async ({ request }) => await request.text()),
+    })
+    await using own = await start(hasty, { host: '127.0.0.1', port: 0, log, env: {} })
     for (const [name, text] of [
       ['headers', 'GET /json HTTP/1.1\r\nhost: x\r\nx-slow: '],
       ['body', 'POST /json HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{'],
     ] as const) {
-      const socket = connect(app.port, '127.0.0.1')
+      const socket = connect(own.port, '127.0.0.1')
       socket.write(text)
       let received = ''
       socket.on('data', (chunk) => (received += String(chunk)))

@@ -34,8 +34,11 @@ export interface DrainableServer {
    * comes back here, because it knows of no other place, would open a connection per request.
    */
   announceClose(): void
-  /** Accepts no more connections; those there are live on until their next response. */
-  stopAccepting(): Promise<void>
+  /**
+   * Accepts no more connections; those there are live on until their next response. Those that have been waiting to be accepted
+   * are served, unless the signal aborts.
+   */
+  stopAccepting(options?: { readonly signal?: AbortSignal | undefined }): Promise<void>
   /** Ends WebSockets and event streams, each after a random part of `spreadMs`, so that not all come back at once. */
   sayGoodbye(spreadMs: number): void
   /** Closes connections on which nothing is going on and nothing has begun to arrive. */
@@ -214,15 +217,21 @@ export function createDrainableServer(handle: Listener, options: ServerOptions =
     },
     listen: (port, host) => listen(node, port, host),
     announceClose: announce,
-    async stopAccepting() {
+    async stopAccepting({ signal } = {}) {
       if (isClosed) return
       // Closing the listener makes the kernel reset connections that are established but not accepted yet, and libuv accepts
       // one per turn of the event loop: on a busy service the last ones wait for long. A turn without one means that none
-      // is left. A flood of new ones never ends; it is cut after a second.
-      const until = performance.now() + 1000
+      // is left. A flood of new ones never ends; it is cut after a second, in which a machine that has no time for us has
+      // not got to those who were waiting before: then after as many turns as can have been waiting, or five seconds.
+      const startedAt = performance.now()
+      const isCut = (turns: number): boolean => {
+        if (signal?.aborted === true) return true
+        const tookMs = performance.now() - startedAt
+        return (tookMs > 1000 && turns > longestQueue) || tookMs > 5000
+      }
       // Called while events are being handled, the first turn ends before the kernel has been asked again.
       await nextTurn()
-      for (let before = -1; before !== accepted && performance.now() < until;) {
+      for (let before = -1, turns = 0; before !== accepted && !isCut(turns); turns += 1) {
         before = accepted
         await nextTurn()
       }
@@ -261,6 +270,9 @@ export function createDrainableServer(handle: Listener, options: ServerOptions =
     },
   }
 }
+
+/** What Node asks the kernel for, where nothing else is said. */
+const longestQueue = 511
 
 type Listening = (this: HttpServer | HttpsServer, socket: Socket) => void
 

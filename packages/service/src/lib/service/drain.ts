@@ -55,7 +55,7 @@ export async function drain(server: DrainableServer, options: DrainOptions): Pro
       server.announceClose()
       await sleep(options.delayMs, undefined, { signal })
     }
-    await server.stopAccepting()
+    await server.stopAccepting({ signal })
     server.sayGoodbye(goodbyeSpread(options, performance.now() - startedAt))
     await Promise.race([server.whenClosed(), closeIdleConnections(server, options.idleGraceMs ?? 1000, signal)])
   } catch (error) {

@@ -4,7 +4,7 @@ import { Running } from './running.fixture.ts'
 
 const program = new URL('run.fixture.ts', import.meta.url).pathname
 
-describe('run', { timeout: 30_000 }, () => {
+describe('run', { timeout: 300_000 }, () => {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     it(`stops cleanly on ${signal} with exit code 0`, async () => {
       await using running = new Running(program, ['plain'])
