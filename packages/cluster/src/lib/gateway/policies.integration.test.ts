@@ -28,12 +28,12 @@ const skip = isRoot ? false : 'network namespaces need root on Linux'
 const server = (name: string): string => `
   import { createServer } from 'node:http'
   createServer((request, response) => response.end('${name}')).listen(8080, () => console.log('listening'))`
-/** Prints the status, the body and whether the gateway was on the way; else why there is no answer. */
-const client = (url: string): string => `
+/** Prints the status, the body, which tells why there is no answer of an endpoint, and whether the gateway was on the way. */
+const client = (url: string, patienceMs: number): string => `
   import { get } from 'node:http'
-  get('${url}', { agent: false, timeout: 2000 }, async (answer) => {
+  get('${url}', { agent: false, timeout: ${patienceMs} }, async (answer) => {
     const text = (await answer.toArray()).join('')
-    console.log(answer.statusCode, answer.statusCode === 200 ? text : '', answer.headers['x-route'] ?? '')
+    console.log(answer.statusCode, text, answer.headers['x-route'] ?? '')
   }).on('timeout', function () { this.destroy(new Error('timeout')) }).on('error', ({ code }) => console.log(code ?? 'timeout'))`
 
 void describe('gateway under NetworkPolicies', { skip }, () => {
@@ -127,13 +127,14 @@ void describe('gateway under NetworkPolicies', { skip }, () => {
   }
 
   /** What a pod, or the host, is told by a Service at its own address. */
-  async function ask(from: string, service: 'routed' | 'plain'): Promise<string> {
+  async function ask(from: string, service: 'routed' | 'plain', patienceMs?: number): Promise<string> {
     const { spec } = await kube.resource('v1/Service').get(service, { namespace: 'shop' })
-    return await fetchFrom(from, `http://${spec?.clusterIP}:${balanced[service]}/`)
+    return await fetchFrom(from, `http://${spec?.clusterIP}:${balanced[service]}/`, patienceMs)
   }
 
-  async function fetchFrom(from: string, url: string): Promise<string> {
-    return (await startNode(client(url), { netnsPath: places.get(from)?.netnsPath }).ended).trim()
+  /** There is time for an answer on a busy machine too; whoever expects none gives less. */
+  async function fetchFrom(from: string, url: string, patienceMs = 30_000): Promise<string> {
+    return (await startNode(client(url, patienceMs), { netnsPath: places.get(from)?.netnsPath }).ended).trim()
   }
 
   async function apply(name: string, spec: NetworkPolicySpec): Promise<void> {
@@ -145,6 +146,7 @@ void describe('gateway under NetworkPolicies', { skip }, () => {
     await services.settled()
   }
 
+  const forbidden = /^503 no endpoint of .+ may be reached from here by the NetworkPolicies of the cluster/
   const app = (name: string): { podSelector: { matchLabels: { app: string } } } => ({
     podSelector: { matchLabels: { app: name } },
   })
@@ -153,16 +155,16 @@ void describe('gateway under NetworkPolicies', { skip }, () => {
     await apply('in', { ...app('db'), ingress: [{ from: [app('web')], ports: [{ port: 'http' }] }] })
     assert.equal(await ask('web', 'routed'), '200 db db')
     assert.equal(await ask('web', 'plain'), '200 db')
-    assert.equal(await ask('other', 'routed'), '503')
-    assert.equal(await ask('other', 'plain'), 'timeout')
+    assert.match(await ask('other', 'routed'), forbidden)
+    assert.equal(await ask('other', 'plain', 2_000), 'timeout')
     assert.equal(await ask('host', 'routed'), '200 db db')
   })
 
   void it('lets callers have the endpoints that egress policies let them have, and reach nothing else of the node', async () => {
     await apply('out', { ...app('web'), policyTypes: ['Egress'] })
-    assert.equal(await ask('web', 'routed'), '503')
+    assert.match(await ask('web', 'routed'), forbidden)
     assert.equal(await ask('other', 'routed'), '200 db db')
-    assert.equal(await fetchFrom('web', `http://${network.gateway}:${services.dns.port}/`), 'timeout')
+    assert.equal(await fetchFrom('web', `http://${network.gateway}:${services.dns.port}/`, 2_000), 'timeout')
     await apply('more', {
       ...app('web'),
       policyTypes: ['Egress'],
@@ -178,7 +180,9 @@ void describe('gateway under NetworkPolicies', { skip }, () => {
     ]
     assert.deepEqual(await north(), ['200 db db', '200 db'])
     await apply('in', { ...app('db'), ingress: [{ from: [{ namespaceSelector: {} }] }] })
-    assert.deepEqual(await north(), ['503', 'ECONNRESET'])
+    const [routed = '', plain] = await north()
+    assert.match(routed, forbidden)
+    assert.equal(plain, 'ECONNRESET')
     await apply('outside', { ...app('db'), ingress: [{ from: [{ ipBlock: { cidr: '127.0.0.0/8' } }] }] })
     assert.deepEqual(await north(), ['200 db db', '200 db'])
   })

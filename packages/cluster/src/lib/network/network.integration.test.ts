@@ -39,7 +39,7 @@ const server = (name: string): string => `
 const client = (url: string, count = 1): string => `
   import { get } from 'node:http'
   for (let i = 0; i < ${count}; i++) {
-    await new Promise((done) => get('${url}', { agent: false, timeout: 3000 }, (response) => {
+    await new Promise((done) => get('${url}', { agent: false, timeout: 30_000 }, (response) => {
       response.setEncoding('utf8').on('data', (text) => console.log(text)).on('end', done)
     }).on('timeout', function () { this.destroy(new Error('timeout')) }).on('error', (error) => { console.log(error.code ?? error.message); done() }))
   }`
@@ -202,7 +202,7 @@ void describe('pod network of namespaces', { skip }, () => {
     await serve('named', 28, [b?.ip ?? ''])
     const code = `
       import { promises as dns, setServers } from 'node:dns'
-      const resolver = new dns.Resolver({ timeout: 1000, tries: 2 })
+      const resolver = new dns.Resolver({ timeout: 30_000, tries: 1 })
       resolver.setServers(['${dnsAddressOf(network.plan)}'])
       console.log(await resolver.resolve4('named.shop.svc.cluster.local'))
       console.log(await resolver.resolve4('none.shop.svc.cluster.local').catch((error) => error.code))`
@@ -288,7 +288,7 @@ void describe('pod network of namespaces', { skip }, () => {
        const ask = (i) => new Promise((done) => {
          sockets[i].once('message', (text) => done(String(text))).once('error', ({ code }) => done(code))
          sockets[i].send('x', targets[i][1], targets[i][0])
-         setTimeout(() => done('timeout'), 1000)
+         setTimeout(() => done('timeout'), 20_000).unref()
        })
        createInterface(process.stdin).on('line', async (line) => {
          const answers = []

@@ -69,12 +69,12 @@ void describe('a data plane among clients and objects that mean no good', () => 
       // Longer than a connection may take.
       setTimeout(
         () => socket.end('HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\nhi'),
-        400,
+        1_500,
       )
     })
     const cluster = {
       ...clusterOf('a', [await bench.endpointOf(server)]),
-      policy: { ...policy, connectTimeoutMs: 100 },
+      policy: { ...policy, connectTimeoutMs: 1_000 },
     }
     const port = await bench.route([forward('a')], [cluster])
     const sent = request({ host: '127.0.0.1', port, headers: { connection: 'Upgrade', upgrade: 'echo' } }).end()
