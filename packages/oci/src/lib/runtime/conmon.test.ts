@@ -15,8 +15,8 @@ async function createBy(script: string): Promise<{ made: Monitored; left: string
   writeFileSync(conmon, `#!/bin/sh\n${script}\n`, { mode: 0o755 })
   const shell = createToolShell()
   try {
-    const dirs = { bundle: bundle.path, exitDir: bundle.path, socketDir: bundle.path, runtimeRoot: bundle.path }
-    const options = { id: 'one', conmon, runtime: '/bin/true', logPath: join(bundle.path, 'log'), ...dirs }
+    const dirs = { bundle: bundle.path, exitDir: bundle.path, socketDir: bundle.path }
+    const options = { id: 'one', conmon, runtime: ['/bin/true'], logPath: join(bundle.path, 'log'), ...dirs }
     const made = await createMonitored({ ...options, timeoutMs: 30_000 }, shell.run)
     return { made, left: readdirSync(bundle.path) }
   } finally {

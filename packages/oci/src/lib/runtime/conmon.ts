@@ -11,10 +11,8 @@ import type { RunCommand } from './command.ts'
 export interface MonitorOptions {
   readonly id: string
   readonly conmon: string
-  /** Path of the OCI runtime. */
-  readonly runtime: string
-  /** State directory of the OCI runtime. */
-  readonly runtimeRoot: string
+  /** Command line of the OCI runtime, before the verb; the program is a path. */
+  readonly runtime: readonly string[]
   readonly bundle: string
   readonly logPath: string
   readonly exitDir: string
@@ -77,13 +75,13 @@ async function answerOf(path: string, timeoutMs: number, start: () => Promise<un
 
 function monitorArguments(options: MonitorOptions): string[] {
   const { id, bundle } = options
+  const [program = '', ...programArguments] = options.runtime
   const pairs = {
     '--api-version': '1',
     '--cid': id,
     '--cuuid': id,
     '--name': id,
-    '--runtime': options.runtime,
-    '--runtime-arg': `--root=${options.runtimeRoot}`,
+    '--runtime': program,
     '--bundle': bundle,
     '--persist-dir': bundle,
     '--exit-dir': options.exitDir,
@@ -98,7 +96,8 @@ function monitorArguments(options: MonitorOptions): string[] {
     ...(options.stdin ? ['--stdin'] : []),
     ...(options.stdin && !options.stdinOnce ? ['--leave-stdin-open'] : []),
   ]
-  return [...Object.entries(pairs).flat(), ...streams, '--full-attach', '--no-new-keyring', '--no-sync-log']
+  const runtime = programArguments.flatMap((argument) => ['--runtime-arg', argument])
+  return [...Object.entries(pairs).flat(), ...runtime, ...streams, '--full-attach', '--no-new-keyring', '--no-sync-log']
 }
 
 /** Tells conmon to open its log file anew. Its control pipe has no reader when it is gone: nothing to do then. */

@@ -17,13 +17,14 @@ import { openExits } from './exits.ts'
 import { openLayerCache } from './layer-cache.ts'
 import { readHardLimits } from './limits.ts'
 import { closeNamespaces, openNamespaces } from './namespaces.ts'
-import { mountLayers, mountOverlay, unmountAll } from './overlay.ts'
+import { mountLayers, mountOverlay, unmountOverlay } from './overlay.ts'
 import { identifyProcess, isRunning, pidOf } from './process-identity.ts'
 import { releaseByFifo } from './release.ts'
 import { openRecords } from './records.ts'
 import type { ContainerRecord } from './records.ts'
 import { watchMonitors } from './supervision.ts'
 import { createToolShell } from './tool-shell.ts'
+import { trimMounts } from './trimmed-mounts.ts'
 import { resolveInRoot } from './unpack.ts'
 import { resolveUser } from './users.ts'
 import type { UserIds } from './users.ts'
@@ -81,14 +82,13 @@ export async function openOciRuntime(options: RuntimeOptions): Promise<Container
       hardLimits,
     })
     config.annotations = { ...config.annotations, [inputAnnotation]: String(spec.stdin ?? false) }
-    await writeFile(join(dir, 'config.json'), JSON.stringify(config))
-    const { conmon, runtime } = tools
+    const call = await trimMounts({ command: [tools.runtime, `--root=${runtimeRoot}`], config })
+    await writeFile(join(dir, 'config.json'), JSON.stringify(call.config))
     const made = await createMonitored(
       {
         id: spec.id,
-        conmon,
-        runtime,
-        runtimeRoot,
+        conmon: tools.conmon,
+        runtime: call.command,
         socketDir,
         bundle: dir,
         logPath: spec.logPath,
@@ -140,17 +140,27 @@ export async function openOciRuntime(options: RuntimeOptions): Promise<Container
     if (record?.sharesPids && record.cgroupPath) await killCgroup(record.cgroupPath, cgroups)
   }
 
+  /**
+   * Its monitor saw its end, and no process is left in it. What the runtime would still do is to remove its folder and its control
+   * groups: a program that takes as long as all the rest, for each of those that crash again and again.
+   */
+  async function hasEnded(record: ContainerRecord | undefined): Promise<boolean> {
+    if (record?.process === undefined || record.sharesPids === true || isRunning(record.process)) return false
+    return (await exits.read(record.id)) !== undefined
+  }
+
   async function removeNow(id: string): Promise<void> {
     const record = await records.find(id)
     const dir = records.dirOf(id)
     // Without its record too: this process may have been killed between the making of the container and the writing of
     // its number. A container the runtime does not know never got so far, or the machine was started anew since.
-    if (await isThere(join(dir, 'config.json'))) {
+    if (await hasEnded(record)) await rm(join(runtimeRoot, id), { recursive: true, force: true })
+    else if (await isThere(join(dir, 'config.json'))) {
       await runCommand(tools.runtime, ['--root', runtimeRoot, 'delete', '--force', id]).catch(() => {})
     }
     await killRest(record)
     if (record?.monitor !== undefined) await untilGone(record.monitor)
-    await unmountAll(join(dir, 'rootfs'), shell.run)
+    await unmountOverlay(join(dir, 'rootfs'), shell.run)
     if (record?.cgroupPath) await removeCgroup(record.cgroupPath, cgroups)
     await exits.remove(id)
     await records.remove(id)

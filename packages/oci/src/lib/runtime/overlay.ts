@@ -37,6 +37,11 @@ export async function mountLayers(target: string, layersDir: string, lower: read
   return target
 }
 
+/** Unmounts what {@link mountOverlay} has mounted, if it is mounted. The table of mounts, long with many pods, is read only in case of need. */
+export async function unmountOverlay(merged: string, run: RunCommand = runCommand): Promise<void> {
+  await run('umount', ['-i', merged]).catch(() => unmountAll(merged, run))
+}
+
 /** Unmounts whatever is mounted at or below `path`, also when it is in use. */
 export async function unmountAll(path: string, run: RunCommand = runCommand): Promise<void> {
   const points = (await mountPoints()).filter((point) => point === path || point.startsWith(`${path}/`))

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import type { Readable } from 'node:stream'
 import { join } from 'node:path'
@@ -14,10 +15,10 @@ import type { Layout, ResolvedImage } from '../layout/layout.ts'
 import { digestOf } from '../spec/digest.ts'
 import { mediaTypes } from '../spec/media-types.ts'
 import { hostPlatform } from '../spec/platform.ts'
-import { findCommand } from './command.ts'
+import { findCommand, runCommand } from './command.ts'
 import type { ContainerRuntime, ContainerSpec, ContainerState } from './driver.ts'
 import { openOciRuntime } from './oci-runtime.ts'
-import { mountPoints } from './overlay.ts'
+import { mountPoints, unmountAll } from './overlay.ts'
 import { openProcessRuntime } from './process-runtime.ts'
 
 const obstacle = await findObstacle()
@@ -374,12 +375,63 @@ describe('openOciRuntime', { skip: obstacle }, () => {
   })
 
   it('says what is wrong with a program that is not there, and leaves nothing behind', async () => {
-    await assert.rejects(run('', { command: ['/no/such/program'] }), {
-      code: 'FAIRLEAD_OCI_CONTAINER_START',
-      message: /no such file or directory/,
-    })
+    await using networks = await openNetworks()
+    for (const networkNamespace of [undefined, networks.own]) {
+      await assert.rejects(run('', { command: ['/no/such/program'], networkNamespace }), {
+        code: 'FAIRLEAD_OCI_CONTAINER_START',
+        message: /no such file or directory/,
+      })
+    }
+  })
+
+  it('puts a container into its network namespace, of which there are many', async () => {
+    await using networks = await openNetworks()
+    const { output } = await run('busybox readlink /proc/self/ns/net', { networkNamespace: networks.own })
+    assert.match(output, new RegExp(`net:\\[${(await stat(networks.own)).ino}\\]`))
+  })
+
+  it('leaves nothing of one that has ended with the runtime, nor of one that is told to end', async () => {
+    await using workshop = await openWorkshop()
+    const dirs = { dir: join(workshop.dir, 'run'), layersDir: join(workshop.dir, 'layers'), layout: workshop.layout }
+    const runtime = await openOciRuntime(dirs)
+    const hash = createHash('sha256').update(dirs.dir).digest('hex').slice(0, 12)
+    const known = (): Promise<string[]> => readdir(join('/run/fairlead', hash, 'runtime'))
+    try {
+      for (const script of ['exit 3', 'sleep 300']) {
+        const logPath = join(workshop.dir, 'log')
+        const cgroupPath = '/fairlead-test-ended/c'
+        await runtime.create({ id: 'one', image: workshop.image, logPath, args: [script], cgroupPath })
+        await runtime.start('one')
+        if (script.startsWith('exit')) await exited(runtime, 'one')
+        assert.deepEqual(await known(), ['one'])
+        await runtime.delete('one')
+        assert.deepEqual(await known(), [], script)
+        assert.equal(existsSync(`/sys/fs/cgroup/pids${cgroupPath}`), false, script)
+        const left = (await mountPoints()).filter((point) => point.startsWith(workshop.dir))
+        assert.deepEqual(left, [], script)
+      }
+    } finally {
+      await runtime.removeCgroup('/fairlead-test-ended')
+      await runtime.close()
+    }
   })
 })
+
+/** A folder of network namespaces as `ip netns` keeps them: a mount that has mounts in it. */
+async function openNetworks(): Promise<AsyncDisposable & { readonly own: string }> {
+  const folder = await mkdtemp(join(tmpdir(), 'fairlead-networks-'))
+  const own = join(folder, 'own')
+  await Promise.all(Array.from({ length: 60 }, (_, number) => writeFile(join(folder, `other-${number}`), '')))
+  await writeFile(own, '')
+  await runCommand('mount', ['--bind', folder, folder])
+  await runCommand('mount', ['--make-private', folder])
+  await runCommand('unshare', [`--net=${own}`, 'true'])
+  const close = async (): Promise<void> => {
+    await unmountAll(folder)
+    await rm(folder, { recursive: true })
+  }
+  return { own, [Symbol.asyncDispose]: close }
+}
 
 async function gather(stream: AsyncIterable<Uint8Array>): Promise<Buffer> {
   const chunks: Uint8Array[] = []

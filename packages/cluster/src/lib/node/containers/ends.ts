@@ -91,7 +91,7 @@ export class ContainerEnds {
 
   async #delete(id: string): Promise<void> {
     const { runtime, turns, clearing, onError } = this.#life.context
-    const deleting = turns.run(() => runtime.delete(id)).then(() => clearing.progress(), onError)
+    const deleting = turns.run('clear', () => runtime.delete(id)).then(() => clearing.progress(), onError)
     this.#deleting.add(deleting)
     this.#life.tick()
     await deleting

@@ -57,7 +57,8 @@ export class ContainerStarts {
     if (before.phase === 'exited') slot.isAgain = true
     this.#life.publish()
     const found = await this.#findImage(slot)
-    const id = found && (await this.#life.context.turns.run(() => this.#createUnlessGone(slot, found, before)))
+    const kind = slot.crashes > 0 ? 'again' : 'first'
+    const id = found && (await this.#life.context.turns.run(kind, () => this.#createUnlessGone(slot, found, before)))
     if (id === undefined) return
     this.#noteRunning(slot, id)
     // A short program may have ended before anybody knew its name.
