@@ -21,3 +21,19 @@ describe('selectors and names that every object has', () => {
     assert.equal(matchesRequired(pod, { metadata: { labels: { zone: 'a' } } }), false)
   })
 })
+
+describe('matchesSelector', () => {
+  const expression = (operator: string, values?: string[]) => ({ matchExpressions: [{ key: 'a', operator, values }] })
+  for (const [name, selector, labels, expected] of [
+    ['nothing', undefined, { a: '1' }, false],
+    ['everything', {}, undefined, true],
+    ['labels', { matchLabels: { a: '1' } }, { a: '1', b: '2' }, true],
+    ['other labels', { matchLabels: { a: '1' } }, { a: '2' }, false],
+    ['In', expression('In', ['1', '2']), { a: '2' }, true],
+    ['NotIn', expression('NotIn', ['1']), {}, true],
+    ['Exists', expression('Exists'), {}, false],
+    ['DoesNotExist', expression('DoesNotExist'), {}, true],
+  ] as const) {
+    it(name, () => assert.equal(matchesSelector(selector as Parameters<typeof matchesSelector>[0], labels), expected))
+  }
+})

@@ -99,3 +99,8 @@ export function deploymentNamed(name: string): Record<string, unknown> {
     },
   }
 }
+
+/** A ConfigMap that passes validation. */
+export function configMapNamed(name: string, data: Record<string, string> = { a: '1' }): Record<string, unknown> {
+  return { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name }, data }
+}
