@@ -1,12 +1,14 @@
 // Many pods that crash whenever they are started: the API answers, others start, waits grow as kubelets let them, and all of it goes away.
-// `FAIRLEAD_CRASHING_PODS=1000` makes it a long run: with as many nodes as take them, 110 pods each.
+// `FAIRLEAD_CRASHING_PODS=1000` makes it a long run: with as many nodes as take them, 110 pods each. How long things take is printed and not
+// judged: on a busy machine all of it takes longer. What is waited for comes, or the test runs into a limit that only a hang reaches.
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
-import { after, before, describe, it } from 'node:test'
+import { after, before, describe, it, type TestContext } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { connectKube, loadKubeconfig, type KubeClient } from '@fairlead/kube'
 import { createInformer, type Informer } from '@fairlead/kube/cache'
 import type { Pod } from '@fairlead/kube/types/core-v1'
+import { assertNoLeaks, footprintOf } from './support/leaks.ts'
 import { createKubectl, eventually, Home, missing, type Kubectl } from './support/machine.ts'
 import { buildProgram } from './support/program-image.ts'
 
@@ -14,7 +16,10 @@ const skip = missing(['runc', 'conmon', 'nft', 'ip', 'kubectl'], { root: true })
 const crashing = Number(process.env['FAIRLEAD_CRASHING_PODS'] ?? 20)
 /** Others have to find room beside them. */
 const nodes = Math.ceil((crashing + 20) / 110)
-const patienceMs = 120_000 + crashing * 1_500
+/** A hang, not slowness: a machine as busy as it gets has taken a second per pod. */
+const patienceMs = 300_000 + crashing * 3_000
+/** The same for one request. */
+const answerMs = 60_000
 
 describe(`${crashing} pods that crash`, { skip }, () => {
   let home: Home
@@ -48,8 +53,7 @@ describe(`${crashing} pods that crash`, { skip }, () => {
   it('are all started, and started again after longer and longer waits', async (test) => {
     const restarts = followRestarts(pods)
     const begun = performance.now()
-    // What Node.js says of an option it does not know is said before it begins: as little work as a crash can be.
-    await kubectl('apply -f -', deployment('crashes', crashing, { command: ['node', '--no-such-option'] }))
+    await kubectl('apply -f -', deployment('crashes', crashing, crash))
     await eventually('crash loops', () => count(pods, isInCrashLoop) >= crashing * 0.9, patienceMs)
     test.diagnostic(`${seconds(begun)} s until nine of ten wait in a crash loop`)
     await eventually(
@@ -66,18 +70,14 @@ describe(`${crashing} pods that crash`, { skip }, () => {
   })
 
   it('keep nobody from the API, and no other pod from starting', async (test) => {
-    const begun = performance.now()
-    await kubectl('apply -f -', deployment('healthy', 2, { readinessProbe: { httpGet: { path: '/', port: 8080 } } }))
-    await kubectl('rollout status deployment/healthy --timeout=85s')
-    test.diagnostic(`${seconds(begun)} s until two others are ready`)
-    await eventually('gets', () => asking.tookMs.length > 100)
+    await startHealthy('healthy', test)
+    await eventually('gets', () => asking.tookMs.length > 100, patienceMs)
     const sorted = asking.tookMs.toSorted((a, b) => a - b)
     const p99 = sorted[Math.floor(sorted.length * 0.99)] ?? 0
     test.diagnostic(
       `${sorted.length} gets: median ${sorted[sorted.length >> 1]?.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms`,
     )
     assert.deepEqual(asking.failures, [])
-    assert.ok(p99 < 2_000, `p99 ${p99} ms`)
   })
 
   it('do not take more and more memory', async (test) => {
@@ -91,13 +91,37 @@ describe(`${crashing} pods that crash`, { skip }, () => {
     assert.ok(second < 350 + crashing, `${second} MiB`)
   })
 
+  it('go away when they are deleted, and others start meanwhile', async (test) => {
+    const begun = performance.now()
+    await client.resource('apps/v1/Deployment').delete('crashes', { namespace: 'default' })
+    await startHealthy('later', test)
+    await eventually('pods that are gone', () => pods.list().length === 0, patienceMs)
+    test.diagnostic(`${seconds(begun)} s until the last is gone`)
+    assert.deepEqual(asking.failures, [])
+    // What the cluster leaves when there are many is another matter than what it leaves when there are none.
+    await kubectl('apply -f -', deployment('crashes', crashing, crash))
+    await eventually('crashes again', () => totalRestarts(pods) > crashing / 4, patienceMs)
+  })
+
   it('are taken away with the cluster', async (test) => {
     await asking.stop()
     const begun = performance.now()
-    await home.fairleadOk(['down'], { timeoutMs: 600_000 })
+    await home.fairleadOk(['down'], { timeoutMs: patienceMs })
     test.diagnostic(`${seconds(begun)} s`)
-    assert.ok(performance.now() - begun < 60_000 + crashing * 300)
+    await assertNoLeaks(footprintOf(home.env['FAIRLEAD_HOME'] ?? home.dir))
   })
+
+  async function startHealthy(name: string, test: TestContext): Promise<void> {
+    const begun = performance.now()
+    const crashed = totalRestarts(pods)
+    await kubectl('apply -f -', deployment(name, 2, { readinessProbe: { httpGet: { path: '/', port: 8080 } } }))
+    const deployments = client.resource('apps/v1/Deployment')
+    const isReady = async (): Promise<boolean> =>
+      (await deployments.get(name, { namespace: 'default' })).status?.readyReplicas === 2
+    await eventually(`${name} pods`, isReady, patienceMs)
+    const restarts = totalRestarts(pods) - crashed
+    test.diagnostic(`${seconds(begun)} s until two others are ready, beside ${restarts} restarts`)
+  }
 
   function deployment(app: string, replicas: number, container: object): string {
     const labels = { app }
@@ -108,6 +132,9 @@ describe(`${crashing} pods that crash`, { skip }, () => {
     return JSON.stringify({ apiVersion: 'apps/v1', kind: 'Deployment', metadata: { name: app }, spec })
   }
 })
+
+/** What Node.js says of an option it does not know is said before it begins: as little work as a crash can be. */
+const crash = { command: ['node', '--no-such-option'] }
 
 interface Asking {
   readonly tookMs: readonly number[]
@@ -125,7 +152,7 @@ function askOften(client: KubeClient): Asking {
       const begun = performance.now()
       await client
         .resource('v1/ConfigMap')
-        .get('asked', { namespace: 'default' })
+        .get('asked', { namespace: 'default', signal: AbortSignal.timeout(answerMs) })
         .then(
           () => tookMs.push(performance.now() - begun),
           (error: unknown) => failures.push(String(error)),
