@@ -96,7 +96,7 @@ function runTests(name, testFiles, options = []) {
       source,
       '--disable-warning=ExperimentalWarning',
       '--test',
-      '--test-timeout=600000',
+      '--test-timeout=1200000',
       ...options,
       ...reporters,
       ...testFiles,

@@ -27,7 +27,7 @@ describe('autoscaling', { skip }, () => {
     await home.fairleadOk(['cluster', 'start'])
     kubectl = createKubectl(await home.kubeconfig(), home.dir)
     await kubectl('apply -f -', deployment(image))
-    await kubectl('rollout status deployment/burner --timeout=60s')
+    await kubectl('rollout status deployment/burner --timeout=180s')
   })
 
   after(async () => {
@@ -46,7 +46,7 @@ describe('autoscaling', { skip }, () => {
     await kubectl('apply -f -', autoscaler())
     await eventually('three replicas', async () => (await replicas()) === '3', patienceMs)
     assert.match(await kubectl('get hpa burner'), /Deployment\/burner +cpu: \d+%\/20% +1 +3/)
-    await kubectl('rollout status deployment/burner --timeout=60s')
+    await kubectl('rollout status deployment/burner --timeout=180s')
     const events = await kubectl('get events --field-selector involvedObject.kind=HorizontalPodAutoscaler')
     assert.match(
       events,

@@ -47,7 +47,7 @@ process.on('SIGTERM', () => process.exit())
 
 const programs = ['npm', 'apt-get', 'dpkg-deb', 'busybox', 'kubectl', 'skopeo', 'buildah', 'runc']
 
-describe('a database of an app', { skip: missing(programs, { root: true }), timeout: 420_000 }, () => {
+describe('a database of an app', { skip: missing(programs, { root: true }), timeout: 900_000 }, () => {
   const home = new Home()
   const app = join(home.dir, 'notes')
   let kubectl: Kubectl
@@ -147,7 +147,7 @@ describe('a database of an app', { skip: missing(programs, { root: true }), time
     const before = await kubectl('get pod db-0 -o jsonpath={.metadata.uid}')
     await kubectl('delete pod db-0')
     await eventually('another pod', async () => (await kubectl('get pod db-0 -o jsonpath={.metadata.uid}')) !== before)
-    await kubectl('wait --for=condition=Ready --timeout=60s pod/db-0')
+    await kubectl('wait --for=condition=Ready --timeout=180s pod/db-0')
     assert.deepEqual(await notes(), [{ text: 'first', user: 'notes' }])
   })
 

@@ -8,7 +8,7 @@ import { Home } from './support/machine.ts'
 
 const start = ['cluster', 'start', '--runtime', 'process', '--no-registry']
 
-describe('cluster backup and restore', { timeout: 120_000 }, () => {
+describe('cluster backup and restore', { timeout: 600_000 }, () => {
   let home: Home
   let file: string
   let revision: string | undefined

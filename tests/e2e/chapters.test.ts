@@ -29,7 +29,7 @@ describe('manifests of the chapters', { skip }, () => {
 
   it('runs three replicas behind a Service, with probes and resources', async () => {
     await apply('basic', manifest('deployment'))
-    await kubectl('-n basic rollout status deployment/go-app --timeout=90s')
+    await kubectl('-n basic rollout status deployment/go-app --timeout=180s')
     assert.match(await kubectl('-n basic get deployment go-app'), /go-app +3\/3 +3 +3 /)
     assert.equal(await call(await addressOf('basic', 'go-app')), 'v1')
     assert.match(
@@ -57,8 +57,8 @@ describe('manifests of the chapters', { skip }, () => {
 
   it('switches from blue to green by a patch of the Service, without a lost request', async () => {
     await apply('switch', manifest('blue-green'))
-    await kubectl('-n switch rollout status deployment/go-app-blue --timeout=90s')
-    await kubectl('-n switch rollout status deployment/go-app-green --timeout=90s')
+    await kubectl('-n switch rollout status deployment/go-app-blue --timeout=180s')
+    await kubectl('-n switch rollout status deployment/go-app-green --timeout=180s')
     const address = await addressOf('switch', 'go-app')
     // Without a readiness probe, and the chapter has none, pods are Ready before their program listens.
     const pods = await kubectl('-n switch get pods -o jsonpath={.items[*].status.podIP}')
@@ -80,7 +80,7 @@ describe('manifests of the chapters', { skip }, () => {
       ({ cause }) => cause?.code !== 'ECONNREFUSED',
     )
     await apply('balanced', manifest('load-balancer'))
-    await kubectl('-n balanced rollout status deployment/my-go-app --timeout=90s')
+    await kubectl('-n balanced rollout status deployment/my-go-app --timeout=180s')
     const about = await eventually('an address or a reason', async () => {
       const seen = await kubectl('-n balanced describe service my-go-app-service')
       return /LoadBalancer Ingress: +127\.0\.0\.1|127\.0\.0\.1:80: another program uses the port/.exec(seen)?.[0]
@@ -97,8 +97,8 @@ describe('manifests of the chapters', { skip }, () => {
     )
     await apply('canary', manifest('canary'))
     for (const version of ['v1', 'v2'])
-      await kubectl(`-n canary rollout status deployment/go-app-${version} --timeout=90s`)
-    await kubectl('-n canary wait --for=condition=Ready pod --all --timeout=60s')
+      await kubectl(`-n canary rollout status deployment/go-app-${version} --timeout=180s`)
+    await kubectl('-n canary wait --for=condition=Ready pod --all --timeout=180s')
     const count = 10_000
     const caller = 'deployment/go-app-v1'
     const seen = await eventually(

@@ -120,7 +120,7 @@ describe('requests while their pods change', { skip }, () => {
 
   /** As an administrator takes a machine out of service, and back. */
   async function drainOnce(node: string, loads: readonly Load[]): Promise<void> {
-    await kubectl(`drain ${node} --ignore-daemonsets --delete-emptydir-data --timeout=85s`)
+    await kubectl(`drain ${node} --ignore-daemonsets --delete-emptydir-data --timeout=180s`)
     assert.equal(await kubectl(`get pods --field-selector spec.nodeName=${node} -o name`), '')
     await ready()
     await moreAnswers(loads)
@@ -133,7 +133,7 @@ describe('requests while their pods change', { skip }, () => {
   }
 
   async function ready(): Promise<void> {
-    for (const service of services) await kubectl(`rollout status deployment/${service} --timeout=90s`)
+    for (const service of services) await kubectl(`rollout status deployment/${service} --timeout=180s`)
   }
 
   async function portOf(service: string): Promise<string> {

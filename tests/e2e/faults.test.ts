@@ -42,7 +42,7 @@ describe('faults', { skip }, () => {
   it('a container that does not hear SIGTERM: is killed when its grace is over', async () => {
     await run(pod('deaf', { args: ['deaf'] }, { terminationGracePeriodSeconds: 2 }))
     const before = performance.now()
-    await kubectl('delete pod deaf --wait --timeout=60s')
+    await kubectl('delete pod deaf --wait --timeout=180s')
     assert.ok(performance.now() - before >= 1_900)
   })
 
@@ -59,7 +59,7 @@ describe('faults', { skip }, () => {
       await kubectl('get events --field-selector involvedObject.name=hangs'),
       /Unhealthy.*Liveness probe failed/,
     )
-    await kubectl('delete pod hangs --wait --timeout=60s')
+    await kubectl('delete pod hangs --wait --timeout=180s')
   })
 
   it('an image that is taken away while a container uses it: goes on, and says what is missing later', async () => {
@@ -71,11 +71,11 @@ describe('faults', { skip }, () => {
     await home.fairleadOk(['image', 'prune', '--policy', policy, '--repository', 'going/*', '--apply'])
     const address = await kubectl('get pod uses -o jsonpath={.status.podIP}')
     await eventually('answers', async () => (await fetch(`http://${address}:8080/`)).ok)
-    await kubectl('delete pod uses --wait --timeout=60s')
+    await kubectl('delete pod uses --wait --timeout=180s')
     await kubectl('apply -f -', pod('uses', { image: reference }))
     const reason = 'get pod uses -o jsonpath={.status.containerStatuses[0].state.waiting.reason}'
     await eventually('the reason', async () => /ErrImage|ImagePullBackOff/.test(await kubectl(reason)), patienceMs)
-    await kubectl('delete pod uses --wait --timeout=60s')
+    await kubectl('delete pod uses --wait --timeout=180s')
   })
 
   it('a runtime that is killed while it makes containers: they are made again', async () => {
@@ -83,15 +83,15 @@ describe('faults', { skip }, () => {
     await kubectl('apply -f -', deployment('survivor', 12, {}))
     await eventually('a killed runtime', () => killer.killed >= 3, patienceMs)
     killer.stop()
-    await kubectl('rollout status deployment/survivor --timeout=120s')
-    await kubectl('delete deployment survivor --wait --timeout=60s')
+    await kubectl('rollout status deployment/survivor --timeout=180s')
+    await kubectl('delete deployment survivor --wait --timeout=180s')
     await eventually('no pods', async () => (await kubectl('get pods -l app=survivor -o name')) === '', patienceMs)
   })
 
   // The last: containers keep the time of the machine, which did not jump.
   it('a clock that jumps an hour: nobody is evicted, nothing is started again', async () => {
     await kubectl('apply -f -', deployment('clock', 2, {}))
-    await kubectl('rollout status deployment/clock --timeout=60s')
+    await kubectl('rollout status deployment/clock --timeout=180s')
     const before = await podsOf('clock')
     const { pid } = JSON.parse((await home.fairleadOk(['cluster', 'status', '--json'])).stdout)
     process.kill(pid, 'SIGUSR2')
@@ -99,7 +99,7 @@ describe('faults', { skip }, () => {
     const isAhead = async (): Promise<boolean> => Date.parse(await kubectl(renewed)) > Date.now() + 3_000_000
     await eventually('a heartbeat of the new hour', isAhead, patienceMs)
     await kubectl('scale deployment clock --replicas=3')
-    await kubectl('rollout status deployment/clock --timeout=60s')
+    await kubectl('rollout status deployment/clock --timeout=180s')
     assert.match(await kubectl('get nodes --no-headers'), /^\S+ +Ready /)
     assert.equal(before.length, 2)
     const now = await podsOf('clock')
@@ -107,13 +107,13 @@ describe('faults', { skip }, () => {
       before.filter((pod) => !now.includes(pod)),
       [],
     )
-    await kubectl('delete deployment clock --wait --timeout=60s')
+    await kubectl('delete deployment clock --wait --timeout=180s')
   })
 
   async function run(text: string): Promise<void> {
     await kubectl('apply -f -', text)
     const { metadata } = JSON.parse(text)
-    await kubectl(`wait --for=condition=Ready pod/${metadata.name} --timeout=60s`)
+    await kubectl(`wait --for=condition=Ready pod/${metadata.name} --timeout=180s`)
   }
 
   async function restarts(name: string): Promise<number> {

@@ -25,8 +25,8 @@ describe('the gateway', { skip }, () => {
     await home.fairleadOk(['cluster', 'start'])
     kubectl = createKubectl(await home.kubeconfig(), home.dir)
     await kubectl('apply -f -', manifest('gateway/apps'))
-    await kubectl('rollout status deployment/go-app-v1 --timeout=90s')
-    await kubectl('rollout status deployment/go-app-v2 --timeout=90s')
+    await kubectl('rollout status deployment/go-app-v1 --timeout=180s')
+    await kubectl('rollout status deployment/go-app-v2 --timeout=180s')
   })
 
   after(async () => {
@@ -141,7 +141,7 @@ describe('the gateway', { skip }, () => {
   it('serves HTTPRoutes of a Gateway, and tells in their status what became of them', async () => {
     const port = await freePort()
     await kubectl('apply -f -', manifest('gateway/http-route').replace('PORT', String(port)))
-    await kubectl('wait --for=condition=Programmed gateway/edge --timeout=60s')
+    await kubectl('wait --for=condition=Programmed gateway/edge --timeout=180s')
     const conditions = 'get httproute go-app -o jsonpath={.status.parents[0].conditions[*].reason}'
     await eventually(
       'that a backend is missing',

@@ -85,7 +85,7 @@ describe('a program in a pod', { skip }, () => {
       spec: { restartPolicy: 'Never', containers: [container] },
     }
     await kubectl('apply -f -', JSON.stringify(pod))
-    await kubectl(`wait --for=jsonpath={.status.phase}=Succeeded pod/${name} --timeout=30s`)
+    await kubectl(`wait --for=jsonpath={.status.phase}=Succeeded pod/${name} --timeout=180s`)
     return JSON.parse(await kubectl(`logs ${name}`))
   }
 })

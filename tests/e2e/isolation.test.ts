@@ -26,7 +26,7 @@ describe('isolation of pods', { skip }, () => {
     kubectl = createKubectl(await home.kubeconfig(), home.dir)
     await kubectl('apply -f -', pod('plain', {}))
     await kubectl('apply -f -', pod('locked', { securityContext: locked }))
-    await kubectl('wait --for=condition=Ready pod/plain pod/locked --timeout=60s')
+    await kubectl('wait --for=condition=Ready pod/plain pod/locked --timeout=180s')
   })
 
   after(async () => {

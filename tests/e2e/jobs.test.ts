@@ -31,7 +31,7 @@ describe('jobs', { skip }, () => {
 
   it('create job runs a container to its end, and delete takes everything away', async () => {
     assert.match(await kubectl(`create job once --image=${image}`), /job\.batch\/once created/)
-    await kubectl('wait --for=condition=Complete job/once --timeout=30s')
+    await kubectl('wait --for=condition=Complete job/once --timeout=180s')
     assert.match(await kubectl('get job once'), /^once +Complete +1\/1/m)
     assert.match(await kubectl('logs job/once'), /index undefined/)
     assert.match(await kubectl('describe job once'), /Completed +\S+ +job-controller +Job completed/)
@@ -41,7 +41,7 @@ describe('jobs', { skip }, () => {
 
   it('gives each index its own pod, name and variable', async () => {
     await kubectl('apply -f -', job('parts', { completions: 3, parallelism: 2, completionMode: 'Indexed' }))
-    await kubectl('wait --for=condition=Complete job/parts --timeout=60s')
+    await kubectl('wait --for=condition=Complete job/parts --timeout=180s')
     assert.equal(await kubectl('get job parts -o jsonpath={.status.completedIndexes}'), '0-2')
     const hosts = await kubectl('get pods -l job-name=parts -o jsonpath={.items[*].spec.hostname}')
     assert.deepEqual(hosts.split(' ').toSorted(), ['parts-0', 'parts-1', 'parts-2'])
@@ -52,7 +52,7 @@ describe('jobs', { skip }, () => {
   it('fails by the rule that the exit code of a container meets', async () => {
     const rules = [{ action: 'FailJob', onExitCodes: { operator: 'In', values: [42] } }]
     await kubectl('apply -f -', job('strict', { podFailurePolicy: { rules } }, [{ name: 'EXIT_CODE', value: '42' }]))
-    await kubectl('wait --for=condition=Failed job/strict --timeout=30s')
+    await kubectl('wait --for=condition=Failed job/strict --timeout=180s')
     const message = await kubectl(`get job strict -o jsonpath={.status.conditions[?(@.type=="Failed")].message}`)
     assert.match(
       message,
@@ -62,10 +62,10 @@ describe('jobs', { skip }, () => {
 
   it('is suspended and resumed', async () => {
     await kubectl('apply -f -', job('nap', { suspend: true }))
-    await kubectl('wait --for=condition=Suspended job/nap --timeout=30s')
+    await kubectl('wait --for=condition=Suspended job/nap --timeout=180s')
     assert.equal(await kubectl('get pods -l job-name=nap -o name'), '')
     await kubectl('patch job nap -p {"spec":{"suspend":false}}')
-    await kubectl('wait --for=condition=Complete job/nap --timeout=30s')
+    await kubectl('wait --for=condition=Complete job/nap --timeout=180s')
   })
 
   it('starts jobs by the clock, and by hand from a cron job', async () => {
@@ -75,7 +75,7 @@ describe('jobs', { skip }, () => {
       async () => (await kubectl('get cronjob tick -o jsonpath={.status.lastSuccessfulTime}')) !== '',
     )
     assert.match(await kubectl('create job --from=cronjob/tick by-hand'), /job\.batch\/by-hand created/)
-    await kubectl('wait --for=condition=Complete job/by-hand --timeout=30s')
+    await kubectl('wait --for=condition=Complete job/by-hand --timeout=180s')
     await kubectl('delete cronjob tick')
     await eventually('its jobs are gone', async () => !(await kubectl('get jobs -o name')).includes('tick'))
   })

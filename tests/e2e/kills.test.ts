@@ -98,7 +98,7 @@ describe('kill -9 under load', { skip }, () => {
 
   /** The pods the Deployment asks for are there, ready, and no others. */
   async function converged(): Promise<void> {
-    await kubectl('rollout status deployment/well --timeout=85s')
+    await kubectl('rollout status deployment/well --timeout=180s')
     await eventually(
       'the pods asked for',
       async () => {

@@ -41,10 +41,10 @@ describe('kubectl', { skip }, () => {
       await kubectl('apply -f -', manifest({ replicas: 1 })),
       /deployment\.apps\/hello created\nservice\/hello created/,
     )
-    await kubectl('wait --for=condition=Available deployment/hello --timeout=30s')
+    await kubectl('wait --for=condition=Available deployment/hello --timeout=180s')
     assert.match(await kubectl('apply -f -', manifest({ replicas: 1 })), /deployment\.apps\/hello unchanged/)
     assert.match(await kubectl('apply -f -', manifest({ replicas: 2 })), /deployment\.apps\/hello configured/)
-    await kubectl('rollout status deployment/hello --timeout=30s')
+    await kubectl('rollout status deployment/hello --timeout=180s')
     assert.equal(await kubectl('get deployment hello -o jsonpath={.status.readyReplicas}'), '2')
   })
 
@@ -75,15 +75,15 @@ describe('kubectl', { skip }, () => {
 
   it('set image, rollout status, rollout history, rollout undo and rollout restart', async () => {
     await kubectl(`set image deployment/hello hello=${otherImage}`)
-    assert.match(await kubectl('rollout status deployment/hello --timeout=60s'), /successfully rolled out/)
+    assert.match(await kubectl('rollout status deployment/hello --timeout=180s'), /successfully rolled out/)
     assert.equal(await answer(), 'v2')
     assert.match(await kubectl('rollout history deployment/hello'), /^2 /m)
     await kubectl('rollout undo deployment/hello')
-    await kubectl('rollout status deployment/hello --timeout=60s')
+    await kubectl('rollout status deployment/hello --timeout=180s')
     assert.equal(await answer(), 'v1')
     const before = await kubectl('get pods -l app=hello -o name')
     await kubectl('rollout restart deployment/hello')
-    await kubectl('rollout status deployment/hello --timeout=60s')
+    await kubectl('rollout status deployment/hello --timeout=180s')
     await eventually('only new pods', async () => {
       const now = await kubectl('get pods -l app=hello -o name')
       return now !== '' && !before.split('\n').some((name) => name !== '' && now.includes(name))
@@ -129,12 +129,12 @@ describe('kubectl', { skip }, () => {
     )
     await kubectl('create configmap settings --from-literal=a=1 -n team-a')
     await kubectl(`create deployment other --image=${image} -n team-a`)
-    await kubectl('wait --for=condition=Available deployment/other -n team-a --timeout=30s')
+    await kubectl('wait --for=condition=Available deployment/other -n team-a --timeout=180s')
     // Before its handler is there, a first process ignores SIGTERM, and Kubernetes waits the whole grace period.
     await eventually('the pod listens', async () =>
       (await kubectl('logs deployment/other -n team-a')).includes('hello listens'),
     )
-    await kubectl('delete namespace team-a --wait --timeout=60s')
+    await kubectl('delete namespace team-a --wait --timeout=180s')
     assert.equal((await kubectl.raw(['get', 'namespace', 'team-a'])).code, 1)
     assert.match((await kubectl.raw(['get', 'deployment', 'other', '-n', 'team-a'])).stderr, /NotFound|not found/)
   })
@@ -143,7 +143,7 @@ describe('kubectl', { skip }, () => {
     await kubectl('create configmap greeting --from-literal=word=first')
     await kubectl('create secret generic token --from-literal=value=s3cret')
     await kubectl('apply -f -', volumePod())
-    await kubectl('wait --for=condition=Ready pod/reader --timeout=30s')
+    await kubectl('wait --for=condition=Ready pod/reader --timeout=180s')
     const address = await kubectl('get pod reader -o jsonpath={.status.podIP}')
     const read = async (): Promise<string> =>
       (await fetch(`http://${address}:8080/file`, { signal: AbortSignal.timeout(2_000) })).text()
@@ -152,7 +152,7 @@ describe('kubectl', { skip }, () => {
       kubectl('apply -f -', yaml),
     )
     await eventually('the mounted file changed', async () => (await read()) === 'second s3cret s3cret', 90_000)
-    await kubectl('delete pod reader --wait --timeout=60s')
+    await kubectl('delete pod reader --wait --timeout=180s')
   })
 
   it('kills a container that fails its liveness probe and reports crash loops', async () => {
@@ -161,7 +161,7 @@ describe('kubectl', { skip }, () => {
     const status = JSON.parse(await kubectl('get pod crasher -o json')).status.containerStatuses[0]
     assert.equal(status.lastState.terminated.exitCode, 3)
     assert.match(await kubectl('logs crasher --previous'), /no database/)
-    await kubectl('delete pod crasher --wait --timeout=60s')
+    await kubectl('delete pod crasher --wait --timeout=180s')
   })
 
   it('answers with the messages users know', async () => {
@@ -190,11 +190,11 @@ describe('kubectl', { skip }, () => {
     await eventually('the image error', async () =>
       /ErrImagePull|ImagePullBackOff/.test(await kubectl('get pods -l app=ghost')),
     )
-    await kubectl('delete deployment,service ghost --wait --timeout=60s')
+    await kubectl('delete deployment,service ghost --wait --timeout=180s')
   })
 
   it('delete --wait removes the deployment, its replica sets and its pods', async () => {
-    await kubectl('delete deployment hello --wait --timeout=60s')
+    await kubectl('delete deployment hello --wait --timeout=180s')
     await eventually('nothing is left', async () => (await kubectl('get replicasets,pods -l app=hello -o name')) === '')
   })
 

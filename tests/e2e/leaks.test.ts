@@ -15,7 +15,7 @@ describe('findLeaks', { skip }, () => {
     const { images } = JSON.parse(built.stdout) as { images: readonly [{ reference: string }] }
     await kubectl(`run web --image=${images[0].reference} --restart=Never`)
     await eventually('the pod runs', async () => (await kubectl('get pod web -o name')) !== '')
-    await kubectl('wait pod/web --for=jsonpath={.status.phase}=Running --timeout=60s')
+    await kubectl('wait pod/web --for=jsonpath={.status.phase}=Running --timeout=180s')
 
     const footprint = footprintOf(home.env['FAIRLEAD_HOME'] ?? '')
     const kinds = (await findLeaks(footprint)).map((line) => line.replace(/ \S*\/.*$| \d+ .*$| \S+$/, ''))

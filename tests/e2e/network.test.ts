@@ -34,7 +34,7 @@ describe('network', { skip }, () => {
     await kubectl('apply -f -', JSON.stringify(server('web', image, port)))
     await kubectl('apply -f -', JSON.stringify(server('db', image)))
     await kubectl('expose pod db --port=80')
-    await kubectl('wait pod/web pod/db --for=condition=Ready --timeout=60s')
+    await kubectl('wait pod/web pod/db --for=condition=Ready --timeout=180s')
   })
 
   after(async () => {

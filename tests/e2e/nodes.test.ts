@@ -14,7 +14,7 @@ setInterval(() => { for (const end = Date.now() + 20; Date.now() < end;); }, 100
 process.on('SIGTERM', () => process.exit(0))
 `
 
-describe('several nodes', { skip, timeout: 300_000 }, () => {
+describe('several nodes', { skip, timeout: 900_000 }, () => {
   let home: Home
   let kubectl: Kubectl
   let image: string
@@ -52,7 +52,7 @@ describe('several nodes', { skip, timeout: 300_000 }, () => {
 
   it('runs a pod of a DaemonSet on each, whose logs and programs are to be had', async () => {
     await kubectl('apply -f -', JSON.stringify(workload('DaemonSet', image, 'agent', {})))
-    await kubectl('rollout status daemonset/agent --timeout=120s')
+    await kubectl('rollout status daemonset/agent --timeout=180s')
     const placed = await podsOf('agent')
     assert.deepEqual(placed.map(nodeOf).toSorted(), names.toSorted())
     assert.equal(new Set(placed.map(({ status }) => status?.podIP)).size, 3)
@@ -90,7 +90,7 @@ describe('several nodes', { skip, timeout: 300_000 }, () => {
     ]
     const spec = workload('Deployment', image, 'spread', { topologySpreadConstraints }, { replicas: 4 })
     await kubectl('apply -f -', JSON.stringify(spec))
-    await kubectl('rollout status deployment/spread --timeout=120s')
+    await kubectl('rollout status deployment/spread --timeout=180s')
     const placed = (await podsOf('spread')).map(nodeOf)
     const [first = '', second = '', third = ''] = names
     const on = (name: string): number => placed.filter((each) => each === name).length
@@ -113,19 +113,19 @@ describe('several nodes', { skip, timeout: 300_000 }, () => {
     await home.fairleadOk(['cluster', 'stop'])
     await home.fairleadOk(['cluster', 'start'])
     assert.equal((await nodes()).length, 3)
-    await kubectl('rollout status daemonset/agent --timeout=120s')
-    await kubectl('rollout status deployment/spread --timeout=120s')
+    await kubectl('rollout status daemonset/agent --timeout=180s')
+    await kubectl('rollout status deployment/spread --timeout=180s')
     assert.deepEqual(await places(), before)
   })
 
   it('moves what is drained from a node to others', async () => {
     await kubectl('delete deployment spread')
     await kubectl('apply -f -', JSON.stringify(workload('Deployment', image, 'mover', {}, { replicas: 3 })))
-    await kubectl('rollout status deployment/mover --timeout=120s')
+    await kubectl('rollout status deployment/mover --timeout=180s')
     const drained = names[1] ?? ''
     assert.ok((await podsOf('mover')).map(nodeOf).includes(drained))
-    await kubectl(`drain ${drained} --ignore-daemonsets --timeout=120s`)
-    await kubectl('rollout status deployment/mover --timeout=120s')
+    await kubectl(`drain ${drained} --ignore-daemonsets --timeout=180s`)
+    await kubectl('rollout status deployment/mover --timeout=180s')
     await eventually('all are elsewhere', async () => {
       const placed = await podsOf('mover')
       return placed.length === 3 && placed.every((pod) => nodeOf(pod) !== drained && pod.status?.phase === 'Running')
@@ -176,14 +176,14 @@ describe('several nodes', { skip, timeout: 300_000 }, () => {
   }
 })
 
-describe('several nodes of plain processes', { skip: missing(['kubectl']), timeout: 300_000 }, () => {
+describe('several nodes of plain processes', { skip: missing(['kubectl']), timeout: 900_000 }, () => {
   it('run pods of their own', async () => {
     await using home = new Home()
     const image = await buildProgram(home, { name: 'teller', source: program })
     await home.fairleadOk(['cluster', 'start', '--runtime', 'process', '--nodes', '2'])
     const kubectl = createKubectl(await home.kubeconfig(), home.dir)
     await kubectl('apply -f -', JSON.stringify(workload('DaemonSet', image, 'agent', {})))
-    await kubectl('rollout status daemonset/agent --timeout=120s')
+    await kubectl('rollout status daemonset/agent --timeout=180s')
     const names = (await kubectl('get nodes -o name')).replaceAll('node/', '').trim().split('\n')
     assert.equal(names.length, 2)
     await eventually('each tells its node', async () => {

@@ -194,7 +194,7 @@ describe('what services on the kit tell of themselves', { skip: missing(['kubect
     )
 
     await kubectl('scale deployment catalog --replicas=1')
-    await kubectl('rollout status deployment/catalog --timeout=30s')
+    await kubectl('rollout status deployment/catalog --timeout=180s')
     await eventually('an order goes through', async () => (await placeOrder(randomUUID())).status === 201)
     assert.equal(await breakerStateOf('orders'), 0)
     await eventually('orders is up', async () => (await healthOf('orders')).status === 'UP')

@@ -43,7 +43,7 @@ describe('cluster start --runtime process', { skip: missing(['kubectl']) }, () =
 
   it('serves from both replicas of a service at one address', async () => {
     await kubectl('scale deployment web --replicas=2')
-    await kubectl('rollout status deployment/web --timeout=30s')
+    await kubectl('rollout status deployment/web --timeout=180s')
     const pods = await podsOf('web')
     assert.equal(new Set(pods.map((pod) => pod.status.podIP)).size, 2)
     await eventually('a request at each of the pods', async () => {

@@ -72,7 +72,7 @@ describe(
       const containers = [{ name: 'main', image, imagePullPolicy: policy, ports: [{ containerPort: 8080 }] }]
       const spec = { terminationGracePeriodSeconds: 1, containers }
       await kubectl('apply -f -', JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata: { name }, spec }))
-      await kubectl(`wait --for=condition=Ready --timeout=60s pod/${name}`)
+      await kubectl(`wait --for=condition=Ready --timeout=180s pod/${name}`)
       return await kubectl(
         `get pod ${name} -o jsonpath={.status.containerStatuses[0].image}|{.status.containerStatuses[0].imageID}`,
       )
@@ -168,7 +168,7 @@ describe(
         `create secret docker-registry key --docker-server=${registry.address} --docker-username=ada --docker-password=pw`,
       )
       await pod('known', { imagePullSecrets: [{ name: 'key' }] })
-      await kubectl('wait --for=condition=Ready --timeout=60s pod/known')
+      await kubectl('wait --for=condition=Ready --timeout=180s pod/known')
       await kubectl(
         'apply -f -',
         JSON.stringify({
@@ -179,7 +179,7 @@ describe(
         }),
       )
       await pod('by-account', { serviceAccountName: 'puller' })
-      await kubectl('wait --for=condition=Ready --timeout=60s pod/by-account')
+      await kubectl('wait --for=condition=Ready --timeout=180s pod/by-account')
       await kubectl('delete pod unknown known by-account')
     })
 
@@ -218,7 +218,7 @@ describe(
       await home.fairleadOk(['cluster', 'stop'])
       await home.fairleadOk(['cluster', 'start'])
       assert.equal((await status()).registry?.address, address)
-      await kubectl('wait --for=condition=Ready --timeout=60s pod/by-address')
+      await kubectl('wait --for=condition=Ready --timeout=180s pod/by-address')
     })
 
     it('takes the port it is told, tells who has it, and finds another when that of the last time is taken', async () => {

@@ -12,7 +12,7 @@ import { buildProgram } from './support/program-image.ts'
 const skip = missing(['kubectl']) || (await whyNotAsNobody())
 const patienceMs = 90_000
 
-describe('a cluster of a user who is not root', { skip, timeout: 480_000 }, () => {
+describe('a cluster of a user who is not root', { skip, timeout: 900_000 }, () => {
   let home: Home
   let kubectl: Kubectl
   const images: Record<string, string> = {}
@@ -28,7 +28,7 @@ describe('a cluster of a user who is not root', { skip, timeout: 480_000 }, () =
     await kubectl('apply -f -', manifest('gateway/apps'))
     await kubectl('apply -f -', client())
     for (const name of ['go-app-v1', 'go-app-v2', 'client'])
-      await kubectl(`rollout status deployment/${name} --timeout=90s`)
+      await kubectl(`rollout status deployment/${name} --timeout=180s`)
   })
 
   after(async () => {
@@ -50,12 +50,12 @@ describe('a cluster of a user who is not root', { skip, timeout: 480_000 }, () =
 
   it('runs pods on each of its nodes', async () => {
     await kubectl('scale deployment go-app-v1 --replicas=4')
-    await kubectl('rollout status deployment/go-app-v1 --timeout=60s')
+    await kubectl('rollout status deployment/go-app-v1 --timeout=180s')
     const pods = await podsOf('version=v1')
     assert.equal(new Set(pods.map(({ spec }) => spec?.nodeName)).size, 2)
     assert.equal(new Set(pods.map(({ status }) => status?.podIP)).size, 4)
     await kubectl('scale deployment go-app-v1 --replicas=2')
-    await kubectl('rollout status deployment/go-app-v1 --timeout=60s')
+    await kubectl('rollout status deployment/go-app-v1 --timeout=180s')
   })
 
   it('leads names and addresses of Services, with the port of the Service, to their pods', async () => {
@@ -128,7 +128,7 @@ describe('a cluster of a user who is not root', { skip, timeout: 480_000 }, () =
   it('serves an HTTPRoute, whose weights are held by calls of pods too', async () => {
     const port = await freePort()
     await kubectl('apply -f -', manifest('gateway/http-route').replace('PORT', String(port)))
-    await kubectl('wait --for=condition=Programmed gateway/edge --timeout=60s')
+    await kubectl('wait --for=condition=Programmed gateway/edge --timeout=180s')
     const headers = { host: 'shop.example.com' }
     const canary = { port, path: '/', headers: { ...headers, 'x-canary': 'always' } }
     await eventually('a route', async () => (await ask(canary)).body === 'v2', patienceMs)
@@ -188,7 +188,7 @@ describe('a cluster of a user who is not root', { skip, timeout: 480_000 }, () =
       async () => ((await podsOf('app=client'))[0]?.status?.containerStatuses?.[0]?.restartCount ?? 0) > 0,
       patienceMs,
     )
-    await kubectl('wait --for=condition=Ready pod -l app=client --timeout=60s')
+    await kubectl('wait --for=condition=Ready pod -l app=client --timeout=180s')
   })
 
   it('measures what pods use, and scales by it', async () => {
@@ -209,7 +209,7 @@ describe('a cluster of a user who is not root', { skip, timeout: 480_000 }, () =
 
   it('scales by what pods tell of themselves, with nothing installed', async () => {
     await kubectl('scale deployment client --replicas=1')
-    await kubectl('rollout status deployment/client --timeout=60s')
+    await kubectl('rollout status deployment/client --timeout=180s')
     await kubectl('apply -f -', autoscaler({ name: 'jobs_waiting', averageValue: '10' }))
     await eventually(
       'two replicas',

@@ -28,7 +28,7 @@ describe('sets', { skip }, () => {
     await home.fairleadOk(['cluster', 'start'])
     kubectl = createKubectl(await home.kubeconfig(), home.dir)
     await kubectl('apply -f -', statefulSet())
-    await kubectl('rollout status statefulset/db --timeout=60s')
+    await kubectl('rollout status statefulset/db --timeout=180s')
   })
 
   after(async () => {
@@ -40,27 +40,27 @@ describe('sets', { skip }, () => {
     assert.match(await kubectl('get pvc data-db-1'), /^data-db-1 +Bound +pvc-/m)
     await logged('db-1', /^db-1 start 1 of first$/m)
     await kubectl('delete pod db-1')
-    await kubectl('rollout status statefulset/db --timeout=60s')
+    await kubectl('rollout status statefulset/db --timeout=180s')
     await logged('db-1', /^db-1 start 2 of first$/m)
   })
 
   it('rolls a StatefulSet out and undoes it', async () => {
     await kubectl('set env statefulset/db EDITION=second')
-    await kubectl('rollout status statefulset/db --timeout=60s')
+    await kubectl('rollout status statefulset/db --timeout=180s')
     await logged('db-0', /of second/)
     assert.match(await kubectl('rollout history statefulset/db'), /^1\b[^]*^2\b/m)
     await kubectl('rollout undo statefulset/db')
-    await kubectl('rollout status statefulset/db --timeout=60s')
+    await kubectl('rollout status statefulset/db --timeout=180s')
     await logged('db-0', /of first/)
   })
 
   it('rolls a DaemonSet out and undoes it', async () => {
     await kubectl('apply -f -', daemonSet())
-    await kubectl('rollout status daemonset/agent --timeout=60s')
+    await kubectl('rollout status daemonset/agent --timeout=180s')
     await kubectl('set env daemonset/agent EDITION=second')
-    await kubectl('rollout status daemonset/agent --timeout=60s')
+    await kubectl('rollout status daemonset/agent --timeout=180s')
     await kubectl('rollout undo daemonset/agent')
-    await kubectl('rollout status daemonset/agent --timeout=60s')
+    await kubectl('rollout status daemonset/agent --timeout=180s')
     await logged('-l app=agent', /of first/)
   })
 
@@ -78,9 +78,9 @@ describe('sets', { skip }, () => {
     )
     assert.equal(await kubectl('get pdb db -o jsonpath={.status.currentHealthy}'), '2')
     await kubectl('delete pdb db')
-    await kubectl(`${drain} --timeout=60s`)
+    await kubectl(`${drain} --timeout=180s`)
     await kubectl(`uncordon ${node}`)
-    await kubectl('rollout status statefulset/db --timeout=60s')
+    await kubectl('rollout status statefulset/db --timeout=180s')
   })
 
   it('takes the volumes away with their claims, and not before', async () => {

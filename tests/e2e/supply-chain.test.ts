@@ -118,7 +118,7 @@ otherwise: refuse
     assert.equal((await home.fairlead(['image', 'verify', reference, '--policy', policy])).code, 1)
     await home.fairleadOk(['image', 'sign', reference, '--key', keyOf('release')])
     await home.fairleadOk(['image', 'verify', reference, '--policy', policy])
-    await kubectl('wait --for=condition=Ready pod/hello --timeout=60s')
+    await kubectl('wait --for=condition=Ready pod/hello --timeout=180s')
     await kubectl('delete pod hello --wait=false')
   })
 

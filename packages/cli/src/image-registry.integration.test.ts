@@ -15,7 +15,7 @@ import type { ServedRegistry } from '@fairlead/oci/server'
 const htpasswd = 'ada:$2y$04$w..fBArtt5f5mXfJlkwhv.WkIX/GZJUa6YmTgFtHUpYVnTn1f9xvO\n'
 const main = join(import.meta.dirname, 'main.ts')
 
-describe('fairlead login and fairlead image', { timeout: 120_000 }, () => {
+describe('fairlead login and fairlead image', { timeout: 600_000 }, () => {
   let work: string
   let registry: ServedRegistry
   let host: string

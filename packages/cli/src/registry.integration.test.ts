@@ -14,7 +14,7 @@ const program = [
   join(import.meta.dirname, 'main.ts'),
 ]
 
-describe('fairlead registry serve and image fsck', { timeout: 60_000 }, () => {
+describe('fairlead registry serve and image fsck', { timeout: 600_000 }, () => {
   it('serves the image store until Ctrl-C, and finds what is damaged in it', async () => {
     const home = await mkdtemp(join(tmpdir(), 'fairlead-cli-'))
     const env = { ...process.env, FAIRLEAD_HOME: home, FAIRLEAD_CACHE: join(home, 'cache') }

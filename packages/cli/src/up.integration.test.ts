@@ -36,7 +36,7 @@ async function fairlead(
   const { NODE_TEST_CONTEXT: _, ...inherited } = process.env
   const child = spawn(process.execPath, [launcher, ...args], {
     env: { ...inherited, FAIRLEAD_HOME: home },
-    timeout: 180_000,
+    timeout: 600_000,
   })
   let [stdout, stderr] = ['', '']
   child.stdout.on('data', (chunk: Buffer) => {

@@ -86,7 +86,7 @@ export function createKubectl(kubeconfig: string, home: string): Kubectl {
   // A cache of its own: kubectl caches discovery per host and port, and ports are reused between clusters.
   const env = { ...process.env, KUBECONFIG: kubeconfig, KUBECACHEDIR: join(home, 'kubectl-cache') }
   const raw = (args: readonly string[], input?: string): Promise<Finished> =>
-    run('kubectl', args, { env, timeoutMs: 90_000, ...(input === undefined ? {} : { input }) })
+    run('kubectl', args, { env, timeoutMs: 240_000, ...(input === undefined ? {} : { input }) })
   const kubectl = async (args: string, input?: string): Promise<string> => {
     const finished = await raw(args.split(' '), input)
     if (finished.code !== 0)
@@ -146,7 +146,7 @@ export function run(
 export async function eventually<T>(
   what: string,
   probe: () => Promise<T> | T,
-  deadlineMs = 30_000,
+  deadlineMs = 60_000,
 ): Promise<NonNullable<T>> {
   const end = performance.now() + deadlineMs
   let last: unknown

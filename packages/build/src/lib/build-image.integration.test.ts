@@ -35,7 +35,7 @@ function reasonToSkip(): string | false {
 
 const skip = reasonToSkip()
 
-describe('buildImage', { skip, timeout: 240_000 }, () => {
+describe('buildImage', { skip, timeout: 900_000 }, () => {
   let work: string
   let first: BuildResult
   const events: BuildEvent[] = []

@@ -19,7 +19,7 @@ const missing = ['umoci', 'runc'].filter((name) => spawnSync('which', [name]).st
 const skip = process.getuid?.() !== 0 ? 'not root' : missing.length > 0 && `not installed: ${missing.join(', ')}`
 if (skip && process.env['CI'] === 'true') throw new Error(`Cannot skip in CI: ${skip}`)
 
-describe('an image of a Nitro server', { skip, timeout: 240_000 }, () => {
+describe('an image of a Nitro server', { skip, timeout: 900_000 }, () => {
   let work: string
 
   before(async () => {

@@ -28,7 +28,7 @@ const missing = ['skopeo', 'umoci', 'runc', 'setpriv'].filter((name) => spawnSyn
 const reason = process.getuid?.() !== 0 ? 'not root' : missing.length > 0 && `not installed: ${missing.join(', ')}`
 if (reason && process.env['CI'] === 'true') throw new Error(`Cannot skip in CI: ${reason}`)
 
-describe('buildImage for a target', { skip: reason, timeout: 280_000 }, () => {
+describe('buildImage for a target', { skip: reason, timeout: 900_000 }, () => {
   let work: string
 
   before(async () => {

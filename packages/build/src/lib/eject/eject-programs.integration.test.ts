@@ -15,7 +15,7 @@ import { ejectDockerfile, writeEjected } from './eject.ts'
 const PROGRAMS = ['apt-get', 'dpkg-deb', 'buildah', 'skopeo', 'busybox']
 const SCRIPT = { type: 'file', mode: 0o755 } as const
 
-describe('an ejected Dockerfile of another language', { skip: reasonToSkip(PROGRAMS), timeout: 300_000 }, () => {
+describe('an ejected Dockerfile of another language', { skip: reasonToSkip(PROGRAMS), timeout: 900_000 }, () => {
   let fixture: Buildah
   let work: string
   before(async () => {

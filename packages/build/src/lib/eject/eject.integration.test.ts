@@ -15,7 +15,7 @@ import { ejectDockerfile, writeEjected } from './eject.ts'
 const LEGACY = join(import.meta.dirname, '../../../../../examples/legacy')
 const PROGRAMS = ['npm', 'apt-get', 'dpkg-deb', 'buildah', 'skopeo', 'busybox']
 
-describe('an ejected Dockerfile', { skip: reasonToSkip(PROGRAMS), timeout: 300_000 }, () => {
+describe('an ejected Dockerfile', { skip: reasonToSkip(PROGRAMS), timeout: 900_000 }, () => {
   let work: string
   let fixture: Buildah
   const buildah = (...args: string[]): Promise<string> => fixture.run(...args)

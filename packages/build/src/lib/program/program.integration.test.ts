@@ -30,7 +30,7 @@ function reasonToSkip(): string | false {
   return reason
 }
 
-describe('buildProgram', { skip: reasonToSkip(), timeout: 240_000 }, () => {
+describe('buildProgram', { skip: reasonToSkip(), timeout: 900_000 }, () => {
   let work: string
   before(async () => {
     work = await mkdtemp(join(tmpdir(), 'fairlead-program-'))

@@ -36,7 +36,7 @@ process.once('SIGTERM', () => server.close(() => process.stdout.write('drained\\
 const HOST = `linux/${hostPlatform().architecture}`
 const OTHER = HOST === 'linux/amd64' ? 'linux/arm64' : 'linux/amd64'
 
-describe('buildExecutable', { timeout: 240_000 }, () => {
+describe('buildExecutable', { timeout: 900_000 }, () => {
   let work: string
   let images: BuildResult
   let executable: ExecutableResult

@@ -12,7 +12,7 @@ import { createFixture, lockFiles } from '../source/project-fixture.ts'
 /** Built from pieces: this file itself holds nothing of the form. */
 const token = ['glp', 'at-', 'Zk3', 'xW9mQ7', 'rT2vB8nL', '4pY'].join('')
 
-describe('buildImage', { timeout: 120_000 }, () => {
+describe('buildImage', { timeout: 600_000 }, () => {
   let work: string
   before(async () => {
     work = await mkdtemp(join(tmpdir(), 'fairlead-secrets-'))

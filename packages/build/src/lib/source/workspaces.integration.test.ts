@@ -39,7 +39,7 @@ const managers = [
   },
 ]
 
-describe('a workspace', { timeout: 240_000 }, () => {
+describe('a workspace', { timeout: 900_000 }, () => {
   for (const { name, root, files, ranges, lock } of managers) {
     it(`of ${root.packageManager} is installed as locked, bundled, and runs with an addon only a sister needs`, async () => {
       await using fixture = await createFixture({

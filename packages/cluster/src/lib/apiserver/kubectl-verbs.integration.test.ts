@@ -89,7 +89,7 @@ const views: [command: string, printed: RegExp][] = [
   ['describe cronjob often', /Schedule:\s+@hourly/],
 ]
 
-describe('every verb of kubectl', { skip: isSkipped, timeout: 180_000 }, () => {
+describe('every verb of kubectl', { skip: isSkipped, timeout: 600_000 }, () => {
   const dir = mkdtempSync(join(tmpdir(), 'fairlead-verbs-'))
   const env = { ...process.env, KUBECONFIG: join(dir, 'config'), HOME: dir }
   let api: TestServer
@@ -107,7 +107,7 @@ describe('every verb of kubectl', { skip: isSkipped, timeout: 180_000 }, () => {
   /** What a command prints, whether it fails or not. */
   async function kubectl(args: readonly string[], more: Record<string, string> = {}): Promise<string> {
     try {
-      const found = await run('kubectl', ['-n', 'verbs', ...args], { env: { ...env, ...more }, timeout: 20_000 })
+      const found = await run('kubectl', ['-n', 'verbs', ...args], { env: { ...env, ...more }, timeout: 60_000 })
       return found.stdout + found.stderr
     } catch (error) {
       const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string }

@@ -33,7 +33,7 @@ spec:
     spec: {containers: [{name: api, image: "${image}", ports: [{containerPort: 8080}]}]}
 `
 
-describe('kubectl', { skip: isSkipped, timeout: 120_000 }, () => {
+describe('kubectl', { skip: isSkipped, timeout: 600_000 }, () => {
   const dir = mkdtempSync(join(tmpdir(), 'fairlead-kubectl-'))
   const env = { ...process.env, KUBECONFIG: join(dir, 'config'), HOME: dir }
   let store: Store
@@ -52,7 +52,7 @@ describe('kubectl', { skip: isSkipped, timeout: 120_000 }, () => {
   })
 
   async function kubectl(...args: string[]): Promise<string> {
-    const { stdout, stderr } = await run('kubectl', args, { env, timeout: 20_000 })
+    const { stdout, stderr } = await run('kubectl', args, { env, timeout: 60_000 })
     return stdout + stderr
   }
 

@@ -224,7 +224,7 @@ async function serve(
       socket.once('data', (data) => resolve(data.toString('latin1')))
     },
     heads: new HeadWriter(1000),
-    checkMs: 10,
+    checkMs: 30_000,
     keepAliveMs: 100_000,
     ...options,
   })
@@ -251,7 +251,8 @@ async function serve(
 
 describe('PlainConnections', deadline, () => {
   it('hands over a request that takes long, with all that has come of it', async () => {
-    await using server = await serve({})
+    // So long that the first request is there, on a busy machine too.
+    await using server = await serve({ checkMs: 500 })
     const client = server.connect()
     assert.equal((await client.ask('GET /a HTTP/1.1\r\nhost: a\r\n\r\n')).body, '/a')
     client.socket.write('POST /b HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nxx')
@@ -260,13 +261,13 @@ describe('PlainConnections', deadline, () => {
 
   it('hands over who has said nothing yet', async () => {
     const { promise: silent, resolve } = Promise.withResolvers<void>()
-    await using server = await serve({ handOver: () => resolve() })
+    await using server = await serve({ handOver: () => resolve(), checkMs: 10 })
     server.connect()
     await silent
   })
 
   it('ends a connection that was of use and is not any more', async () => {
-    await using server = await serve({ keepAliveMs: 30 })
+    await using server = await serve({ keepAliveMs: 30, checkMs: 500 })
     const client = server.connect()
     assert.equal((await client.ask('GET /a HTTP/1.1\r\nhost: a\r\n\r\n')).body, '/a')
     if (!client.socket.destroyed) await once(client.socket, 'close')

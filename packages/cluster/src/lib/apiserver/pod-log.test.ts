@@ -18,7 +18,7 @@ describe('a log over a WebSocket', () => {
     { protocol: 'binary.k8s.io', isText: false, text: 'line\n' },
     { protocol: 'base64.binary.k8s.io', isText: true, text: 'bGluZQo=' },
   ]) {
-    it(`comes as ${protocol}, and ends when its listener leaves`, { timeout: 60_000 }, async () => {
+    it(`comes as ${protocol}, and ends when its listener leaves`, { timeout: 300_000 }, async () => {
       const { promise: left, resolve: leave } = Promise.withResolvers<void>()
       const kubelet: Kubelet = {
         fetch({ signal }) {

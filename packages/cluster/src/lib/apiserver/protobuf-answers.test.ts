@@ -119,7 +119,7 @@ describe('a watch over a WebSocket', () => {
     { encoding: 'text', wanted: 'application/json' },
     { encoding: 'bytes', wanted: protobuf },
   ]) {
-    it(`sends each event as a message of ${encoding}`, { timeout: 60_000 }, async () => {
+    it(`sends each event as a message of ${encoding}`, { timeout: 300_000 }, async () => {
       await using api = await startTestServer()
       await api.call('POST', pods, podNamed('a'))
       const headers = {

@@ -26,7 +26,7 @@ async function openProxy(
   backends: () => readonly Backend[],
   affinitySeconds?: () => number | undefined,
 ): Promise<{ dial(): Socket } & AsyncDisposable> {
-  const proxy = await openTcpProxy({ host: '127.0.0.1', port: 0, backends, affinitySeconds, connectTimeoutMs: 500 })
+  const proxy = await openTcpProxy({ host: '127.0.0.1', port: 0, backends, affinitySeconds, connectTimeoutMs: 30_000 })
   return {
     dial: () => connect({ port: proxy.port, host: '127.0.0.1', allowHalfOpen: true }),
     [Symbol.asyncDispose]: () => proxy.close(),

@@ -13,7 +13,7 @@ import { openKubectl } from './testing/kubectl.ts'
 import { isReady, openWorld, skipReason, until } from './testing/world.ts'
 import type { World } from './testing/world.ts'
 
-describe('the Kubernetes client for JavaScript', { skip: skipReason(), timeout: 60_000 }, () => {
+describe('the Kubernetes client for JavaScript', { skip: skipReason(), timeout: 600_000 }, () => {
   let world: World
   const config = new KubeConfig()
 

@@ -21,7 +21,7 @@ for (const [protocol, env] of [
   ['WebSocket', {}],
   ['SPDY', { KUBECTL_REMOTE_COMMAND_WEBSOCKETS: 'false', KUBECTL_PORT_FORWARD_WEBSOCKETS: 'false' }],
 ] as const) {
-  describe(`kubectl by ${protocol}`, { skip, timeout: 120_000 }, () => {
+  describe(`kubectl by ${protocol}`, { skip, timeout: 600_000 }, () => {
     let world: World
     let kubectl: Kubectl
 

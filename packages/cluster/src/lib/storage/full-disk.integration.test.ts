@@ -13,7 +13,7 @@ const isRoot = process.platform === 'linux' && process.getuid?.() === 0
 const isSkipped = !isRoot && process.env['CI'] !== 'true'
 if (isSkipped) process.stderr.write('skipped: the test of a full disk mounts a tmpfs, which needs root on Linux\n')
 
-describe('a full disk', { skip: isSkipped, timeout: 60_000 }, () => {
+describe('a full disk', { skip: isSkipped, timeout: 600_000 }, () => {
   it('fails writes with the way out, keeps serving reads, and recovers with everything acknowledged', async () => {
     const dir = mkdtempSync(join(tmpdir(), 'fairlead-full-'))
     const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=12m', 'tmpfs', dir])

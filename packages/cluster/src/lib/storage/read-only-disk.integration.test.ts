@@ -11,7 +11,7 @@ const isRoot = process.platform === 'linux' && process.getuid?.() === 0
 const isSkipped = !isRoot && process.env['CI'] !== 'true'
 if (isSkipped) process.stderr.write('skipped: the test of a read-only disk mounts a tmpfs, which needs root on Linux\n')
 
-describe('a disk that is read-only', { skip: isSkipped, timeout: 60_000 }, () => {
+describe('a disk that is read-only', { skip: isSkipped, timeout: 600_000 }, () => {
   it('is named when a store is opened on it, new or old, and harms nothing', async () => {
     const dir = mkdtempSync(join(tmpdir(), 'fairlead-read-only-'))
     mount('-t', 'tmpfs', '-o', 'size=12m', 'tmpfs', dir)

@@ -17,7 +17,7 @@ import type { Layout } from './layout.ts'
 const hasSkopeo = execFileSync('sh', ['-c', 'command -v skopeo || true']).length > 0
 if (!hasSkopeo && process.env['CI'] === 'true') throw new Error('Cannot skip in CI: skopeo is not installed')
 
-describe('exportImages', { skip: hasSkopeo ? false : 'skopeo is not installed', timeout: 60_000 }, () => {
+describe('exportImages', { skip: hasSkopeo ? false : 'skopeo is not installed', timeout: 600_000 }, () => {
   const one = 'localhost/demo/one:1'
   const both = 'localhost/demo/both:1'
   let work: string

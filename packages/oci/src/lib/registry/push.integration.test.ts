@@ -49,7 +49,7 @@ async function startOurs(dir: string): Promise<DockerRegistry> {
 }
 
 for (const { name, hasReferrers, start } of kinds)
-  describe(`the registry client and ${name}`, { skip: reasonToSkip(), timeout: 120_000 }, () => {
+  describe(`the registry client and ${name}`, { skip: reasonToSkip(), timeout: 600_000 }, () => {
     let work: string
     let layout: Layout
     let registry: DockerRegistry
@@ -137,7 +137,7 @@ for (const { name, hasReferrers, start } of kinds)
 
 describe(
   'the registry client and a docker-registry that wants to know who asks',
-  { skip: reasonToSkip(), timeout: 120_000 },
+  { skip: reasonToSkip(), timeout: 600_000 },
   () => {
     let work: string
     let layout: Layout

@@ -26,7 +26,7 @@ function reasonToSkip(): string | false {
   return reason
 }
 
-describe("pullImage from Debian's docker-registry", { skip: reasonToSkip(), timeout: 60_000 }, () => {
+describe("pullImage from Debian's docker-registry", { skip: reasonToSkip(), timeout: 600_000 }, () => {
   let work: string
   let host: string
   let registry: DockerRegistry

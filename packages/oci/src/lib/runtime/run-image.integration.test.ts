@@ -28,7 +28,7 @@ async function findObstacle(): Promise<string | undefined> {
 const obstacle = await findObstacle()
 if (obstacle !== undefined && process.env['CI'] === 'true') throw new Error(`Cannot test containers: ${obstacle}`)
 
-describe('an image in the foreground', { skip: obstacle ?? false, timeout: 60_000 }, () => {
+describe('an image in the foreground', { skip: obstacle ?? false, timeout: 600_000 }, () => {
   let work: string
   let layout: Layout
   let image: ResolvedImage

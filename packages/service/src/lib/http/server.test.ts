@@ -82,7 +82,7 @@ async function waitFor(condition: () => boolean): Promise<void> {
   }
 }
 
-describe('createDrainableServer, bad input', { timeout: 60_000 }, () => {
+describe('createDrainableServer, bad input', { timeout: 300_000 }, () => {
   const big = `x-big: ${'a'.repeat(20_000)}`
   const badRequest = 'The request is not valid HTTP/1.1'
   for (const { name, text, status, detail = badRequest, reason = 'bad-request' } of [
@@ -227,7 +227,7 @@ describe('createDrainableServer, bad input', { timeout: 60_000 }, () => {
   })
 })
 
-describe('createDrainableServer, pipelining', { timeout: 60_000 }, () => {
+describe('createDrainableServer, pipelining', { timeout: 300_000 }, () => {
   it('answers pipelined requests in order while it is told to stop, the last with close', async () => {
     const release = Promise.withResolvers<void>()
     const arrived: string[] = []
@@ -258,7 +258,7 @@ describe('createDrainableServer, pipelining', { timeout: 60_000 }, () => {
   })
 })
 
-describe('createDrainableServer, HTTP/2', { timeout: 60_000 }, () => {
+describe('createDrainableServer, HTTP/2', { timeout: 300_000 }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'fairlead-tls-'))
   after(() => rmSync(folder, { recursive: true }))
   const first = makeCertificate(folder, 'first')

@@ -52,7 +52,7 @@ describe('renderEvent', () => {
   }
 })
 
-describe('events', { timeout: 60_000 }, () => {
+describe('events', { timeout: 300_000 }, () => {
   it('sends events until the source ends', async () => {
     using host = await serve(count(2), { retryMs: 100 })
     const response = await fetch(host.url)

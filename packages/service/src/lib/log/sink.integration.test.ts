@@ -64,7 +64,7 @@ async function assertUnharmed(flood: Flood): Promise<void> {
 
 describe(
   'standard output',
-  { timeout: 60_000, skip: process.platform !== 'linux' && 'pipes and limits of Linux' },
+  { timeout: 600_000, skip: process.platform !== 'linux' && 'pipes and limits of Linux' },
   () => {
     it('that nobody reads for a while neither stops the service nor fills memory, and hears of the loss once', async () => {
       await using flood = new Flood('pipe')

@@ -12,7 +12,7 @@ import { Running } from './running.fixture.ts'
 const program = new URL('everything.fixture.ts', import.meta.url).pathname
 const exhausted = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9', STOP_TIMEOUT_MS: '2000' }
 
-describe('a service with everything on', { timeout: 60_000 }, () => {
+describe('a service with everything on', { timeout: 600_000 }, () => {
   it('refuses what is malformed, too large, too much or too slow, says so, and serves the next', async () => {
     await using running = new Running(program, [], exhausted)
     const { port, adminUrl } = await readyOf(running)

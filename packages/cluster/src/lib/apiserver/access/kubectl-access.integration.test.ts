@@ -22,7 +22,7 @@ import { createLegacySigner } from './tokens/legacy-signer.ts'
 const run = promisify(execFile)
 const isSkipped = missesKubectl()
 
-describe('access with kubectl', { skip: isSkipped, timeout: 120_000 }, () => {
+describe('access with kubectl', { skip: isSkipped, timeout: 600_000 }, () => {
   const dir = mkdtempSync(join(tmpdir(), 'fairlead-access-'))
   const env = { ...process.env, KUBECONFIG: join(dir, 'config'), HOME: dir }
   const stop = new AbortController()
@@ -71,7 +71,7 @@ describe('access with kubectl', { skip: isSkipped, timeout: 120_000 }, () => {
   })
 
   async function kubectl(...args: string[]): Promise<string> {
-    const { stdout, stderr } = await run('kubectl', args, { env, timeout: 20_000 })
+    const { stdout, stderr } = await run('kubectl', args, { env, timeout: 60_000 })
     return stdout + stderr
   }
 

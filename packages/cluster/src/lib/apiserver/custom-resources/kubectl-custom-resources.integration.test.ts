@@ -14,7 +14,7 @@ import { widgetDefinition } from './test-definitions.ts'
 const run = promisify(execFile)
 const isSkipped = missesKubectl()
 
-describe('kubectl with custom resources', { skip: isSkipped, timeout: 120_000 }, () => {
+describe('kubectl with custom resources', { skip: isSkipped, timeout: 600_000 }, () => {
   const dir = mkdtempSync(join(tmpdir(), 'fairlead-custom-resources-'))
   const env = { ...process.env, KUBECONFIG: join(dir, 'config'), HOME: dir }
   let api: TestServer
@@ -30,7 +30,7 @@ describe('kubectl with custom resources', { skip: isSkipped, timeout: 120_000 },
   })
 
   async function kubectl(...args: string[]): Promise<string> {
-    const { stdout, stderr } = await run('kubectl', args, { env, timeout: 20_000 })
+    const { stdout, stderr } = await run('kubectl', args, { env, timeout: 60_000 })
     return stdout + stderr
   }
 

@@ -19,7 +19,7 @@ interface Managed {
   subresource?: string
 }
 
-describe('kubectl apply --server-side', { skip: isSkipped, timeout: 120_000 }, () => {
+describe('kubectl apply --server-side', { skip: isSkipped, timeout: 600_000 }, () => {
   const dir = mkdtempSync(join(tmpdir(), 'fairlead-kubectl-apply-'))
   const env = { ...process.env, KUBECONFIG: join(dir, 'config'), HOME: dir }
   let api: TestServer
@@ -52,10 +52,10 @@ spec:
     return file
   }
   async function kubectl(...args: string[]): Promise<string> {
-    return (await run('kubectl', args, { env, timeout: 30_000 })).stdout
+    return (await run('kubectl', args, { env, timeout: 60_000 })).stdout
   }
   async function fails(...args: string[]): Promise<string> {
-    const outcome = await run('kubectl', args, { env, timeout: 30_000 }).then(
+    const outcome = await run('kubectl', args, { env, timeout: 60_000 }).then(
       () => undefined,
       (error: { stderr: string; stdout: string; code: number }) => error,
     )

@@ -163,7 +163,7 @@ void describe('a data plane over time', () => {
   }
 
   it('waits for clients that are silent while they are answered, and for those of gRPC', async () => {
-    await using bench = openPlaneBench({ idleTimeoutMs: 100 })
+    await using bench = openPlaneBench({ idleTimeoutMs: 500 })
     const server = http2.createServer()
     server.on('stream', (stream, { 'content-type': type }) => {
       if (type === undefined) stream.respond({ ':status': 200 })
@@ -180,7 +180,7 @@ void describe('a data plane over time', () => {
       const session = http2.connect(`http://127.0.0.1:${port}`)
       const stream = session.request({ ':method': 'POST', ':path': '/', ...type })
       stream.write('first')
-      await new Promise((resolve) => setTimeout(resolve, 500))
+      await new Promise((resolve) => setTimeout(resolve, 1_500))
       stream.write('second')
       assert.equal(await text(stream), 'both')
       session.destroy()
@@ -204,8 +204,8 @@ void describe('a data plane over time', () => {
   })
 
   it('asks connections of HTTP/2 that are silent to go, and lets what is under way on them end', async () => {
-    await using bench = openPlaneBench({ idleTimeoutMs: 200 })
-    const endpoint = await bench.serve((_, response) => void setTimeout(() => response.end('late'), 1_000))
+    await using bench = openPlaneBench({ idleTimeoutMs: 500 })
+    const endpoint = await bench.serve((_, response) => void setTimeout(() => response.end('late'), 1_500))
     const port = await bench.route([forward('a')], [clusterOf('a', [endpoint])])
     const idle = http2.connect(`http://127.0.0.1:${port}`)
     await once(idle, 'close', patience())

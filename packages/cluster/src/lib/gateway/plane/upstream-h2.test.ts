@@ -6,7 +6,7 @@ import { policy } from './testing.ts'
 import { openH2Upstream } from './upstream-h2.ts'
 
 void describe('openH2Upstream', () => {
-  it('has closed once its connections have gone, asked as often as one likes', { timeout: 60_000 }, async () => {
+  it('has closed once its connections have gone, asked as often as one likes', { timeout: 300_000 }, async () => {
     const server = createServer()
     server.on('sessionError', () => {})
     const asked = once(server, 'stream')

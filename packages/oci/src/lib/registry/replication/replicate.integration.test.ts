@@ -38,7 +38,7 @@ async function pushIndex(source: Awaited<ReturnType<typeof startTestRegistry>>, 
   return reference
 }
 
-describe('replicateImages', { skip: reasonToSkip(), timeout: 60_000 }, () => {
+describe('replicateImages', { skip: reasonToSkip(), timeout: 600_000 }, () => {
   it('brings new images with platforms and referrers to registries of both kinds, and back, once', async () => {
     const work = await mkdtemp(join(tmpdir(), 'fairlead-replication-'))
     try {

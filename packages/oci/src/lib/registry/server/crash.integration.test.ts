@@ -36,7 +36,7 @@ async function problemsOf(dir: string): Promise<readonly StoreProblem[]> {
   return (await checkStore(await openRegistryStore(dir))).problems
 }
 
-describe('a store whose process is killed', { timeout: 120_000 }, () => {
+describe('a store whose process is killed', { timeout: 600_000 }, () => {
   it('is intact after builds, pushes, pulls and prunes that ended anywhere', async () => {
     const seed = Number(process.env['FAIRLEAD_CRASH_SEED'] ?? Date.now() % 1_000_000)
     const random = randomFrom(seed)
@@ -92,7 +92,7 @@ function reasonToSkip(): string | false {
   return reason
 }
 
-describe('a store on a disk that is full', { skip: reasonToSkip(), timeout: 60_000 }, () => {
+describe('a store on a disk that is full', { skip: reasonToSkip(), timeout: 600_000 }, () => {
   it('refuses pushes, pulls and builds, is intact, and goes on when there is room again', async () => {
     using folder = mkdtempDisposableSync(join(tmpdir(), 'fairlead-full-'))
     const disk = join(folder.path, 'disk')

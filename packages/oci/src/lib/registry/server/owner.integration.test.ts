@@ -30,7 +30,7 @@ async function runAs(uid: number, program: string, args: readonly string[]): Pro
   const user = ['--reuid', String(uid), '--regid', String(uid), '--clear-groups', '--', program, ...args]
   try {
     const env = { ...process.env, HOME: '/nonexistent', XDG_RUNTIME_DIR: '/nonexistent' }
-    const { stdout, stderr } = await exec('setpriv', user, { env, timeout: 30_000 })
+    const { stdout, stderr } = await exec('setpriv', user, { env, timeout: 60_000 })
     return { code: 0, text: stdout + stderr }
   } catch (error) {
     const { code = 1, stderr = '', stdout = '' } = error as { code?: number; stderr?: string; stdout?: string }
@@ -46,7 +46,7 @@ async function startOwned(uid: number): Promise<TestRegistry> {
   return startTestRegistry({ owner: { name: 'me', uid, password: 'secret-of-the-owner' }, anonymous: 'pull' })
 }
 
-describe('a registry with an owner, on a machine of several users', { skip: reasonToSkip(), timeout: 60_000 }, () => {
+describe('a registry with an owner, on a machine of several users', { skip: reasonToSkip(), timeout: 600_000 }, () => {
   it('takes pushes of its owner and of root without a login, and of nobody else', async () => {
     await using test = await startOwned(OTHER_UID)
     const push = (uid: number): Promise<{ code: number; text: string }> =>

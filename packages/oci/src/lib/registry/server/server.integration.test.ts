@@ -53,7 +53,7 @@ async function addImage(layout: Layout, content: string): Promise<Descriptor> {
   })
 }
 
-describe('a registry and the tools of others', { skip: reasonToSkip(), timeout: 120_000 }, () => {
+describe('a registry and the tools of others', { skip: reasonToSkip(), timeout: 600_000 }, () => {
   it('gives skopeo, umoci and buildah an image that was built into its layout', async () => {
     await using test = await startTestRegistry()
     await using folder = await temporary()
@@ -126,7 +126,7 @@ describe('a registry and the tools of others', { skip: reasonToSkip(), timeout: 
   })
 })
 
-describe('a registry that is killed', { timeout: 120_000 }, () => {
+describe('a registry that is killed', { timeout: 600_000 }, () => {
   it('has everything it acknowledged, and an intact store, each time', async () => {
     await using folder = await temporary()
     const acknowledged = new Map<string, Digest>()
