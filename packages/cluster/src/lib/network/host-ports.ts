@@ -3,6 +3,7 @@ import { cidrContains, parseCidr, parseIpv4 } from './cidr.ts'
 import { gatewayOf } from './plan.ts'
 import type { NetworkPlan } from './plan.ts'
 import type { ServedPort } from './service-ports.ts'
+import type { Protocol } from './protocol.ts'
 
 /** A port of the host that leads to a port of a pod. */
 export interface HostPort {
@@ -10,7 +11,7 @@ export interface HostPort {
   readonly hostIp: string
   readonly hostPort: number
   readonly containerPort: number
-  readonly protocol: 'tcp' | 'udp' | 'sctp'
+  readonly protocol: Protocol
 }
 
 const loopback = parseCidr('127.0.0.0/8') ?? { base: 0, bits: 32 }

@@ -2,21 +2,15 @@ import { networkInterfaces } from 'node:os'
 import { createEventRecorder } from '@fairlead/kube/controller'
 import type { KubeClient } from '@fairlead/kube'
 import type { Service } from '@fairlead/kube/types/core-v1'
-import {
-  balancerAddress,
-  decideStatus,
-  isAllowedClient,
-  isSameStatus,
-  shownAddress,
-  wantedListeners,
-} from './load-balancer-plan.ts'
-import type { BalancerHost, PortOutcome, WantedListener } from './load-balancer-plan.ts'
+import { isAllowedClient, wantedListeners } from './load-balancer-plan.ts'
+import type { BalancerHost, WantedListener } from './load-balancer-plan.ts'
+import { createBalancerStatuses } from './load-balancer-status.ts'
 import type { Passages } from './passages.ts'
 import type { Backend, ServedPort } from './service-ports.ts'
 import type { ServiceTable } from './service-table.ts'
 import { openTcpProxy } from './tcp-proxy.ts'
 import type { TcpProxy } from './tcp-proxy.ts'
-import { codeOf } from '../errors.ts'
+import { codeOf, messageOf } from '../errors.ts'
 
 /** Serves LoadBalancer and NodePort Services on loopback addresses of the host. */
 export interface LoadBalancer {
@@ -63,8 +57,6 @@ export function openLoadBalancer(options: LoadBalancerOptions): LoadBalancer {
   const listeners = new Map<string, Listener>()
   /** No longer listening, with connections that may still go on. */
   const leaving = new Set<TcpProxy>()
-  const unwritten = new Set<string>()
-  let writing: Promise<void> | undefined
   let closed = false
 
   const host: BalancerHost = {
@@ -74,6 +66,12 @@ export function openLoadBalancer(options: LoadBalancerOptions): LoadBalancer {
       return hostAddresses(options.ownDevice)
     },
   }
+
+  const statuses = createBalancerStatuses(
+    () =>
+      [...listeners.values()].map(({ wanted, proxy, problem }) => ({ wanted, isOpen: proxy !== undefined, problem })),
+    { client, table, host, passesUdp: options.passesUdp === true, onError },
+  )
 
   table.onChange(update)
   update([...table.entries.keys()])
@@ -89,7 +87,7 @@ export function openLoadBalancer(options: LoadBalancerOptions): LoadBalancer {
       if (listener === undefined) add(address, want)
       else listener.wanted = want
     }
-    writeStatuses(changed)
+    statuses.write(changed)
   }
 
   function add(address: string, wanted: WantedListener): void {
@@ -131,7 +129,7 @@ export function openLoadBalancer(options: LoadBalancerOptions): LoadBalancer {
       const delayMs = Math.min(firstRetryMs * 2 ** listener.attempts++, lastRetryMs)
       listener.timer = setTimeout(() => void open(listener), delayMs)
     }
-    writeStatuses([listener.wanted.service])
+    statuses.write([listener.wanted.service])
   }
 
   function servedBy({ service, key }: WantedListener): ServedPort | undefined {
@@ -162,66 +160,10 @@ export function openLoadBalancer(options: LoadBalancerOptions): LoadBalancer {
     events.record(withKind(service), { type: 'Warning', reason, message: problem })
   }
 
-  function writeStatuses(services: readonly string[]): void {
-    for (const key of services) unwritten.add(key)
-    writing ??= writeAll().finally(() => {
-      writing = undefined
-      if (unwritten.size > 0) writeStatuses([])
-    })
-  }
-
-  async function writeAll(): Promise<void> {
-    for (const key of unwritten) {
-      unwritten.delete(key)
-      const service = table.entries.get(key)?.service
-      if (service === undefined || closed) continue
-      try {
-        await writeStatus(key, service)
-      } catch (error) {
-        onError?.(error)
-      }
-    }
-  }
-
-  async function writeStatus(key: string, service: Service): Promise<void> {
-    const status = decideStatus(service, outcomesOf(key, service), addressOf(key, service))
-    if (status === undefined || isSameStatus(service.status, status)) return
-    const { name = '', namespace = '' } = service.metadata ?? {}
-    const body = { status: { loadBalancer: status.loadBalancer, conditions: status.conditions } }
-    await client.resource('v1/Service').patch(name, { type: 'merge', body }, { namespace, subresource: 'status' })
-  }
-
-  /** The listeners of one LoadBalancer Service, or undefined while one is still being opened. */
-  function outcomesOf(key: string, service: Service): PortOutcome[] | undefined {
-    const outcomes: PortOutcome[] = []
-    for (const { port, protocol = 'TCP' } of service.spec?.ports ?? []) {
-      const own = [...listeners.values()].find(
-        ({ wanted }) => wanted.service === key && wanted.kind === 'LoadBalancer' && wanted.port === port,
-      )
-      const isPassed = protocol === 'UDP' && options.passesUdp === true
-      const problem = isPassed ? undefined : own === undefined ? refusalOf(key, port, protocol) : own.problem
-      if (own !== undefined && own.proxy === undefined && problem === undefined) return undefined
-      outcomes.push({ port, protocol, problem })
-    }
-    return outcomes
-  }
-
-  function refusalOf(key: string, port: number, protocol: string): string {
-    if (protocol !== 'TCP')
-      return `Cannot serve ${protocol} port ${port}: only ${options.passesUdp === true ? 'TCP and UDP are' : 'TCP is'} passed on from the host`
-    const holder = [...listeners.values()].find(({ wanted }) => wanted.port === port && wanted.service !== key)
-    const other = holder === undefined ? 'another Service' : `Service ${holder.wanted.service}`
-    return `Cannot listen on port ${port}: ${other} has it; change spec.ports[].port of one of them`
-  }
-
-  function addressOf(key: string, service: Service): string {
-    const own = [...listeners.values()].find(({ wanted }) => wanted.service === key && wanted.kind === 'LoadBalancer')
-    return shownAddress(own?.wanted.host ?? balancerAddress(service, host), host)
-  }
-
   return {
     async close(closing = {}) {
       closed = true
+      const written = statuses.close()
       await Promise.all(
         [...listeners.values()].map(async (listener) => {
           listener.isGone = true
@@ -231,7 +173,7 @@ export function openLoadBalancer(options: LoadBalancerOptions): LoadBalancer {
       )
       // Their Services went before, with a longer grace, which is over now.
       await Promise.all([...leaving].map((proxy) => proxy.close(closing)))
-      await writing
+      await written
       await events.flush()
     },
   }
@@ -259,5 +201,5 @@ function explain({ host, port }: WantedListener, error: unknown): string {
   if (code === 'EACCES') {
     return `Cannot listen on ${host}:${port}: ports below 1024 need privileges; use a higher port, or lower net.ipv4.ip_unprivileged_port_start`
   }
-  return `Cannot listen on ${host}:${port}: ${error instanceof Error ? error.message : String(error)}`
+  return `Cannot listen on ${host}:${port}: ${messageOf(error)}`
 }

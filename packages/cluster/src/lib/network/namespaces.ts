@@ -5,14 +5,12 @@ import { openAttachments } from './attachments.ts'
 import { networkClosed } from '../errors.ts'
 import { openLaneGuard } from './lane-guard.ts'
 import type { LaneGuard } from './lane-guard.ts'
-import { createLanes, laneAt, listLaneNames, prepareHost, removeHost, removeLanes } from './lanes.ts'
+import { createLanePool } from './lane-pool.ts'
+import { laneAt, listLaneNames, prepareHost, removeHost, removeLanes } from './lanes.ts'
 import type { Lane } from './lanes.ts'
 import { gatewayOf } from './plan.ts'
 import type { NetworkPlan } from './plan.ts'
 import type { PodAttachment, PodIdentity, PodNetwork, PodNetworkOptions } from './pod-network.ts'
-
-/** How many namespaces one round of tools makes: more would keep the first of a burst waiting. */
-const batchSize = 8
 
 /**
  * Opens the pod network made of network namespaces: one per pod, joined to a bridge by a veth pair. A few namespaces are
@@ -26,19 +24,14 @@ export async function openNamespaces(
   const [guard] = await Promise.all([openGuard(), prepareHost(plan)])
   const files = await openAttachments(join(dir, 'pods'))
   const addresses = createAddressPool(plan.podCidr)
-  const wantedReady = options.ready ?? 3
-  const ready: Lane[] = []
-  const waiting: PromiseWithResolvers<Lane>[] = []
+  const pool = createLanePool(plan, { addresses, guard, ready: options.ready, onError: options.onError })
   const busy = new Map<string, Promise<unknown>>()
-  const leaving: Lane[] = []
-  let filling: Promise<void> | undefined
-  let sweeping: Promise<void> | undefined
   let closed = false
 
   await adopt()
-  startFilling()
+  pool.fill()
 
-  /** Where the kernel has no such rules pods are as they are on most clusters, and that is told. */
+  /** Where the kernel has no rules for this, `onError` is told, and pods may use addresses of others, as on most clusters. */
   async function openGuard(): Promise<LaneGuard | undefined> {
     const existing = (await listLaneNames(plan)).map((netns) => laneAt(plan, addressOfLane(plan, netns)))
     const lanes = existing.filter((lane) => lane !== undefined)
@@ -61,61 +54,6 @@ export async function openNamespaces(
     if (orphans.length > 0) await removeLanes(plan, orphans)
   }
 
-  function startFilling(): void {
-    filling ??= fill().finally(() => {
-      filling = undefined
-      if (waiting.length > 0) startFilling()
-    })
-  }
-
-  async function fill(): Promise<void> {
-    for (;;) {
-      const missing = closed ? 0 : waiting.length + wantedReady - ready.length
-      if (missing <= 0) return
-      const lanes: Lane[] = []
-      try {
-        for (let i = 0; i < Math.min(missing, batchSize); i++) lanes.push(takeLane())
-        await Promise.all([guard?.admit(lanes), createLanes(plan, lanes)])
-      } catch (error) {
-        // Only those who wait now learn of it; the next attach tries again.
-        for (const waiter of waiting.splice(0)) waiter.reject(error)
-        if (lanes.length > 0) await discard(lanes)
-        options.onError?.(error)
-        return
-      }
-      for (const lane of lanes) {
-        const waiter = waiting.shift()
-        if (waiter === undefined) ready.push(lane)
-        else waiter.resolve(lane)
-      }
-    }
-  }
-
-  function takeLane(): Lane {
-    const lane = laneAt(plan, addresses.take())
-    if (lane === undefined) throw new RangeError(`Cannot place a pod: "${plan.podCidr}" does not hold its own address`)
-    return lane
-  }
-
-  /** Takes lanes away; those that come while a round is under way share the next one. */
-  function discard(lanes: readonly Lane[]): Promise<void> {
-    leaving.push(...lanes)
-    return (sweeping ??= sweep())
-  }
-
-  async function sweep(): Promise<void> {
-    try {
-      while (leaving.length > 0) {
-        const lanes = leaving.splice(0)
-        await removeLanes(plan, lanes)
-        for (const lane of lanes) addresses.release(lane.ip)
-      }
-    } finally {
-      // Here and not in a callback: a lane that leaves in between would be waited for by nobody.
-      sweeping = undefined
-    }
-  }
-
   /** Runs the work for one uid after whatever is under way for it: an attach never overtakes a detach. */
   function inTurn<T>(uid: string, work: () => Promise<T>): Promise<T> {
     const previous = busy.get(uid) ?? Promise.resolve()
@@ -133,33 +71,24 @@ export async function openNamespaces(
     const known = files.all.get(pod.uid)
     if (known !== undefined) return { ip: known.ip, netnsPath: netnsPath(plan, known.ip) }
     if (closed) throw networkClosed('attach pod', `${pod.namespace}/${pod.name}`)
-    const lane = await nextLane()
+    const lane = await pool.take()
     try {
       await files.write({ ...pod, ip: lane.ip })
     } catch (error) {
       await files.remove(pod.uid).catch(() => {})
-      await discard([lane])
+      await pool.discard([lane])
       throw error
     }
     // Later: starting a process now would hold up this pod for the sake of the next one.
-    setImmediate(startFilling)
+    setImmediate(() => pool.fill())
     return { ip: lane.ip, netnsPath: netnsPath(plan, lane.ip) }
-  }
-
-  async function nextLane(): Promise<Lane> {
-    const lane = ready.shift()
-    if (lane !== undefined) return lane
-    const waiter = Promise.withResolvers<Lane>()
-    waiting.push(waiter)
-    startFilling()
-    return waiter.promise
   }
 
   async function detach(uid: string): Promise<void> {
     const attachment = files.all.get(uid)
     if (attachment === undefined) return
     const lane = laneAt(plan, attachment.ip)
-    if (lane !== undefined) await discard([lane])
+    if (lane !== undefined) await pool.discard([lane])
     // Last, so that a crash in between leaves the record and the node agent detaches again.
     await files.remove(uid)
   }
@@ -173,14 +102,13 @@ export async function openNamespaces(
     async close(closing) {
       if (closed) return
       closed = true
-      await filling
-      for (const waiter of waiting.splice(0)) waiter.reject(networkClosed('attach a pod to', plan.podCidr))
+      await pool.close()
       await Promise.all(busy.values())
       const remove = closing?.remove === true
       const owned = remove
-        ? [...files.all.values()].map(({ ip }) => laneAt(plan, ip)).filter((x) => x !== undefined)
+        ? [...files.all.values()].map(({ ip }) => laneAt(plan, ip)).filter((lane) => lane !== undefined)
         : []
-      const lanes = [...ready.splice(0), ...owned]
+      const lanes = [...pool.drain(), ...owned]
       if (lanes.length > 0) await removeLanes(plan, lanes)
       if (!remove) return
       for (const uid of files.all.keys()) await files.remove(uid)

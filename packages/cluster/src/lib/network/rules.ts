@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto'
 import { overlaps, parseCidr, renderCidr } from './cidr.ts'
 import type { Cidr } from './cidr.ts'
 import { bridgeName, gatewayOf, tableName } from './plan.ts'
 import type { NetworkPlan } from './plan.ts'
 import type { Backend, ServedPort } from './service-ports.ts'
+import { shortHash } from './short-hash.ts'
 
 /**
  * The rules every cluster has, Services apart: translation of Service addresses from host and pods, masquerading, and
@@ -256,8 +256,4 @@ function ownPortsOf({ protocol, redirect, backends, isOwn }: ServedPort): string
 
 function dnat({ ip, port }: Backend): string {
   return `dnat ip to ${ip}:${port}`
-}
-
-function shortHash(text: string): string {
-  return createHash('sha256').update(text).digest('hex').slice(0, 12)
 }

@@ -1,15 +1,14 @@
 import type { Service, ServiceSpec } from '@fairlead/kube/types/core-v1'
 import type { Endpoint, EndpointSlice } from '@fairlead/kube/types/discovery-v1'
 import { parseIpv4 } from './cidr.ts'
+import { toProtocol } from './protocol.ts'
+import type { Protocol } from './protocol.ts'
 
 /** Where a connection to a Service port may go. */
 export interface Backend {
   readonly ip: string
   readonly port: number
 }
-
-/** Transport protocols Services name, in the spelling of the packet filter. */
-type Protocol = 'tcp' | 'udp' | 'sctp'
 
 /** One port of one Service with the endpoints that serve it now. */
 export interface ServedPort {
@@ -192,8 +191,4 @@ function toBackends(places: readonly Place[]): Backend[] {
       backends.set(`${ip}:${port}`, { ip, port })
   }
   return [...backends.values()].toSorted((a, b) => (parseIpv4(a.ip) ?? 0) - (parseIpv4(b.ip) ?? 0) || a.port - b.port)
-}
-
-function toProtocol(text: string | undefined): Protocol {
-  return text === 'UDP' ? 'udp' : text === 'SCTP' ? 'sctp' : 'tcp'
 }

@@ -19,7 +19,7 @@ import { openServiceNetwork } from '../service-network.ts'
 import type { ServiceNetwork } from '../service-network.ts'
 import { eventually, startNode } from '../testing.ts'
 import type { Program } from '../testing.ts'
-import { shortHash } from './parts.ts'
+import { shortHash } from '../short-hash.ts'
 
 const skip = skipReason()
 

@@ -1,11 +1,13 @@
-import type { NetworkPolicy, NetworkPolicyPort } from '@fairlead/kube/types/networking-v1'
+import type { NetworkPolicy } from '@fairlead/kube/types/networking-v1'
 import type { Pod } from '@fairlead/kube/types/core-v1'
 import type { Labels } from '../../label-selector.ts'
+import { toProtocol } from '../protocol.ts'
+import type { Protocol } from '../protocol.ts'
 
 /** A port of a container, in the spelling of the packet filter. */
 export interface PodPort {
   readonly name: string
-  readonly protocol: 'tcp' | 'udp' | 'sctp'
+  readonly protocol: Protocol
   readonly port: number
 }
 
@@ -78,8 +80,4 @@ export function trimPod(pod: Pod): Pod {
     },
     status: { phase: status?.phase, podIP: status?.podIP },
   }
-}
-
-export function toProtocol(text: NetworkPolicyPort['protocol']): PodPort['protocol'] {
-  return text === 'UDP' ? 'udp' : text === 'SCTP' ? 'sctp' : 'tcp'
 }

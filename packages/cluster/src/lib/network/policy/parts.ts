@@ -1,5 +1,3 @@
-import { createHash } from 'node:crypto'
-
 /** Something of the policy table that has a name: a chain with its rules, or a set or map with its elements. */
 export interface Part {
   readonly kind: 'set' | 'map' | 'chain'
@@ -50,9 +48,4 @@ function renderContent(table: string, name: string, before: Part | undefined, { 
 
 function isSame(a: Part | undefined, b: Part): boolean {
   return a !== undefined && a.declaration === b.declaration && a.content.join('\n') === b.content.join('\n')
-}
-
-/** A short name that stands for a text. */
-export function shortHash(text: string): string {
-  return createHash('sha256').update(text).digest('hex').slice(0, 12)
 }

@@ -1,10 +1,10 @@
 import type { NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort } from '@fairlead/kube/types/networking-v1'
 import { parseCidr, renderCidr } from '../cidr.ts'
-import { toProtocol } from './facts.ts'
+import { toProtocol } from '../protocol.ts'
+import { shortHash } from '../short-hash.ts'
 import type { PolicyDns, PolicyFacts, PolicyPod } from './facts.ts'
 import { isAbout, isInBlock, isPeer, rulesOf, selects } from './meaning.ts'
 import type { Direction, Rule } from './meaning.ts'
-import { shortHash } from './parts.ts'
 import type { Part, Parts } from './parts.ts'
 
 /** Labels of the name server's pods on most clusters: policies select it by these. */

@@ -1,5 +1,5 @@
 import type { NetworkPolicyPort } from '@fairlead/kube/types/networking-v1'
-import { toProtocol } from './facts.ts'
+import { toProtocol } from '../protocol.ts'
 import type { PodPort, PolicyFacts, PolicyPod } from './facts.ts'
 import { isAbout, isInBlock, isPeer, rulesOf, selects } from './meaning.ts'
 import type { Direction, Identity, Rule } from './meaning.ts'
