@@ -28,4 +28,5 @@ export type {
   StatusDetails,
 } from './lib/types/generated/meta-v1.ts'
 export type { KindInfo, KubeObject, SubresourceInfo } from './lib/types/kinds.ts'
+export type { TypeWords } from './lib/types/validate.ts'
 export type { FieldInfo, FieldType } from './lib/types/notation.ts'

@@ -5,6 +5,7 @@ import type { Entry } from '../storage/collection.ts'
 import type { Store, Subscription } from '../storage/store.ts'
 import { admitAccount, nameAccount } from './access/pod-account.ts'
 import { Plugins } from './admission/plugins.ts'
+import { keepPriority } from './admission/plugins/priority.ts'
 import type { Quotas } from './admission/quota/quotas.ts'
 import { Reservation } from './admission/reservation.ts'
 import type { Write } from './admission/write.ts'
@@ -84,7 +85,10 @@ export class Admission {
   update(resource: Resource, object: KubeObject, old: KubeObject, { part }: Pick<UpdateOptions, 'part'>): Reservation {
     const reservation = new Reservation()
     const { spec } = object as KubeObject & Pod
-    if (part === 'object' && resource.collection === 'pods' && spec !== undefined) tolerateShortFailures(spec)
+    if (part === 'object' && resource.collection === 'pods' && spec !== undefined) {
+      keepPriority(spec, (old as KubeObject & Pod).spec)
+      tolerateShortFailures(spec)
+    }
     if (part === 'object' && resource.collection === 'services') this.#assign(object, old, reservation)
     return reservation
   }
@@ -136,8 +140,10 @@ export class Admission {
   #completePod(pod: Pod): void {
     const { spec } = pod
     if (spec === undefined) return
-    nameAccount(spec)
-    if (this.#serviceAccounts) admitAccount(this.#store, pod as KubeObject & Pod)
+    if (this.#serviceAccounts) {
+      nameAccount(spec)
+      admitAccount(this.#store, pod as KubeObject & Pod)
+    }
     tolerateShortFailures(spec)
   }
 }

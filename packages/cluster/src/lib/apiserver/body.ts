@@ -1,7 +1,7 @@
 import { decodeProtobuf, parseJson, parseManifests } from '@fairlead/kube/codec'
 import type { JsonOptions } from '@fairlead/kube/codec'
 import { fieldsOf, findDefinition, validateFields } from '@fairlead/kube/types'
-import type { FieldInfo, KindInfo, KubeObject } from '@fairlead/kube/types'
+import type { FieldInfo, KindInfo, KubeObject, TypeWords } from '@fairlead/kube/types'
 
 import type { ApiRequest } from './exchange.ts'
 import { parseMediaType } from './negotiate.ts'
@@ -35,6 +35,7 @@ export async function readObjectBody(request: ApiRequest, expected: BodyKind): P
   const bytes = await request.readBody()
   const strictness = strictnessOf(request.query)
   const { object, duplicates } = decode(request.headers['content-type'], bytes, {
+    kind: expected.kind,
     findDuplicates: strictness !== 'Ignore',
     exactIntegers: expected.custom !== undefined,
   })
@@ -49,7 +50,8 @@ export async function readObjectBody(request: ApiRequest, expected: BodyKind): P
 /** The options in the body of a DELETE; undefined when there is no body. */
 export async function readOptions(request: ApiRequest): Promise<Record<string, unknown> | undefined> {
   const bytes = await request.readBody()
-  return bytes.length === 0 ? undefined : decode(request.headers['content-type'], bytes, {}).object
+  if (bytes.length === 0) return undefined
+  return decode(request.headers['content-type'], bytes, { kind: 'DeleteOptions' }).object
 }
 
 /**
@@ -60,13 +62,13 @@ export function checkPatched(
   object: KubeObject,
   expected: BodyKind,
   query: URLSearchParams,
-  patch?: Pick<Patch, 'findings' | 'show'>,
+  patch?: Pick<Patch, 'findings' | 'show' | 'words'>,
 ): Decoded {
   object.apiVersion ??= expected.apiVersion
   object.kind ??= expected.kind
   checkKind(object, expected)
   const refuse = patch === undefined ? undefined : (why: string) => invalidPatch(patch.show(object), why)
-  const found = { before: patch?.findings, refuse }
+  const found = { before: patch?.findings, refuse, words: patch?.words }
   return checkFields(object, expected, strictnessOf(query), found)
 }
 
@@ -87,33 +89,49 @@ function strictnessOf(query: URLSearchParams): Strictness {
 function decode(
   contentType: string | undefined,
   bytes: Buffer,
-  options: JsonOptions,
+  { kind, ...options }: JsonOptions & { readonly kind: string },
 ): { object: KubeObject; duplicates: readonly string[] } {
   const { type } = parseMediaType(contentType ?? 'application/json')
   try {
     switch (type) {
       case 'application/json':
       case '*/*':
-      case '': {
-        const { value, duplicates } = parseJson(bytes, options)
-        return { object: asObject(value), duplicates }
-      }
+      case '':
+        return decodeJson(bytes, options)
       case 'application/yaml':
         return { object: asObject(parseManifests(bytes.toString('utf8'), 'manifest', options)[0]), duplicates: [] }
       case 'application/vnd.kubernetes.protobuf':
         return { object: decodeProtobuf(bytes), duplicates: [] }
     }
   } catch (error) {
-    throw badRequest(error instanceof Error ? error.message : String(error))
+    const why = error instanceof Error ? error.message : String(error)
+    throw badRequest(`the object provided is unrecognized (must be of type ${kind}): ${why} (${summarize(bytes)})`)
   }
   throw unsupportedMediaType(accepted)
 }
 
-function asObject(value: unknown): KubeObject {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw badRequest("couldn't get version/kind; json parse error: the body is not an object")
+function decodeJson(bytes: Buffer, options: JsonOptions): { object: KubeObject; duplicates: readonly string[] } {
+  try {
+    const { value, duplicates } = parseJson(bytes, options)
+    return { object: asObject(value), duplicates }
+  } catch (error) {
+    const { message } = error instanceof Error && error.cause instanceof Error ? error.cause : (error as Error)
+    throw new SyntaxError(`couldn't get version/kind; json parse error: ${message}`, { cause: error })
   }
-  return value as KubeObject
+}
+
+function asObject(value: unknown): KubeObject {
+  if (!isRecord(value)) throw new TypeError('the body is not an object')
+  return value as unknown as KubeObject
+}
+
+const summaryBytes = 30
+
+/** The beginning of what was sent, as upstream tells of it. */
+function summarize(bytes: Buffer): string {
+  if (bytes.length === 0) return '<empty>'
+  const head = bytes.subarray(0, summaryBytes).toString(bytes[0] === 0x7b ? 'utf8' : 'hex')
+  return bytes.length > summaryBytes ? `${head} ...` : head
 }
 
 function checkKind(object: KubeObject, expected: Pick<KindInfo, 'apiVersion' | 'kind'>): void {
@@ -133,13 +151,15 @@ interface Findings {
   readonly after?: readonly string[] | undefined
   /** The answer when it cannot be taken. Default 400. */
   readonly refuse?: ((why: string) => StatusError) | undefined
+  /** How values of the wrong type are told of. Default `decoding`. */
+  readonly words?: TypeWords | undefined
 }
 
 function checkFields(
   object: KubeObject,
   { custom }: BodyKind,
   strictness: Strictness,
-  { before = [], after = [], refuse = (why) => notHandled(object, why) }: Findings = {},
+  { before = [], after = [], refuse = (why) => notHandled(object, why), words }: Findings = {},
 ): Decoded {
   // Null may mean something to a schema; in metadata, and everywhere in built-in objects, it means nothing.
   if (custom === undefined) dropNulls(object)
@@ -147,9 +167,9 @@ function checkFields(
     dropNulls(object.metadata)
     checkDepth(object)
   }
-  const { unknown, wrong } = custom === undefined ? checkTable(object) : custom.read(object)
+  const { unknown, wrong } = custom === undefined ? checkTable(object, words) : custom.read(object)
   if (unknown.length + wrong.length + before.length + after.length === 0) return { object, warnings: [] }
-  if (wrong.length > 0) throw refuse(`json: ${wrong[0]}`)
+  if (wrong.length > 0) throw refuse(words === 'conversion' ? `${wrong[0]}` : `json: ${wrong[0]}`)
   const findings = [...before, ...unknown.map((path) => `unknown field "${path}"`), ...after]
   if (strictness === 'Ignore') return { object, warnings: [] }
   if (strictness === 'Strict') throw refuse(`strict decoding error: ${findings.join(', ')}`)
@@ -160,10 +180,10 @@ function notHandled({ kind, apiVersion }: KubeObject, why: string): StatusError 
   return badRequest(`${kind} in version "${versionOf(apiVersion)}" cannot be handled as a ${kind}: ${why}`)
 }
 
-function checkTable(object: KubeObject): { unknown: string[]; wrong: string[] } {
+function checkTable(object: KubeObject, words?: TypeWords): { unknown: string[]; wrong: string[] } {
   const definition = findDefinition(object.apiVersion, object.kind)
   if (definition === undefined) return { unknown: [], wrong: [] }
-  const found = validateFields(definition, object)
+  const found = validateFields(definition, object, { words })
   if (found.unknown.length > 0) pruneFields(definition, object)
   return found
 }

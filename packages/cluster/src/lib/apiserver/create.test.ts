@@ -150,7 +150,15 @@ describe('a create', () => {
       body: '{"a":',
       status: 400,
       reason: 'BadRequest',
-      message: /JSON/,
+      message: /^the object provided is unrecognized \(must be of type ConfigMap\): couldn't get .*JSON.* \(\{"a":\)$/,
+    },
+    {
+      name: 'a body that is YAML and sent as JSON',
+      path: configMaps,
+      body: 'apiVersion: v1\nkind: ConfigMap\nmetadata: {}\n',
+      status: 400,
+      reason: 'BadRequest',
+      message: /^the object provided is unrecognized \(must be of type ConfigMap\): .* \(617069[0-9a-f]{54} \.\.\.\)$/,
     },
     {
       name: 'a value of the wrong type',

@@ -8,7 +8,7 @@ import {
   renderGo,
 } from '@fairlead/kube/patch'
 import { fieldsOf, findDefinition } from '@fairlead/kube/types'
-import type { KindInfo, KubeObject } from '@fairlead/kube/types'
+import type { KindInfo, KubeObject, TypeWords } from '@fairlead/kube/types'
 
 import type { BodyKind } from './body.ts'
 import type { ApiRequest } from './exchange.ts'
@@ -81,6 +81,8 @@ export interface Patch {
   readonly apply: (object: KubeObject) => KubeObject
   /** What it says twice, or what means nothing in it: warned of, or refused. */
   readonly findings: readonly string[]
+  /** How a refusal tells of values of the wrong type. */
+  readonly words: TypeWords
   /** What a refusal of the patched object shows of it. */
   show(patched: KubeObject): string
 }
@@ -99,10 +101,12 @@ export async function readPatch(request: ApiRequest, expected: BodyKind): Promis
   if (isOperations && isChecked) checkOperations(body)
   const unknown = isOperations && isChecked ? unknownFieldsOf(body) : []
   const prefix = isOperations ? 'json patch ' : ''
+  const isStrategic = type.includes('strategic')
   return {
     findings: [...unknown, ...duplicates.map((path) => `duplicate field "${path}"`)].map((each) => prefix + each),
-    // The words of a strategic merge go by the patch; those of the others by what they made.
-    show: (patched) => (type.includes('strategic') ? renderGo(body) : renderExactJson(patched)),
+    // The words of a strategic merge go by the patch; those of the others by what they made, which is decoded anew.
+    words: isStrategic ? 'conversion' : 'decoding',
+    show: (patched) => (isStrategic ? renderGo(body) : renderExactJson(patched)),
     apply(object) {
       try {
         return asObject(applyPatch(type, object, body, expected))

@@ -19,6 +19,14 @@ describe('a pod', () => {
     )
   })
 
+  it('is of no account where nobody makes accounts, so that what was created can be replaced by itself', async () => {
+    await using api = await startTestServer()
+    const { body } = await api.call('POST', pods, podNamed('x'))
+    assert.equal(body.spec.serviceAccountName, undefined)
+    const { status } = await api.call('PUT', `${pods}/x`, podNamed('x'))
+    assert.equal(status, 200)
+  })
+
   it('is bound once', async () => {
     await using api = await startTestServer()
     await api.call('POST', pods, podNamed('x'))

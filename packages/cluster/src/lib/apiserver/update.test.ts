@@ -204,6 +204,11 @@ describe('an update', () => {
     const wrong = await api.call('PATCH', `${deployments}/web`, { spec: { replicas: 'x' } })
     assert.equal(wrong.status, 422)
     assert.match(wrong.body.message, /^ "" is invalid: patch: Invalid value: .*: json: .*replicas/)
+    const restored = await api.call('PATCH', `${deployments}/web`, { metadata: { labels: 'x' } }, merge)
+    assert.equal(
+      restored.body.message,
+      ' "" is invalid: patch: Invalid value: "map[metadata:map[labels:x]]": cannot restore map from string',
+    )
   })
 
   it('by patch cannot turn an object into another kind, whose rules would then check it', async () => {

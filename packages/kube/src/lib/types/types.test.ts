@@ -103,4 +103,23 @@ describe('validateFields', () => {
       'cannot unmarshal array into Go struct field DeploymentSpec.spec.template of type PodTemplateSpec',
     ])
   })
+
+  it('words what a strategic merge made as the converter of the API server does', () => {
+    const container = { name: 1, image: 1.5, ports: {}, stdin: 'yes', resources: { limits: { cpu: true } } }
+    const object = { metadata: { labels: 'x', creationTimestamp: 1 }, spec: { replicas: '3', template: [] } }
+    const words = 'conversion'
+    assert.deepEqual(validateFields(definition, object, { words }).wrong, [
+      'cannot restore map from string',
+      'cannot unmarshal number into Go struct field ObjectMeta.metadata.creationTimestamp of type Time',
+      'unrecognized type: int32',
+      'cannot restore struct from: slice',
+    ])
+    assert.deepEqual(validateFields('io.k8s.api.core.v1.Container', container, { words }).wrong, [
+      'cannot convert int64 to string',
+      'unrecognized type: string',
+      'cannot restore slice from map',
+      'unrecognized type: bool',
+      'cannot unmarshal bool into Go struct field ResourceRequirements.resources.limits.cpu of type Quantity',
+    ])
+  })
 })

@@ -6,23 +6,40 @@ import type { FieldInfo } from './notation.ts'
  *
  * `unknown` holds dotted paths (`spec.template.spec.containers[0].imag`). `wrong` holds one sentence per value of the
  * wrong JSON type, worded as the API server words it (`cannot unmarshal string into Go struct field
- * DeploymentSpec.spec.replicas of type int32`). Null counts as absent, as Go clients send it for empty values.
+ * DeploymentSpec.spec.replicas of type int32`), or with the words `conversion` as it words what a strategic merge made
+ * (`cannot restore map from string`). Null counts as absent, as Go clients send it for empty values.
  */
-export function validateFields(definition: string, object: unknown): { unknown: string[]; wrong: string[] } {
-  const found = { unknown: [], wrong: [] } satisfies Findings as Findings
+export function validateFields(
+  definition: string,
+  object: unknown,
+  { words = 'decoding' }: { readonly words?: TypeWords | undefined } = {},
+): { unknown: string[]; wrong: string[] } {
+  const found: Findings = { unknown: [], wrong: [], words }
   checkObject(definition, object, '', shortName(definition), found)
-  return found
+  const { unknown, wrong } = found
+  return { unknown, wrong }
 }
 
+/** By which of its two ways the API server made an object of the type: it decoded JSON, or converted a map. */
+export type TypeWords = 'decoding' | 'conversion'
+
 interface Findings {
-  unknown: string[]
-  wrong: string[]
+  readonly unknown: string[]
+  readonly wrong: string[]
+  readonly words: TypeWords
+}
+
+interface Mismatch {
+  readonly value: unknown
+  readonly path: string
+  readonly owner: string
+  readonly expected: string
 }
 
 function checkObject(definition: string, value: unknown, path: string, owner: string, found: Findings): void {
   if (value === null || value === undefined) return
   if (!isRecord(value)) {
-    found.wrong.push(mismatch(value, path, owner, shortName(definition)))
+    addMismatch(found, { value, path, owner, expected: shortName(definition) }, 'struct')
     return
   }
   const fields = fieldsOf(definition)
@@ -48,7 +65,7 @@ function isScalar(field: FieldInfo): boolean {
 function checkField(field: FieldInfo, value: unknown, path: string, owner: string, found: Findings): void {
   if (value === null || value === undefined) return
   if (field.map) {
-    if (!isRecord(value)) return void found.wrong.push(mismatch(value, path, owner, 'map[string]'))
+    if (!isRecord(value)) return addMismatch(found, { value, path, owner, expected: 'map[string]' }, 'map')
     for (const key in value) {
       const child = value[key]
       if (isScalar(field) && !field.list && (child === null || accepts(field, child))) continue
@@ -63,7 +80,7 @@ function checkField(field: FieldInfo, value: unknown, path: string, owner: strin
 
 function checkList(field: FieldInfo, value: unknown, path: string, owner: string, found: Findings): void {
   if (value === null) return
-  if (!Array.isArray(value)) return void found.wrong.push(mismatch(value, path, owner, `[]${goType(field)}`))
+  if (!Array.isArray(value)) return addMismatch(found, { value, path, owner, expected: `[]${goType(field)}` }, 'slice')
   for (let index = 0; index < value.length; index += 1) {
     const child: unknown = value[index]
     if (isScalar(field) && (child === null || accepts(field, child))) continue
@@ -74,7 +91,7 @@ function checkList(field: FieldInfo, value: unknown, path: string, owner: string
 function checkElement(field: FieldInfo, value: unknown, path: string, owner: string, found: Findings): void {
   if (value === null) return
   if (field.ref !== undefined) return checkObject(field.ref, value, path, owner, found)
-  if (!accepts(field, value)) found.wrong.push(mismatch(value, path, owner, goType(field)))
+  if (!accepts(field, value)) addMismatch(found, { value, path, owner, expected: goType(field) }, shapeOf(field))
 }
 
 function accepts(field: FieldInfo, value: unknown): boolean {
@@ -117,9 +134,39 @@ function goType(field: FieldInfo): string {
   return named[field.type] ?? field.type
 }
 
-function mismatch(value: unknown, path: string, owner: string, expected: string): string {
+type Shape = 'struct' | 'map' | 'slice' | 'scalar' | 'own'
+
+/** Types that read JSON by a method of their own are told of by its words, however the rest is. */
+function shapeOf({ type }: FieldInfo): Shape {
+  if (type === 'object') return 'map'
+  if (type === 'bytes') return 'slice'
+  return ['time', 'microTime', 'intOrString', 'quantity'].includes(type) ? 'own' : 'scalar'
+}
+
+function addMismatch({ wrong, words }: Findings, mismatch: Mismatch, shape: Shape): void {
+  wrong.push(words === 'conversion' && shape !== 'own' ? wordConversion(mismatch, shape) : wordDecoding(mismatch))
+}
+
+function wordDecoding({ value, path, owner, expected }: Mismatch): string {
   const place = path.replaceAll(/\[\d+\]/g, '')
   return `cannot unmarshal ${jsonType(value)} into Go struct field ${owner}.${place} of type ${expected}`
+}
+
+/** The words of apimachinery's converter (pkg/runtime/converter.go). */
+function wordConversion({ value, expected }: Mismatch, shape: Exclude<Shape, 'own'>): string {
+  const found = goKind(value)
+  if (shape === 'struct') return `cannot restore struct from: ${found}`
+  if (shape !== 'scalar') return `cannot restore ${shape} from ${found}`
+  // To Go a number can be made of another one, and a text of an integer.
+  const isConvertible = typeof value === 'number' && (expected !== 'string' || found === 'int64') && expected !== 'bool'
+  return isConvertible ? `cannot convert ${found} to ${expected}` : `unrecognized type: ${expected}`
+}
+
+function goKind(value: unknown): string {
+  if (typeof value === 'number') return Number.isInteger(value) ? 'int64' : 'float64'
+  if (typeof value === 'boolean') return 'bool'
+  if (typeof value === 'string') return 'string'
+  return Array.isArray(value) ? 'slice' : 'map'
 }
 
 function jsonType(value: unknown): string {

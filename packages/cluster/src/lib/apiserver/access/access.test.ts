@@ -291,7 +291,8 @@ describe('service account tokens', () => {
   it('end with the pod they are bound to', async () => {
     await using api = await startTestServer()
     await api.call('POST', accounts, { metadata: { name: 'default' } })
-    const { uid } = (await api.call('POST', pods, podNamed('p'))).body.metadata
+    const spec = { serviceAccountName: 'default', containers: [{ name: 'main', image: 'app:1' }] }
+    const { uid } = (await api.call('POST', pods, podNamed('p', { spec }))).body.metadata
     const bound = { apiVersion: 'v1', kind: 'Pod', name: 'p' }
     const ask = (boundObjectRef: object): Promise<Answer> =>
       api.call('POST', `${accounts}/default/token`, { spec: { boundObjectRef } })

@@ -226,7 +226,8 @@ describe('ownership of writes', () => {
   })
 
   it('owns defaults, and nothing of what admission adds', async () => {
-    await using api = await startTestServer()
+    await using api = await startTestServer({ serviceAccounts: true })
+    await api.call('POST', '/api/v1/namespaces/default/serviceaccounts', { metadata: { name: 'default' } })
     const { body } = await api.call('POST', `${pods}?fieldManager=me`, podNamed('web'))
     const spec = body.metadata.managedFields[0].fieldsV1['f:spec']
     assert.equal(body.spec.serviceAccountName, 'default')

@@ -89,6 +89,12 @@ void describe('decideRun', () => {
       expected: wait('UnparseableSchedule'),
     },
     {
+      name: 'says that a schedule names a day which never comes',
+      cronJob: cronJob({ schedule: '59 23 31 2 *' }),
+      now: '11:00',
+      expected: wait('InvalidSchedule'),
+    },
+    {
       name: 'makes up for nothing before the schedule was changed',
       cronJob: cronJob(),
       now: '11:30',

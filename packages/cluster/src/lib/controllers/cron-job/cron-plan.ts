@@ -82,11 +82,9 @@ export function decideRun(cronJob: CronJob, now: number, changedAt = 0): CronSte
     return { act: 'wait', events: [warning('UnparseableSchedule', message)] }
   }
   const events = spec.schedule.includes('TZ') ? [unsupportedSchedule(spec.schedule)] : []
-  const { dueAt, missed } = findDue(cronJob, schedule, {
-    now,
-    changedAt,
-    deadlineSeconds: spec.startingDeadlineSeconds,
-  })
+  const due = findDue(cronJob, schedule, { now, changedAt, deadlineSeconds: spec.startingDeadlineSeconds })
+  if (due === undefined) return { act: 'wait', events: [...events, neverDue(spec.schedule)] }
+  const { dueAt, missed } = due
   const requeueAfterMs = nextLookMs(cronJob, schedule, { now, changedAt })
   if (dueAt === undefined) return { act: 'wait', requeueAfterMs, events }
   if (missed > manyMissed) events.push(tooManyMissed)
@@ -109,6 +107,11 @@ function unsupportedSchedule(schedule: string): EventDetails {
   const page = 'https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/'
   const message = `CRON_TZ or TZ used in schedule ${JSON.stringify(schedule)} is not officially supported, see ${page} for more details`
   return warning('UnsupportedSchedule', message)
+}
+
+function neverDue(schedule: string): EventDetails {
+  const why = 'time difference between two schedules is less than 1 second'
+  return warning('InvalidSchedule', `invalid schedule: ${schedule} : ${why}`)
 }
 
 /** Why the job of a time is not started, as events: none when it has been already. */
@@ -145,16 +148,21 @@ interface DueOptions {
   readonly deadlineSeconds?: number | undefined
 }
 
-/** The last time a job was to start since the last one did, or within the deadline. */
-function findDue({ metadata, status }: CronJob, schedule: Schedule, options: DueOptions): Due {
+/**
+ * The last time a job was to start since the last one did, or within the deadline; undefined for a schedule that names times which
+ * never come, such as 31 February.
+ */
+function findDue({ metadata, status }: CronJob, schedule: Schedule, options: DueOptions): Due | undefined {
   const { now, changedAt, deadlineSeconds } = options
   const startedAt = Date.parse(status?.lastScheduleTime ?? metadata?.creationTimestamp ?? renderTime(now))
   const lastAt = Math.max(startedAt, changedAt)
   const since = deadlineSeconds === undefined ? lastAt : Math.max(lastAt, now - deadlineSeconds * 1000)
   const first = schedule.next(since)
-  if (first === undefined || now < first) return { since, missed: 0 }
+  if (first === undefined) return undefined
+  if (now < first) return { since, missed: 0 }
   const second = schedule.next(first)
-  if (second === undefined || now < second) return { since, dueAt: first, missed: 1 }
+  if (second === undefined) return undefined
+  if (now < second) return { since, dueAt: first, missed: 1 }
   const distanceMs = second - first
   const missed = Math.floor((now - first) / distanceMs) + 1
   // Counting one by one would take long after a long time; times at uneven distances are found from a little before.
@@ -169,7 +177,7 @@ function findDue({ metadata, status }: CronJob, schedule: Schedule, options: Due
 
 function nextLookMs(cronJob: CronJob, schedule: Schedule, options: DueOptions): number | undefined {
   const { now } = options
-  const { since, dueAt, missed } = findDue(cronJob, schedule, options)
+  const { since, dueAt, missed } = findDue(cronJob, schedule, options) ?? { since: now, dueAt: undefined, missed: 0 }
   const next = schedule.next(dueAt ?? (missed === 0 ? since : now))
   return next === undefined ? undefined : Math.max(0, next + delayMs - now)
 }

@@ -1,5 +1,5 @@
 import type { KubeObject } from '@fairlead/kube/types'
-import type { Pod } from '@fairlead/kube/types/core-v1'
+import type { Pod, PodSpec } from '@fairlead/kube/types/core-v1'
 import type { PriorityClass } from '@fairlead/kube/types/scheduling-v1'
 
 import type { Store, Subscription } from '../../../storage/store.ts'
@@ -73,6 +73,14 @@ export class Priority {
       .list()
       .filter(({ globalDefault }) => globalDefault === true)
       .toSorted((a, b) => (a.value ?? 0) - (b.value ?? 0))[0]
+  }
+}
+
+/** A pod that is replaced without the priority it was given when it was made still has it. */
+export function keepPriority(spec: PodSpec, old: PodSpec | undefined): void {
+  if (spec.priority === undefined && old?.priority !== undefined) spec.priority = old.priority
+  if (spec.preemptionPolicy === undefined && old?.preemptionPolicy !== undefined) {
+    spec.preemptionPolicy = old.preemptionPolicy
   }
 }
 
