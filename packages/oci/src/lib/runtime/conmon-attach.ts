@@ -12,14 +12,15 @@ import type { ContainerSession } from './session.ts'
 /**
  * The go-between to conmon's attach socket, which keeps packets apart (SOCK_SEQPACKET): Node cannot open such a socket, Perl,
  * which every Debian has, can. The first byte of a packet tells the stream: 2 output, 3 errors. The socket's path may be longer
- * than an address can hold, so it is named from within its folder. Descriptor 3 is closed when it is connected.
+ * than an address can hold, so it is named from within its folder. Descriptor 3 gets a byte when it is connected, and is closed
+ * either way.
  */
 const bridge = String.raw`
 use strict; use Socket;
 chdir $ARGV[0] or die "chdir: $!\n";
 socket(my $s, AF_UNIX, SOCK_SEQPACKET, 0) or die "socket: $!\n";
 connect($s, sockaddr_un("attach")) or die "connect: $!\n";
-open(my $connected, ">&=", 3); close $connected;
+open(my $connected, ">&=", 3); syswrite($connected, "1"); close $connected;
 sub put { my ($to, $bytes) = @_; while (length $bytes) { my $n = syswrite($to, $bytes); exit 0 unless defined $n; $bytes = substr($bytes, $n); } }
 my $withInput = $ARGV[1]; my $pid = fork // die "fork: $!\n";
 if ($pid == 0) {
@@ -52,6 +53,17 @@ export async function attachMonitored(
   const { tty, pid } = options
   const session = superviseSession({ child, output: holdOutput(child), tty, pid, isAttached: true })
   const connected = child.stdio[3]
-  if (connected instanceof Readable) await once(connected.resume(), 'close')
+  // The container may have ended meanwhile, and its monitor with it: its socket is left.
+  if (!(connected instanceof Readable) || !(await saysAnything(connected))) {
+    session.kill()
+    throw attachUnavailable('its monitor does not answer')
+  }
   return session
+}
+
+async function saysAnything(stream: Readable): Promise<boolean> {
+  let isSaid = false
+  stream.on('data', () => (isSaid = true))
+  await once(stream, 'close')
+  return isSaid
 }
