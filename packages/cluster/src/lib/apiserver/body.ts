@@ -37,7 +37,7 @@ export async function readObjectBody(request: ApiRequest, expected: BodyKind): P
   const { object, duplicates } = decode(request.headers['content-type'], bytes, {
     kind: expected.kind,
     findDuplicates: strictness !== 'Ignore',
-    exactIntegers: expected.custom !== undefined,
+    exactIntegers: true,
   })
   object.apiVersion ??= expected.apiVersion
   object.kind ??= expected.kind

@@ -60,13 +60,16 @@ export function planDeletion(
 
 const lasting = new Set(['default', 'kube-system', 'kube-public'])
 const defaultGraceSeconds = 30
+const mostGraceSeconds = 100_000_000_000
 
 /** How long the node gives a pod. One that runs nowhere, or has ended, needs no time. */
 function podGrace(object: KubeObject, asked: number | undefined): number {
   const { spec, status } = object as Pod
   const isOver = status?.phase === 'Succeeded' || status?.phase === 'Failed'
   if ((spec?.nodeName ?? '') === '' || isOver) return 0
-  return asked ?? spec?.terminationGracePeriodSeconds ?? defaultGraceSeconds
+  // A bigint, where it is longer than any date can tell.
+  const grace: unknown = asked ?? spec?.terminationGracePeriodSeconds ?? defaultGraceSeconds
+  return Math.min(Number(grace), mostGraceSeconds)
 }
 
 function checkPreconditions(stored: Resource, object: KubeObject, { preconditions }: Deletion): void {

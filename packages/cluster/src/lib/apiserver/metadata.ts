@@ -1,3 +1,4 @@
+import { renderExactJson } from '@fairlead/kube/codec'
 import { randomInt, randomUUID } from 'node:crypto'
 
 import type { KindInfo, KubeObject, ObjectMeta } from '@fairlead/kube/types'
@@ -179,7 +180,7 @@ function isQualifiedName(key: string): boolean {
 }
 
 function invalidValue(field: string, value: string, why: string): FieldError {
-  return { field, reason: 'FieldValueInvalid', message: `Invalid value: ${JSON.stringify(value)}: ${why}` }
+  return { field, reason: 'FieldValueInvalid', message: `Invalid value: ${renderExactJson(value)}: ${why}` }
 }
 
 function isFilled(map: Record<string, string> | undefined): boolean {

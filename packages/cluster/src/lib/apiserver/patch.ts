@@ -35,12 +35,9 @@ function typeOf({ headers }: ApiRequest): string {
 }
 
 /** The configuration in the body of an apply: YAML, which JSON is too. A key given twice is told of, or refused. */
-export async function readConfiguration(
-  request: ApiRequest,
-  expected: BodyKind,
-): Promise<{ config: unknown; warnings: string[] }> {
+export async function readConfiguration(request: ApiRequest): Promise<{ config: unknown; warnings: string[] }> {
   const text = (await request.readBody()).toString('utf8')
-  const { value: config, findings, problem } = parseConfiguration(text, expected.custom !== undefined)
+  const { value: config, findings, problem } = parseConfiguration(text)
   const strictness = request.query.get('fieldValidation') ?? ''
   if (strictness === 'Ignore') return { config, warnings: [] }
   if (findings.length === 0) return { config, warnings: [] }
@@ -55,9 +52,9 @@ interface Configuration {
   readonly problem: string
 }
 
-function parseConfiguration(text: string, exactIntegers: boolean): Configuration {
+function parseConfiguration(text: string): Configuration {
   try {
-    const value = exactIntegers ? parseExactJson(text) : (JSON.parse(text) as unknown)
+    const value = parseExactJson(text)
     // Most have one line: a path says more than its number.
     const findings = findDuplicateKeys(text).map((path) => `key "${path}" already set in map`)
     return { value, findings, problem: findings.join(', ') }
@@ -65,7 +62,7 @@ function parseConfiguration(text: string, exactIntegers: boolean): Configuration
     // Not JSON, then.
   }
   try {
-    const { value, repeated } = parseRepeatingYaml(text, 'document', { exactIntegers })
+    const { value, repeated } = parseRepeatingYaml(text, 'document', { exactIntegers: true })
     const findings = repeated.map(({ key, line }) => `line ${line}: key ${JSON.stringify(key)} already set in map`)
     // In the words of the parser that Kubernetes has.
     const problem = ['error converting YAML to JSON: yaml: unmarshal errors:', ...findings].join('\n  ')
@@ -95,7 +92,7 @@ export async function readPatch(request: ApiRequest, expected: BodyKind): Promis
   const bytes = await request.readBody()
   const { value: body, duplicates } = parse(bytes, {
     findDuplicates: isChecked,
-    exactIntegers: expected.custom !== undefined,
+    exactIntegers: true,
   })
   const isOperations = type === 'application/json-patch+json'
   if (isOperations && isChecked) checkOperations(body)

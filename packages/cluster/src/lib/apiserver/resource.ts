@@ -1,3 +1,4 @@
+import { parseExactJson } from '@fairlead/kube/codec'
 import { encodeWithFields } from '@fairlead/kube/patch'
 import { findResource, subresourcesOf } from '@fairlead/kube/types'
 import type { JSONSchemaProps } from '@fairlead/kube/types/apiextensions-v1'
@@ -149,7 +150,7 @@ function convertedForm(info: KindInfo): StoredForm {
 }
 
 function parseObject(bytes: Buffer): KubeObject {
-  return JSON.parse(bytes.toString('utf8')) as KubeObject
+  return parseExactJson(bytes.toString('utf8')) as KubeObject
 }
 
 /** A resource by its place in the table; for code that needs one particular resource. */

@@ -1,3 +1,4 @@
+import { renderExactJson } from './exact-json.ts'
 import { protobufValue } from '../errors.ts'
 import { findDefinition, messageOf } from '../types/fields.ts'
 import type { FieldInfo, InlineInfo } from '../types/notation.ts'
@@ -119,7 +120,7 @@ function writeItems(writer: WireWriter, field: FieldInfo, value: unknown): void 
 function writeElement(writer: WireWriter, field: FieldInfo, number: number, value: unknown): void {
   switch (field.type) {
     case 'integer':
-      if (typeof value !== 'number') throw wrong(field, value)
+      if (typeof value !== 'number' && typeof value !== 'bigint') throw wrong(field, value)
       writer.writeVarint(value)
       return writer.writeTag(number, 0)
     case 'boolean':
@@ -147,7 +148,11 @@ function writeNested(writer: WireWriter, field: FieldInfo, value: unknown): void
     case 'bytes':
       return writer.writeBytes(Buffer.from(textOf(field, value), 'base64'))
     case 'quantity':
-      return writeText(writer, 1, typeof value === 'number' ? String(value) : textOf(field, value))
+      return writeText(
+        writer,
+        1,
+        typeof value === 'number' || typeof value === 'bigint' ? String(value) : textOf(field, value),
+      )
     case 'time':
     case 'microTime':
       return writeTime(writer, field, textOf(field, value))
@@ -159,7 +164,7 @@ function writeNested(writer: WireWriter, field: FieldInfo, value: unknown): void
       return writeSchemaChoice(writer, field.type, value)
     default:
       // RawExtension, JSON and FieldsV1: field 1 holds JSON.
-      return writeText(writer, 1, JSON.stringify(value))
+      return writeText(writer, 1, renderExactJson(value))
   }
 }
 

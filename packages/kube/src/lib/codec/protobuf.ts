@@ -1,3 +1,4 @@
+import { parseExactJson } from './exact-json.ts'
 import { protobufSyntax } from '../errors.ts'
 import { findDefinition, messageOf } from '../types/fields.ts'
 import { isZeroAbsent } from './zero.ts'
@@ -18,6 +19,8 @@ export function isProtobuf(bytes: Uint8Array): boolean {
 /**
  * Decodes an object in Kubernetes' protobuf envelope (media type `application/vnd.kubernetes.protobuf`) to the object
  * its JSON form would give.
+ *
+ * Whole numbers that a double cannot hold are bigints, also in what is kept as JSON.
  *
  * Go writes plain fields even when they are zero; those are left out where JSON leaves them out. Field numbers the
  * table does not hold are skipped. `metadata` is present for every kind that has it. Throws `SyntaxError` with code
@@ -129,7 +132,7 @@ function decodeListElement(into: Decoded, field: FieldInfo, reader: WireReader, 
 function decodeValue(field: FieldInfo, reader: WireReader, type: number, subject: string): unknown {
   switch (field.type) {
     case 'integer':
-      return reader.readInteger()
+      return reader.readExactInteger()
     case 'boolean':
       return reader.readInteger() !== 0
     case 'number':
@@ -156,7 +159,7 @@ function decodeNested(field: FieldInfo, bytes: Uint8Array, subject: string): unk
   if (isSchemaChoice(field.type)) return decodeSchemaChoice(field.type, bytes, subject)
   // RawExtension and FieldsV1: field 1 holds JSON.
   const raw = readByteFields(bytes, 1)[0]
-  return raw === undefined || raw.length === 0 ? undefined : (JSON.parse(utf8.decode(raw)) as unknown)
+  return raw === undefined || raw.length === 0 ? undefined : parseExactJson(utf8.decode(raw))
 }
 
 function readNumbers(bytes: Uint8Array, subject: string): { numbers: number[]; text: string } {

@@ -33,8 +33,9 @@ export class WireWriter {
   }
 
   /** A whole number; negative ones take ten bytes, as in Go. */
-  writeVarint(value: number): void {
-    if (value >= 0 && value < 0x80) {
+  writeVarint(value: number | bigint): void {
+    if (typeof value === 'bigint') this.#writeLarge(BigInt.asUintN(64, value))
+    else if (value >= 0 && value < 0x80) {
       this.#reserve(1)
       this.#bytes[this.#start] = value
     } else if (value >= 0 && value < 2 ** 31) this.#writeSmall(value)

@@ -1,3 +1,4 @@
+import { narrowInteger } from './exact-json.ts'
 import { protobufSyntax } from '../errors.ts'
 
 /** Reads protobuf's wire format: tags, varints, fixed and length-delimited values. Every length is checked. */
@@ -24,6 +25,12 @@ export class WireReader {
   readInteger(): number {
     const value = this.#readSmall()
     return value < 0 ? Number(BigInt.asIntN(64, this.#readLarge())) : value
+  }
+
+  /** The same, exactly: what a double cannot hold is a bigint. */
+  readExactInteger(): number | bigint {
+    const value = this.#readSmall()
+    return value < 0 ? narrowInteger(BigInt.asIntN(64, this.#readLarge())) : value
   }
 
   /** A tag or a length. */

@@ -102,7 +102,8 @@ function accepts(field: FieldInfo, value: unknown): boolean {
     case 'microTime':
       return typeof value === 'string'
     case 'integer':
-      return Number.isInteger(value) && (field.format !== 'int32' || Math.abs(Number(value)) <= 2 ** 31)
+      if (field.format === 'int32') return Number.isInteger(value) && Math.abs(Number(value)) <= 2 ** 31
+      return typeof value === 'bigint' || (Number.isInteger(value) && Math.abs(Number(value)) < 2 ** 63)
     case 'number':
       return typeof value === 'number' || typeof value === 'bigint'
     case 'boolean':
@@ -110,7 +111,7 @@ function accepts(field: FieldInfo, value: unknown): boolean {
     case 'intOrString':
       return typeof value === 'string' || Number.isInteger(value)
     case 'quantity':
-      return typeof value === 'string' || typeof value === 'number'
+      return typeof value === 'string' || typeof value === 'number' || typeof value === 'bigint'
     case 'object':
       return isRecord(value)
     default:
@@ -172,7 +173,8 @@ function goKind(value: unknown): string {
 function jsonType(value: unknown): string {
   if (Array.isArray(value)) return 'array'
   if (typeof value === 'boolean') return 'bool'
-  return typeof value === 'number' && !Number.isInteger(value) ? `number ${value}` : typeof value
+  if (typeof value === 'bigint') return `number ${value}`
+  return typeof value === 'number' && !Number.isSafeInteger(value) ? `number ${value}` : typeof value
 }
 
 function shortName(definition: string): string {

@@ -42,16 +42,13 @@ export class AdmittedRegistry extends Registry {
     options: WriteOptions,
     identity: Identity,
   ): Promise<Written> {
-    const preview = parse(
-      resource,
-      await super.create(resource, object, { ...options, isDryRun: true, isPreview: true }),
-    )
+    const preview = parse(await super.create(resource, object, { ...options, isDryRun: true, isPreview: true }))
     const about = { ...factsOf(options, identity), operation: 'CREATE' as const, resource, subresource: '' }
     const { name = '' } = preview.metadata
     const attributes = { ...about, name, object: asRequested(resource, preview), oldObject: undefined }
     const mutated = await this.#dynamic.mutate(attributes)
     const admitted = withOwners(options, preview)
-    const judged = parse(resource, await super.create(resource, cloneOf(mutated), { ...admitted, isDryRun: true }))
+    const judged = parse(await super.create(resource, cloneOf(mutated), { ...admitted, isDryRun: true }))
     await this.#dynamic.validate({ ...attributes, object: asRequested(resource, judged) })
     return await super.create(resource, judged, admitted)
   }
@@ -90,7 +87,7 @@ export class AdmittedRegistry extends Registry {
       // What a transform returns may be the client's own object: it is needed again when this must be done again.
       return structuredClone(transform(current))
     })
-    const preview = parse(resource, previewed)
+    const preview = parse(previewed)
     const shown = viewOf(resource, subresource)
     const attributes: AdmissionAttributes = {
       ...factsOf(options, identity),
@@ -109,10 +106,7 @@ export class AdmittedRegistry extends Registry {
       mutated === attributes.object
         ? asRequested(resource, preview)
         : shown.merge(asRequested(resource, preview), mutated)
-    const judged = parse(
-      resource,
-      await super.update(resource, { ...admitted, isDryRun: true }, unchangedSince(before, wanted)),
-    )
+    const judged = parse(await super.update(resource, { ...admitted, isDryRun: true }, unchangedSince(before, wanted)))
     const object = asRequested(resource, judged)
     await this.#dynamic.validate({ ...attributes, object: shown.show(object) })
     return await super.update(resource, admitted, unchangedSince(before, object))
@@ -237,7 +231,6 @@ function cloneOf(object: KubeObject | undefined): KubeObject {
   return structuredClone(object)
 }
 
-function parse(resource: Resource, { stored }: Written): KubeObject {
-  const text = stored.bytes.toString('utf8')
-  return (resource.custom === undefined ? JSON.parse(text) : parseExactJson(text)) as KubeObject
+function parse({ stored }: Written): KubeObject {
+  return parseExactJson(stored.bytes.toString('utf8')) as KubeObject
 }

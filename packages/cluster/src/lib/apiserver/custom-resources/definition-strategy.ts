@@ -21,6 +21,7 @@ export const customResourceDefinition: KindStrategy = defineKind<CustomResourceD
     object.status = { acceptedNames: accepted, storedVersions: storedVersions(object, []), conditions: [] }
   },
   update(object, old) {
+    narrowBounds(old)
     complete(object)
     const before = old.status ?? { acceptedNames: { plural: '', kind: '' } }
     object.status = { ...before, storedVersions: storedVersions(object, before.storedVersions ?? []) }
@@ -42,6 +43,38 @@ function complete({ spec }: Stored<CustomResourceDefinition>): void {
   if (service !== undefined) service.port ??= 443
   for (const { schema } of spec.versions) {
     if (schema?.openAPIV3Schema !== undefined) pruneSchema(schema.openAPIV3Schema)
+  }
+  narrowBounds({ spec })
+}
+
+const bounds = [
+  'minimum',
+  'maximum',
+  'multipleOf',
+  'minLength',
+  'maxLength',
+  'minItems',
+  'maxItems',
+  'minProperties',
+  'maxProperties',
+] as const
+
+/** The largest double that is a whole number of 64 bits. */
+const greatest = 2 ** 63 - 1024
+
+/**
+ * Makes doubles of what bounds values: they are compared with, and costs are computed of them. Only values themselves,
+ * such as defaults, stay exact.
+ */
+export function narrowBounds({ spec }: Pick<CustomResourceDefinition, 'spec'>): void {
+  for (const { schema } of spec.versions) {
+    if (schema?.openAPIV3Schema === undefined) continue
+    for (const each of everySchema(schema.openAPIV3Schema)) {
+      for (const key of bounds) {
+        const bound: unknown = each[key]
+        if (typeof bound === 'bigint') each[key] = Math.min(Number(bound), greatest)
+      }
+    }
   }
 }
 

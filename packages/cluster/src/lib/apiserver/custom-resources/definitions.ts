@@ -1,6 +1,7 @@
 import type { KubeObject } from '@fairlead/kube/types'
 import type { CustomResourceDefinition, CustomResourceDefinitionCondition } from '@fairlead/kube/types/apiextensions-v1'
 
+import type { Entry } from '../../storage/collection.ts'
 import type { Store, Subscription } from '../../storage/store.ts'
 import type { Catalogue } from '../catalogue.ts'
 import { isEqual, renderTime } from '../metadata.ts'
@@ -11,7 +12,7 @@ import { StatusError } from '../status.ts'
 import { createConverter } from './conversion.ts'
 import type { ServiceResolver } from './conversion.ts'
 import { createCustomResource } from './custom-resource.ts'
-import { cleanupFinalizer } from './definition-strategy.ts'
+import { cleanupFinalizer, narrowBounds } from './definition-strategy.ts'
 import { decideNames, nameHolderOf } from './names.ts'
 import type { NameDecision, NameHolder } from './names.ts'
 
@@ -47,7 +48,7 @@ export class Definitions {
     this.#options = options
     const { store } = options
     this.#subscription = store.subscribe(this.#kind.collection, undefined, ({ entry, operation }) => {
-      if (operation === 'put') this.#changed(readObject(this.#kind, entry) as Definition)
+      if (operation === 'put') this.#changed(readDefinition(this.#kind, entry))
       else this.#deleted(entry.id)
     })
     const known = this.#all()
@@ -62,9 +63,7 @@ export class Definitions {
   }
 
   #all(): Definition[] {
-    return [...this.#options.store.list(this.#kind.collection)].map(
-      (entry) => readObject(this.#kind, entry) as Definition,
-    )
+    return [...this.#options.store.list(this.#kind.collection)].map((entry) => readDefinition(this.#kind, entry))
   }
 
   #changed(definition: Definition): void {
@@ -138,7 +137,7 @@ export class Definitions {
   async #step(name: string): Promise<void> {
     const entry = this.#options.store.get(this.#kind.collection, name)
     if (entry === undefined || this.#isClosed) return
-    const definition = readObject(this.#kind, entry) as Definition
+    const definition = readDefinition(this.#kind, entry)
     if (definition.metadata.deletionTimestamp !== undefined) await this.#empty(definition)
     else await this.#writeStatus(definition)
   }
@@ -284,4 +283,10 @@ function isAccepted(definition: Definition): boolean {
 
 function ignoreMissing(error: unknown): void {
   if (!(error instanceof StatusError) || error.status.code !== 404) throw error
+}
+
+function readDefinition(kind: Resource, entry: Entry): Definition {
+  const definition = readObject(kind, entry) as Definition
+  narrowBounds(definition)
+  return definition
 }

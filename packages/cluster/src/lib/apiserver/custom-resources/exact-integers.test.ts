@@ -2,9 +2,12 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
 import { readBytes } from '@fairlead/kube'
+import { decodeProtobuf, encodeProtobuf } from '@fairlead/kube/codec'
+import type { KubeObject } from '@fairlead/kube/types'
+import type { Pod } from '@fairlead/kube/types/core-v1'
 
 import { configure, startWebhook } from '../admission/webhooks/test-webhook.ts'
-import { startTestServer } from '../test-server.ts'
+import { podNamed, startTestServer } from '../test-server.ts'
 import type { TestServer } from '../test-server.ts'
 import { createWidgets, widgetDefinition, widgets } from './test-definitions.ts'
 
@@ -175,5 +178,66 @@ describe('integers of custom resources', () => {
     for (const field of [`"serial":${greatest}`, `"free":{"x":${odd}}`, `"twice":${odd}`])
       assert.ok(text.includes(field), text)
     assert.equal(hook.seen.length, 1)
+  })
+
+  it('are given as defaults and judged by lists of values, whatever else bounds them', async () => {
+    await using api = await startTestServer()
+    const definition = widgetDefinition()
+    const { spec } = definition.spec.versions[0].schema.openAPIV3Schema.properties
+    spec.properties.serial = { type: 'integer', default: 'DEFAULT', maximum: 'GREATEST', enum: ['DEFAULT', 'GREATEST'] }
+    spec.properties.note = { type: 'string', maxLength: 'GREATEST' }
+    spec.properties.size['x-kubernetes-validations'] = [{ rule: 'self < 9223372036854775807' }]
+    const text = JSON.stringify(definition).replaceAll('"DEFAULT"', odd).replaceAll('"GREATEST"', greatest)
+    const made = await send(api, 'POST', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', text)
+    assert.equal(made.status, 201, made.text)
+    assert.match(made.text, new RegExp(`"default":${odd}`))
+    assert.match(made.text, new RegExp(`"enum":\\[${odd},${greatest}\\]`))
+    const patch = '{"metadata":{"labels":{"a":"b"}}}'
+    const url = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.example.com'
+    assert.match((await send(api, 'PATCH', url, patch, 'merge-patch+json')).text, new RegExp(`"default":${odd}`))
+    assert.match((await send(api, 'POST', widgets, widget('a', '"note":"x"'))).text, new RegExp(`"serial":${odd}`))
+    const refused = await send(api, 'POST', widgets, widget('b', `"serial":9007199254740992`))
+    assert.match(refused.text, /Unsupported value: 9007199254740992: supported values: \\"9007199254740993\\"/)
+    assert.match((await send(api, 'GET', '/openapi/v3/apis/example.com/v1')).text, new RegExp(`"default":${odd}`))
+  })
+})
+
+describe('integers of built-in kinds', () => {
+  it('are kept exactly, and told exactly in protobuf', async () => {
+    await using api = await startTestServer()
+    const pod = podNamed('p', {})
+    const text = JSON.stringify(pod).replace(
+      '"spec":{',
+      `"spec":{"terminationGracePeriodSeconds":${greatest},"nodeName":"n",`,
+    )
+    const pods = '/api/v1/namespaces/default/pods'
+    const made = await send(api, 'POST', pods, text)
+    assert.match(made.text, new RegExp(`"terminationGracePeriodSeconds":${greatest}`))
+    const headers = { accept: 'application/vnd.kubernetes.protobuf' }
+    const answer = await api.transport.send({ method: 'GET', path: `${pods}/p`, headers })
+    const decoded = decodeProtobuf(await readBytes(answer.body)) as KubeObject & Pod
+    assert.equal(decoded.spec?.terminationGracePeriodSeconds, 2n ** 63n - 1n)
+    const named: KubeObject = { ...decoded, metadata: { name: 'q' } }
+    const body = encodeProtobuf(named)
+    const sent = { 'content-type': 'application/vnd.kubernetes.protobuf', accept: 'application/json' }
+    const again = await api.transport.send({ method: 'POST', path: pods, body, headers: sent })
+    const copied = Buffer.from(await readBytes(again.body)).toString('utf8')
+    assert.match(copied, new RegExp(`"terminationGracePeriodSeconds":${greatest}`))
+    const strategic = await send(
+      api,
+      'PATCH',
+      `${pods}/p`,
+      '{"metadata":{"labels":{"a":"b"}}}',
+      'strategic-merge-patch+json',
+    )
+    assert.match(strategic.text, new RegExp(`"terminationGracePeriodSeconds":${greatest}`))
+    const gone = await send(api, 'DELETE', `${pods}/p`)
+    assert.match(gone.text, /"deletionGracePeriodSeconds":100000000000/)
+    const beyond = await send(api, 'POST', pods, text.replace(greatest, '9223372036854775808'))
+    assert.equal(beyond.status, 400)
+    assert.match(
+      beyond.text,
+      /cannot unmarshal number 922\d+ into Go struct field PodSpec\.spec\.terminationGracePeriodSeconds of type int64/,
+    )
   })
 })

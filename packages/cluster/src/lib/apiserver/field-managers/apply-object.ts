@@ -39,7 +39,7 @@ export async function applyObject(
 ): Promise<AppliedObject> {
   const { resource, namespace, name, subresource } = route
   const writer = applierOf(request, resource, subresource)
-  const { config, warnings } = await readConfiguration(request, bodyKindOf(resource))
+  const { config, warnings } = await readConfiguration(request)
   const apply = (live: KubeObject | undefined): Result => applyTo(live, { resource, writer, request, route, config })
   const { identity } = request
   const scope = new AdmissionScope(request, 'PatchOptions')

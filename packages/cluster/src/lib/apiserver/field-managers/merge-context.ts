@@ -1,3 +1,4 @@
+import { copyExactJson } from '@fairlead/kube/codec'
 import { mergeTypeOf } from '@fairlead/kube/patch'
 import type { MergeContext, MergeType } from '@fairlead/kube/patch'
 import { findKind } from '@fairlead/kube/types'
@@ -44,7 +45,7 @@ function convertBuiltIn(object: KubeObject, apiVersion: string, kind: string): u
   if (object.apiVersion === apiVersion || object.apiVersion === undefined) return object
   const target = findKind(apiVersion, kind)
   if (target === undefined) return undefined
-  return convert(JSON.parse(JSON.stringify(object)) as KubeObject, target)
+  return convert(copyExactJson(object), target)
 }
 
 /**

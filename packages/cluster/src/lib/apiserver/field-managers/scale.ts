@@ -94,7 +94,7 @@ async function readApplied(
   { namespace, name }: ResourceRoute,
   writer: Writer,
 ): Promise<(live: ScaleObject) => Changed> {
-  const { config } = await readConfiguration(request, expected)
+  const { config } = await readConfiguration(request)
   const isForced = isTrue(request.query.get('force'))
   const configuration = { config, kind: expected.kind, subject: `${namespace}/${name}`, isForced }
   return (live) => {

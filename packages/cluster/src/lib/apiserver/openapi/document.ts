@@ -1,3 +1,4 @@
+import { renderExactJson } from '@fairlead/kube/codec'
 import { createHash } from 'node:crypto'
 
 import type { Catalogue } from '../catalogue.ts'
@@ -121,7 +122,7 @@ function renderVersion3(resources: readonly Resource[]): Buffer {
     paths: Object.fromEntries(resources.flatMap((resource) => renderPaths(resource, version3))),
     components: { schemas: renderSchemas(resources, version3) },
   }
-  return Buffer.from(JSON.stringify(document))
+  return Buffer.from(renderExactJson(document))
 }
 
 function renderVersion2(
@@ -134,5 +135,5 @@ function renderVersion2(
     definitions: renderSchemas(resources, version2),
   }
   const document = { swagger: '2.0', info, ...(parts.length === 0 ? own : mergeVersion2(own, parts)) }
-  return encoding === 'json' ? Buffer.from(JSON.stringify(document)) : renderVersion2Protobuf(document)
+  return encoding === 'json' ? Buffer.from(renderExactJson(document)) : renderVersion2Protobuf(document)
 }

@@ -1,3 +1,4 @@
+import { renderExactJson } from '@fairlead/kube/codec'
 import { renderElementHead } from '@fairlead/kube/codec'
 
 import type { Schema } from './dialect.ts'
@@ -93,7 +94,7 @@ function renderSchema(schema: Schema): Buffer {
     text(13, schema['pattern']),
     flag(16, schema['uniqueItems']),
     ...texts(19, schema['required']),
-    ...list(schema['enum']).map((value) => message(20, text(2, JSON.stringify(value)))),
+    ...list(schema['enum']).map((value) => message(20, text(2, renderExactJson(value)))),
     ...(more === undefined ? [] : [message(21, isOpen ? flag(2, more) : message(1, renderSchema(record(more))))]),
     ...(type === undefined ? [] : [message(22, text(1, type))]),
     ...(items === undefined ? [] : [message(23, message(1, renderSchema(record(items))))]),
@@ -112,7 +113,7 @@ function named(number: number, map: unknown, render: (value: Schema) => Buffer):
 
 function extensions(number: number, holder: Schema): Buffer[] {
   return Object.entries(holder).flatMap(([name, value]) =>
-    name.startsWith('x-') ? [message(number, text(1, name), message(2, text(2, JSON.stringify(value))))] : [],
+    name.startsWith('x-') ? [message(number, text(1, name), message(2, text(2, renderExactJson(value))))] : [],
   )
 }
 

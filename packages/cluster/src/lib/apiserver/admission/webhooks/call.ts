@@ -30,8 +30,7 @@ export async function callHook(
   const review = renderReview(attributes, matched, objects, admissionReviewVersions)
   let answer: ReviewAnswer
   try {
-    const exactIntegers = attributes.resource.custom !== undefined
-    answer = parseAnswer(await client.post(review, timeoutSeconds), review, { isMutating, exactIntegers })
+    answer = parseAnswer(await client.post(review, timeoutSeconds), review, isMutating)
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error)
     if (failurePolicy === 'Ignore') {

@@ -64,18 +64,8 @@ export function renderReview(
   return { apiVersion: `${group}/${version}`, kind: 'AdmissionReview', request }
 }
 
-interface AnswerOptions {
-  readonly isMutating: boolean
-  /** Whole numbers of 64 bits stay what they are: the object is a custom resource. */
-  readonly exactIntegers: boolean
-}
-
 /** Reads the answer to `review`; throws an `Error` that says what is wrong with it. */
-export function parseAnswer(
-  answer: unknown,
-  review: AdmissionReview,
-  { isMutating, exactIntegers }: AnswerOptions,
-): ReviewAnswer {
+export function parseAnswer(answer: unknown, review: AdmissionReview, isMutating: boolean): ReviewAnswer {
   const { apiVersion = '', kind = '', response } = asRecord(answer)
   if (`${String(apiVersion)} ${String(kind)}` !== `${review.apiVersion} ${review.kind}`) {
     const got = `${String(apiVersion)}, Kind=${String(kind)}`
@@ -90,7 +80,7 @@ export function parseAnswer(
   return {
     allowed: allowed === true,
     status: status === undefined || status === null ? undefined : status,
-    patch: typeof patch === 'string' && patch !== '' ? parsePatch(patch, exactIntegers) : undefined,
+    patch: typeof patch === 'string' && patch !== '' ? parsePatch(patch) : undefined,
     warnings: Array.isArray(warnings) ? warnings.map(String) : [],
     annotations: asRecord(auditAnnotations) as Record<string, string>,
   }
@@ -108,9 +98,8 @@ function checkPatch(patch: unknown, patchType: unknown, isMutating: boolean): vo
   if (has.type && patchType !== 'JSONPatch') throw new Error(`unsupported patch type ${JSON.stringify(patchType)}`)
 }
 
-function parsePatch(encoded: string, exactIntegers: boolean): unknown {
-  const text = Buffer.from(encoded, 'base64').toString('utf8')
-  return exactIntegers ? parseExactJson(text) : (JSON.parse(text) as unknown)
+function parsePatch(text: string): unknown {
+  return parseExactJson(Buffer.from(text, 'base64').toString('utf8'))
 }
 
 /** The refusal of a webhook as the client sees it. */

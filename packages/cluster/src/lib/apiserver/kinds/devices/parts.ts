@@ -1,3 +1,4 @@
+import { renderExactJson } from '@fairlead/kube/codec'
 import { isDeepStrictEqual } from 'node:util'
 import type { OpaqueDeviceConfiguration } from '@fairlead/kube/types/resource-v1'
 
@@ -110,7 +111,8 @@ export function validateConfiguration(
 
 export function validateData(data: unknown, field: string, isKept = false): FieldError[] {
   if (data === undefined || data === null) return [required(field)]
-  if (!isKept && Buffer.byteLength(JSON.stringify(data)) > longestParameters) return [tooLong(field, longestParameters)]
+  if (!isKept && Buffer.byteLength(renderExactJson(data)) > longestParameters)
+    return [tooLong(field, longestParameters)]
   const isObject = typeof data === 'object' && !Array.isArray(data)
   return isObject ? [] : [invalid(field, '<value omitted>', 'must be a valid JSON object')]
 }
