@@ -129,8 +129,12 @@ describe('buildImage', { skip, timeout: 900_000 }, () => {
       differing.map(({ title }) => title),
       ['application'],
     )
-    // The figure to reach is 500 ms on a quiet machine; this only notices when a step is repeated that should not be.
-    assert.ok(changed.durationMs < 5000, `${changed.durationMs} ms`)
+    // The figure to reach is 500 ms on a quiet machine; this only notices when a step is repeated that should not be. On a
+    // busy one everything took long, the first build too.
+    assert.ok(
+      changed.durationMs < Math.max(5000, first.durationMs / 2),
+      `${changed.durationMs} of ${first.durationMs} ms`,
+    )
   })
 
   it('builds a TypeScript workspace of this repository', async () => {

@@ -167,8 +167,8 @@ void describe('pod network of namespaces', { skip }, () => {
     }
     const median = times.toSorted((x, y) => x - y)[10] ?? 0
     test.diagnostic(`median ${median.toFixed(1)} ms`)
-    // Some milliseconds where nothing else runs, as the diagnostic tells; a busy machine is given ten times that.
-    assert.ok(median < 200, `median ${median} ms`)
+    // Some milliseconds where nothing else runs, as the diagnostic tells; what is waited for by a timer takes a second and more.
+    assert.ok(median < 1000, `median ${median} ms`)
   })
 
   void it('keeps a client at its endpoint with session affinity, also when others come and go', async () => {

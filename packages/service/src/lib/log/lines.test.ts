@@ -172,7 +172,8 @@ describe('redaction', () => {
   })
 
   it('takes a time that grows with the length of the text', () => {
-    const startedAt = performance.now()
+    // The time this thread worked: the machine may have other work.
+    const before = process.threadCpuUsage()
     for (const text of [
       '://'.repeat(5000),
       `://${':'.repeat(16_000)}`,
@@ -180,7 +181,8 @@ describe('redaction', () => {
       '?token='.repeat(2000),
     ])
       redactUrls(`${text}://`)
-    assert.ok(performance.now() - startedAt < 1000)
+    const { user, system } = process.threadCpuUsage(before)
+    assert.ok((user + system) / 1000 < 1000)
   })
 })
 
