@@ -35,11 +35,11 @@ const server = (name: string): string => `
   createServer((request, response) => response.end('${name} ' + request.socket.remoteAddress.replace('::ffff:', '')))
     .listen(80, () => console.log('listening'))`
 
-/** Fetches `count` times on new connections and prints the answers, or the error's code. */
-const client = (url: string, count = 1): string => `
+/** Fetches `count` times on new connections and prints the answers, or the error's code. Who is to be answered has time for it. */
+const client = (url: string, count = 1, patienceMs = 30_000): string => `
   import { get } from 'node:http'
   for (let i = 0; i < ${count}; i++) {
-    await new Promise((done) => get('${url}', { agent: false, timeout: 30_000 }, (response) => {
+    await new Promise((done) => get('${url}', { agent: false, timeout: ${patienceMs} }, (response) => {
       response.setEncoding('utf8').on('data', (text) => console.log(text)).on('end', done)
     }).on('timeout', function () { this.destroy(new Error('timeout')) }).on('error', (error) => { console.log(error.code ?? error.message); done() }))
   }`
@@ -240,15 +240,15 @@ void describe('pod network of namespaces', { skip }, () => {
         return { hostIp, hostPort: 18_310 + i, containerPort: 80, protocol: 'tcp' } as const
       })
       await proxy.setHostPorts('uid-b', servedHostPorts(network.plan, 'uid-b', b?.ip ?? '', hostPorts))
-      const fromOutside = (url: string): Promise<string> =>
-        startNode(client(url), { netnsPath: `/run/netns/${outside}` }).ended
+      const fromOutside = (url: string, patienceMs?: number): Promise<string> =>
+        startNode(client(url, 1, patienceMs), { netnsPath: `/run/netns/${outside}` }).ended
       for (const port of [18_310, 18_311]) {
         const answer = await eventually(() => fromOutside(`http://192.0.2.129:${port}/`), 30_000)
         assert.equal(answer, 'b 192.0.2.130\n')
       }
       assert.equal(await fromOutside('http://192.0.2.129:18312/'), 'ECONNREFUSED\n')
       const service = await serve('inside', 41, [b?.ip ?? ''])
-      for (const url of [`http://${b?.ip}/`, service]) assert.doesNotMatch(await fromOutside(url), /^b/)
+      for (const url of [`http://${b?.ip}/`, service]) assert.doesNotMatch(await fromOutside(url, 2000), /^b/)
     } finally {
       await proxy.setHostPorts('uid-b', [])
       ip('link', 'delete', `fl${network.plan.id}vout`)
