@@ -30,7 +30,7 @@ export function renderValue(value: unknown, format: Pick<Format, 'encoding' | 'i
 
 function renderText(value: unknown, format: Pick<Format, 'encoding' | 'isPretty'> | undefined): Buffer {
   if (format?.encoding === 'yaml') return Buffer.from(renderYaml(value))
-  return Buffer.from(JSON.stringify(value, null, format?.isPretty === true ? 2 : 0))
+  return Buffer.from(renderExactJson(value, format?.isPretty === true ? 2 : 0))
 }
 
 const lineEnd = Buffer.from('\n')

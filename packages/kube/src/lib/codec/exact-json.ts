@@ -9,12 +9,15 @@ const json = JSON as unknown as SourceJson
 
 const least = -(2n ** 63n)
 const greatest = 2n ** 63n - 1n
+/** What JavaScript writes for the greatest, once it was a double: no `int64` is read from that. */
+const roundedGreatest = String(Number(greatest))
 const shortest = 16
 const longest = String(least).length
 
 /**
  * `JSON.parse`, but whole numbers that a double cannot hold and 64 bits can are bigints, as Go reads them to `int64`.
- * All others are numbers. Texts without long digits cost nothing more. Throws `SyntaxError`.
+ * All others are numbers, but for the one that programs in JavaScript make of the greatest of 64 bits, which is that again.
+ * Texts without long digits cost nothing more. Throws `SyntaxError`.
  */
 export function parseExactJson(text: string): unknown {
   return holdsLongInteger(text) ? json.parse(text, revive) : JSON.parse(text)
@@ -73,6 +76,7 @@ function isBegin(code: number): boolean {
 
 function revive(_key: string, value: unknown, { source = '' }: { readonly source?: string }): unknown {
   if (typeof value !== 'number' || Number.isSafeInteger(value)) return value
+  if (source === roundedGreatest) return greatest
   // Reading very many digits takes long; none of 64 bits has so many.
   return source.length <= longest && /^-?\d+$/.test(source) ? narrowInteger(BigInt(source)) : value
 }

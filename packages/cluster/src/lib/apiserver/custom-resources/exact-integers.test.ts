@@ -231,6 +231,10 @@ describe('integers of built-in kinds', () => {
       'strategic-merge-patch+json',
     )
     assert.match(strategic.text, new RegExp(`"terminationGracePeriodSeconds":${greatest}`))
+    const read = await api.client.resource('v1/Pod').get('p')
+    read.metadata = { ...read.metadata, labels: { by: 'doubles' } }
+    await api.client.resource('v1/Pod').update(read)
+    assert.match((await send(api, 'GET', `${pods}/p`)).text, new RegExp(`"terminationGracePeriodSeconds":${greatest}`))
     const gone = await send(api, 'DELETE', `${pods}/p`)
     assert.match(gone.text, /"deletionGracePeriodSeconds":100000000000/)
     const beyond = await send(api, 'POST', pods, text.replace(greatest, '9223372036854775808'))
@@ -239,5 +243,18 @@ describe('integers of built-in kinds', () => {
       beyond.text,
       /cannot unmarshal number 922\d+ into Go struct field PodSpec\.spec\.terminationGracePeriodSeconds of type int64/,
     )
+  })
+
+  it('are told in answers that are not kept', async () => {
+    await using api = await startTestServer()
+    const path = '/apis/authentication.k8s.io/v1/tokenreviews'
+    const { status, text } = await send(
+      api,
+      'POST',
+      path,
+      `{"metadata":{"generation":${greatest}},"spec":{"token":"x"}}`,
+    )
+    assert.equal(status, 201, text)
+    assert.match(text, new RegExp(`"generation":${greatest}`))
   })
 })
