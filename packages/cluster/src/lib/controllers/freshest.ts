@@ -2,7 +2,7 @@ import type { KubeResource } from '@fairlead/kube'
 import type { Informer } from '@fairlead/kube/cache'
 import { keyOf, parseKey } from '@fairlead/kube/controller'
 
-/** A cache that never goes back behind what this controller wrote itself. */
+/** An informer's cache, overlaid with the controller's own writes until the watch has brought them. */
 export interface Freshest<T extends KubeResource> {
   get(key: string): T | undefined
   /** Remembers the server's answer to a write until the cache has it. */

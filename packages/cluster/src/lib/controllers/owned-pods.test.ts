@@ -98,7 +98,8 @@ describe('createOwnedPods', () => {
       const orphan = { ...podOf('web-1'), metadata: { ...podOf('web-1').metadata, namespace: 'default' } }
       const mine = { ...orphan, metadata: { ...orphan.metadata, ownerReferences: [controllerReference(web)] } }
       const theirs = controllerReference({ ...web, kind: 'Job' })
-      assert.deepEqual(owned.keysOfPod(orphan, 'update', mine), [key])
+      const letGo = { ...orphan, metadata: { ...orphan.metadata, labels: {} } }
+      assert.deepEqual(owned.keysOfPod(letGo, 'update', mine), [key])
       assert.deepEqual(owned.keysOfPod(orphan, 'add'), [key])
       assert.deepEqual(
         owned.keysOfPod({ ...orphan, metadata: { ...orphan.metadata, ownerReferences: [theirs] } }, 'add'),

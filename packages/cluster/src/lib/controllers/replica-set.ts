@@ -123,7 +123,7 @@ function runReplicas<T extends KubeResource>(context: ControllerContext, kind: R
       owned.forget(key)
       return undefined
     }
-    // Asked before the pods are read: what is seen from now on is counted next time.
+    // Asked before the pods are read: a write that the cache shows after this counts in the next reconcile.
     const waitMs = owned.waitMs(key)
     const mayAct = waitMs === undefined && replicaSet.metadata?.deletionTimestamp === undefined
     const pods = await owned.claim(object)

@@ -1,4 +1,4 @@
-/** A count, or a percentage of `total` rounded up or down. */
+/** Resolves an IntOrString such as `maxUnavailable`: a count as it is, a percentage (`25%`) of `total`, rounded up or down. */
 export function resolveShare(value: number | string, total: number, round: 'up' | 'down'): number {
   if (typeof value === 'number') return value
   const share = (Number.parseInt(value, 10) * total) / 100

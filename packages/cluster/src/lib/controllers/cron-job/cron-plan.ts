@@ -11,7 +11,7 @@ import { controllerReference } from '../ownership.ts'
 const scheduledAtKey = 'batch.kubernetes.io/cronjob-scheduled-timestamp'
 /** A little after the full minute, so that a clock that is behind does not wake up before it. */
 const delayMs = 100
-/** From so many missed times on, somebody is told. */
+/** More missed runs than this are told by an event (TooManyMissedTimes). */
 const manyMissed = 100
 
 /** What jobs of a CronJob mean for its status. */

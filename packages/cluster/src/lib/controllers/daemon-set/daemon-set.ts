@@ -57,7 +57,7 @@ export function runDaemonSetController(context: ControllerContext): Promise<void
     }
     // Its pods are the garbage collector's now.
     if (set.metadata?.deletionTimestamp !== undefined) return undefined
-    // Asked before the pods are read: what is seen from now on is counted next time.
+    // Asked before the pods are read: a write that the cache shows after this counts in the next reconcile.
     const waitMs = owned.waitMs(key)
     const owner = ownerOf(set)
     const synced = await history.sync(owner, await history.claim(owner))
@@ -71,7 +71,7 @@ export function runDaemonSetController(context: ControllerContext): Promise<void
     return { requeueAfterMs: earliest([waitMs, availableMs, outcome.retryMs]) }
   }
 
-  /** Pods are put right first; an update goes on when there was nothing to do for that. */
+  /** Creates and deletes what placement asks for; an update goes on only in a reconcile where that was nothing. */
   async function act(key: string, view: DaemonView): Promise<Outcome> {
     const placed = await carryOut(key, view, decidePlacement(view))
     if (placed.error !== undefined || placed.isChanged === true) return placed
@@ -91,7 +91,7 @@ export function runDaemonSetController(context: ControllerContext): Promise<void
     return { error: created.error ?? rejected?.reason, retryMs, isChanged: due.length + nodeNames.length > 0 }
   }
 
-  /** Failed pods stay for a while, longer each time. */
+  /** Leaves failed pods for a while, longer each time, so that one that fails at once is not replaced at full speed. */
   function takeDue(
     key: string,
     { set, now }: DaemonView,
@@ -170,7 +170,7 @@ function ownerOf(set: DaemonSet): RevisionOwner {
   }
 }
 
-/** Whether a node suits whom it suited before: heartbeats change nothing. */
+/** Whether an update of a node changes nothing that placement looks at, as heartbeats do. */
 function isAlike(node: Node, old: Node | undefined): boolean {
   return (
     isDeepStrictEqual(node.metadata?.labels, old?.metadata?.labels) &&

@@ -62,7 +62,7 @@ export function runJobController(context: ControllerContext): Promise<void> {
       return undefined
     }
     if ((job.spec.managedBy ?? jobControllerName) !== jobControllerName) return undefined
-    // Asked before the pods are read: what is seen from now on is counted next time.
+    // Asked before the pods are read: a write that the cache shows after this counts in the next reconcile.
     const waitMs = owned.waitMs(key)
     releases.leftMs(key)
     const view = await lookAt(key, job)
@@ -184,7 +184,7 @@ export function runJobController(context: ControllerContext): Promise<void> {
     return { kept, error: outcomes.find((outcome) => outcome.status === 'rejected')?.reason }
   }
 
-  /** Only that version: counts are sums, and a lost write would make them wrong. */
+  /** Replaces that very version: counts are sums, and writing over somebody's would make them wrong. */
   async function writeStatus(job: Job, status: JobStatus): Promise<Job | undefined> {
     if (hasStatus(job, status)) return job
     const written = await ignoreNotFound(jobs.updateStatus({ ...job, status }))

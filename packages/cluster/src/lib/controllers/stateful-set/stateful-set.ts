@@ -50,7 +50,7 @@ export function runStatefulSetController(context: ControllerContext): Promise<vo
       owned.forget(key)
       return undefined
     }
-    // Asked before the pods are read: what is seen from now on is counted next time.
+    // Asked before the pods are read: a write that the cache shows after this counts in the next reconcile.
     const waitMs = owned.waitMs(key)
     const round = await lookAt(key, set)
     const outcome = waitMs === undefined ? await carryOut(round, decideSteps(round.view)) : {}
