@@ -33,7 +33,7 @@ export type {
 } from './lib/runtime/driver.ts'
 export { explainContainer } from './lib/runtime/explain/explain.ts'
 export type { ExplainedContainer, ExplainedStep, ExplainOptions } from './lib/runtime/explain/explain.ts'
-export { chainIdOf, openLayerCache } from './lib/runtime/layer-cache.ts'
+export { chainIdOf, openLayerCache, shareLayerCaches } from './lib/runtime/layer-cache.ts'
 export type { LayerCache, LayerCacheOptions } from './lib/runtime/layer-cache.ts'
 export { openOciRuntime, requireOciRuntime } from './lib/runtime/oci-runtime.ts'
 export type { RuntimeOptions } from './lib/runtime/oci-runtime.ts'

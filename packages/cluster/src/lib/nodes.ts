@@ -5,6 +5,7 @@ import { isNotFound } from '@fairlead/kube'
 import type { KubeClient } from '@fairlead/kube'
 import { systemClock } from '@fairlead/kube/controller'
 import { openLayout } from '@fairlead/oci/layout'
+import { shareLayerCaches } from '@fairlead/oci/runtime'
 
 import { nodeCount, nodeZone } from './errors.ts'
 import type { PodNetwork } from './network/pod-network.ts'
@@ -99,6 +100,8 @@ export async function runNodes({ clientOf, administrator, planned, dir, ...optio
     settings: options.imageGc ?? defaultImageGcSettings,
     clock: options.clock ?? systemClock,
   })
+  // Where a cluster of one node has them.
+  const layers = { dir: planned[0]?.dir ?? dir, open: shareLayerCaches() }
   const run = async (node: PlannedNode): Promise<NodeAgent> =>
     await runNode({
       ...options,
@@ -109,6 +112,7 @@ export async function runNodes({ clientOf, administrator, planned, dir, ...optio
       zone: node.zone,
       nodesOfMachine: planned.length,
       turns,
+      layers,
       network: parts(node.name),
     })
   for (const node of surplus) {

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import type { KubeClient } from '@fairlead/kube'
 import type { Clock } from '@fairlead/kube/controller'
 import type { Layout } from '@fairlead/oci/layout'
-import type { RuntimeOptions } from '@fairlead/oci/runtime'
+import type { openLayerCache, RuntimeOptions } from '@fairlead/oci/runtime'
 import type { ImagePolicy } from '@fairlead/oci/sign'
 
 import type { PodNetwork } from '../network/pod-network.ts'
@@ -14,6 +14,13 @@ import type { PullImage } from './images.ts'
 import type { RotationOptions } from './log-rotation.ts'
 import type { OpenRegistryClient } from './registry-clients.ts'
 import type { Turns } from './turns.ts'
+
+/** Unpacked images of several nodes. */
+export interface SharedLayers {
+  /** Has a directory for each kind of runtime in it. */
+  readonly dir: string
+  readonly open: typeof openLayerCache
+}
 
 /** Options of {@link runNode}. */
 export interface NodeOptions {
@@ -54,6 +61,8 @@ export interface NodeOptions {
   readonly eviction?: EvictionSettings | undefined
   /** When images go that were pulled for pods. Default: as with kubelets, with less of a large disk. */
   readonly imageGc?: ImageGcSettings | undefined
+  /** Where images are unpacked, and who opens that: nodes of one machine share it. Default: in `dir`, by this node for itself. */
+  readonly layers?: SharedLayers | undefined
   /** Who keeps the images, where nodes share them. Default: this node for itself. */
   readonly imageKeeper?: ImageKeeper | undefined
   /** What the machine has left. Default: as the kernel says. */
@@ -70,7 +79,8 @@ export function runtimeMode({ runtime = 'auto', network }: NodeOptions): 'auto' 
   return 'auto'
 }
 
-export function runtimeDirs({ dir, network, runtime }: NodeOptions, layout: Layout): RuntimeOptions {
+export function runtimeDirs({ dir, network, runtime, layers }: NodeOptions, layout: Layout): RuntimeOptions {
   const isProcess = runtime === 'process' || network.plan.mode === 'processes'
-  return { dir: join(dir, 'runtime'), layersDir: join(dir, isProcess ? 'layers-process' : 'layers'), layout }
+  const layersDir = join(layers?.dir ?? dir, isProcess ? 'layers-process' : 'layers')
+  return { dir: join(dir, 'runtime'), layersDir, layout, openLayers: layers?.open }
 }

@@ -144,6 +144,21 @@ export async function openLayerCache(options: LayerCacheOptions): Promise<LayerC
   }
 }
 
+/**
+ * Opens each directory once, for all who ask for it: what one of them unpacks, the others have, and nobody removes what another is
+ * about to use. The layout is that of who asks first.
+ */
+export function shareLayerCaches(open: typeof openLayerCache = openLayerCache): typeof openLayerCache {
+  const opened = new Map<string, Promise<LayerCache>>()
+  return (options) => {
+    const key = `${options.readOnlyFiles ?? false} ${options.dir}`
+    const cache = opened.get(key) ?? open(options)
+    opened.set(key, cache)
+    cache.catch(() => opened.delete(key))
+    return cache
+  }
+}
+
 interface Meta {
   readonly hasWhiteouts: boolean
 }

@@ -37,6 +37,8 @@ export interface RuntimeOptions {
   readonly layersDir: string
   /** Where images come from. */
   readonly layout: Layout
+  /** Opens the cache of `layersDir`: runtimes of one process share what {@link shareLayerCaches} opens. Default: one of its own. */
+  readonly openLayers?: typeof openLayerCache | undefined
   /** How often to look for containers that lost their monitor, milliseconds. Default 5,000. */
   readonly superviseMs?: number | undefined
 }
@@ -58,7 +60,8 @@ export async function openOciRuntime(options: RuntimeOptions): Promise<Container
   const tools = await findTools(cgroups)
   const records = await openRecords(join(options.dir, 'containers'))
   const exits = await openExits(join(options.dir, 'exits'))
-  const layers = await openLayerCache({ dir: options.layersDir, layout: options.layout })
+  const { layersDir, layout, openLayers = openLayerCache } = options
+  const layers = await openLayers({ dir: layersDir, layout })
   const hardLimits = await readHardLimits()
   // State that must not outlive the boot, and socket paths that must stay short.
   const runDir = join('/run/fairlead', createHash('sha256').update(options.dir).digest('hex').slice(0, 12))

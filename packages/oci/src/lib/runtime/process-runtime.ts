@@ -52,7 +52,8 @@ const shimPath = fileURLToPath(
 export async function openProcessRuntime(options: RuntimeOptions): Promise<ContainerRuntime> {
   const records = await openRecords(join(options.dir, 'containers'))
   const exits = await openExits(join(options.dir, 'exits'))
-  const layers = await openLayerCache({ dir: options.layersDir, layout: options.layout, readOnlyFiles: true })
+  const { layersDir, layout, openLayers = openLayerCache } = options
+  const layers = await openLayers({ dir: layersDir, layout, readOnlyFiles: true })
   const stopWatching = watchMonitors(records, exits, options.superviseMs ?? 5000)
 
   async function create(spec: ContainerSpec): Promise<void> {
