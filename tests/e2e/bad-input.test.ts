@@ -271,7 +271,7 @@ describe('an application that knows nothing of Fairlead', { skip: containers }, 
     const { stdout } = await home.fairleadOk(['up', dir, '--json'])
     const url = /http:\/\/127\.0\.0\.1:\d+/.exec(stdout)?.[0]
     assert.ok(url !== undefined, stdout)
-    const page = await fetch(url, { signal: AbortSignal.timeout(5_000) })
+    const page = await fetch(url, { signal: AbortSignal.timeout(30_000) })
     assert.equal(page.status, 200)
   })
 })

@@ -160,7 +160,7 @@ Promise.all(Array.from({ length: 16 }, one)).then(() => console.log(JSON.stringi
 }
 
 async function call(host: string): Promise<string> {
-  return await (await fetch(`http://${host}/`, { signal: AbortSignal.timeout(5_000) })).text()
+  return await (await fetch(`http://${host}/`, { signal: AbortSignal.timeout(30_000) })).text()
 }
 
 /** Tells its version, and works for ten milliseconds where it is asked to. */

@@ -52,13 +52,15 @@ describe('faults', { skip }, () => {
     await run(pod('hangs', { livenessProbe }, { terminationGracePeriodSeconds: 1 }))
     const address = await kubectl('get pod hangs -o jsonpath={.status.podIP}')
     await eventually('a program that listens', () => fetch(`http://${address}:8080/`))
-    await fetch(`http://${address}:8080/hang`, { signal: AbortSignal.timeout(500) }).catch(() => {})
+    // Ends with the container.
+    const hanging = fetch(`http://${address}:8080/hang`, { signal: AbortSignal.timeout(patienceMs) }).catch(() => {})
     await eventually('the restart', async () => (await restarts('hangs')) >= 1, patienceMs)
     await eventually('answers', async () => (await fetch(`http://${address}:8080/`)).ok, patienceMs)
     assert.match(
       await kubectl('get events --field-selector involvedObject.name=hangs'),
       /Unhealthy.*Liveness probe failed/,
     )
+    await hanging
     await kubectl('delete pod hangs --wait --timeout=180s')
   })
 

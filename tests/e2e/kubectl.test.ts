@@ -146,7 +146,7 @@ describe('kubectl', { skip }, () => {
     await kubectl('wait --for=condition=Ready pod/reader --timeout=180s')
     const address = await kubectl('get pod reader -o jsonpath={.status.podIP}')
     const read = async (): Promise<string> =>
-      (await fetch(`http://${address}:8080/file`, { signal: AbortSignal.timeout(2_000) })).text()
+      (await fetch(`http://${address}:8080/file`, { signal: AbortSignal.timeout(10_000) })).text()
     assert.equal(await read(), 'first s3cret s3cret')
     await kubectl('create configmap greeting --from-literal=word=second --dry-run=client -o yaml').then((yaml) =>
       kubectl('apply -f -', yaml),
@@ -216,7 +216,7 @@ process.on('SIGTERM', () => { server.close(); server.closeAllConnections() })
   async function answer(): Promise<string> {
     const address = await kubectl('get service hello -o jsonpath={.spec.clusterIP}')
     return eventually('an answer', async () =>
-      (await fetch(`http://${address}/`, { signal: AbortSignal.timeout(2_000) })).text(),
+      (await fetch(`http://${address}/`, { signal: AbortSignal.timeout(10_000) })).text(),
     )
   }
 

@@ -231,7 +231,7 @@ describe('what services on the kit tell of themselves', { skip: missing(['kubect
     const request = async (name: Name, path: string, status: number, init: RequestInit = {}): Promise<Response> => {
       const response = await fetch(urls[name] + path, {
         redirect: 'manual',
-        signal: AbortSignal.timeout(10_000),
+        signal: AbortSignal.timeout(30_000),
         ...init,
       })
       assert.equal(response.status, status, `${path}: ${await response.clone().text()}`)
@@ -318,7 +318,7 @@ describe('what services on the kit tell of themselves', { skip: missing(['kubect
       method: 'POST',
       headers: { 'content-type': 'application/json', 'idempotency-key': key },
       body: JSON.stringify({ customer, lines: [{ sku: 'mug-enamel', quantity: 1 }] }),
-      signal: AbortSignal.timeout(10_000),
+      signal: AbortSignal.timeout(30_000),
     })
   }
 
@@ -370,7 +370,7 @@ describe('what services on the kit tell of themselves', { skip: missing(['kubect
   }
 
   async function metricsOf(name: Name): Promise<{ name: string; labels: string; value: number }[]> {
-    const text = await (await fetch(`${urls[name]}/metrics`, { signal: AbortSignal.timeout(5000) })).text()
+    const text = await (await fetch(`${urls[name]}/metrics`, { signal: AbortSignal.timeout(30_000) })).text()
     return [...text.matchAll(/^(\w+)(?:\{(.*)\})? (\S+)$/gm)].map(([, family = '', labels = '', value]) => ({
       name: family,
       labels,
@@ -379,7 +379,7 @@ describe('what services on the kit tell of themselves', { skip: missing(['kubect
   }
 
   async function healthOf(name: Name): Promise<HealthReport> {
-    return (await (await fetch(`${urls[name]}/health`, { signal: AbortSignal.timeout(5000) })).json()) as HealthReport
+    return (await (await fetch(`${urls[name]}/health`, { signal: AbortSignal.timeout(30_000) })).json()) as HealthReport
   }
 
   async function linesOf(name: string): Promise<Record<string, unknown>[]> {

@@ -88,7 +88,7 @@ describe('cluster start --runtime process', { skip: missing(['kubectl']) }, () =
 
   async function get(path: string): Promise<Response> {
     // A connection stays with its pod: a new one for each request.
-    return fetch(new URL(path, url), { headers: { connection: 'close' }, signal: AbortSignal.timeout(5_000) })
+    return fetch(new URL(path, url), { headers: { connection: 'close' }, signal: AbortSignal.timeout(30_000) })
   }
 
   async function read(path: string): Promise<string> {
@@ -133,7 +133,7 @@ describe(
 async function placeOrder(url: string): Promise<string> {
   const put = await post('/cart', { sku: 'lantern-brass', add: '2' })
   const cookie = put.headers.getSetCookie()[0]?.split(';')[0] ?? ''
-  const cart = await (await fetch(`${url}/cart`, { headers: { cookie }, signal: AbortSignal.timeout(5_000) })).text()
+  const cart = await (await fetch(`${url}/cart`, { headers: { cookie }, signal: AbortSignal.timeout(30_000) })).text()
   const field = (name: string): string => new RegExp(`name="${name}" value="([^"]*)"`).exec(cart)?.[1] ?? ''
   const visitor = { name: 'Ada', email: 'ada@example.com', address: '1 Harbour Lane' }
   const placed = await post('/orders', { key: field('key'), line: field('line'), ...visitor }, cookie)
@@ -146,7 +146,7 @@ async function placeOrder(url: string): Promise<string> {
       redirect: 'manual',
       headers: { cookie: cookies },
       body: new URLSearchParams(form),
-      signal: AbortSignal.timeout(5_000),
+      signal: AbortSignal.timeout(30_000),
     })
   }
 }

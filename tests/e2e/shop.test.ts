@@ -29,7 +29,7 @@ describe('fairlead up examples/shop', { skip }, () => {
   })
 
   it('serves the shop pages through the LoadBalancer address', async () => {
-    const page = await fetch(url, { signal: AbortSignal.timeout(5_000) })
+    const page = await fetch(url, { signal: AbortSignal.timeout(30_000) })
     assert.equal(page.status, 200)
     assert.match(page.headers.get('content-type') ?? '', /text\/html/)
     assert.match(await page.text(), /<html/)
@@ -136,7 +136,7 @@ describe('fairlead up examples/shop', { skip }, () => {
     const service = JSON.parse(await kubectl(`get service ${name} -o json`))
     return fetch(`http://${service.spec.clusterIP}:${service.spec.ports[0].port}${path}`, {
       ...init,
-      signal: AbortSignal.timeout(5_000),
+      signal: AbortSignal.timeout(30_000),
     })
   }
 })

@@ -59,7 +59,7 @@ async function ok(...args: string[]): Promise<Finished> {
 
 /** A connection of its own: one kept from before may end with the pod of the version before. */
 async function read(url: string): Promise<string> {
-  const response = await fetch(url, { headers: { connection: 'close' }, signal: AbortSignal.timeout(5_000) })
+  const response = await fetch(url, { headers: { connection: 'close' }, signal: AbortSignal.timeout(30_000) })
   return await response.text()
 }
 

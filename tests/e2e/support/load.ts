@@ -21,7 +21,7 @@ export interface Load extends AsyncDisposable {
   readonly failures: readonly string[]
 }
 
-const deadlineMs = 15_000
+const deadlineMs = 30_000
 
 /** Sends requests until it is disposed of, which waits for the answers that are still to come. */
 export function startLoad({ url, perSecond, form, status = 200, connections = 'new' }: LoadOptions): Load {
