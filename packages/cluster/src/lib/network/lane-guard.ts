@@ -51,14 +51,15 @@ function renderBlock(plan: NetworkPlan, block: number): string[] {
   return [`add element bridge ${tableName(plan)} lanes { ${elements.join(', ')} }`]
 }
 
-/** Makes the guard, for the lanes that are there already. */
-export async function openLaneGuard(plan: NetworkPlan, existing: readonly Lane[]): Promise<LaneGuard> {
-  const admitted = new Set<number>()
+/** The guard, for the lanes that are there already. Nothing is guarded before its `commands` have been run. */
+export function createLaneGuard(
+  plan: NetworkPlan,
+  existing: readonly Lane[],
+): LaneGuard & { readonly commands: readonly string[] } {
   // The first in any case: it is needed next, and costs no other run of the tool.
-  const wanted = new Set([0, ...existing.map(({ ip }) => blockOf(plan, ip))])
-  await load(plan, [...renderGuard(plan), ...[...wanted].flatMap((block) => renderBlock(plan, block))])
-  for (const block of wanted) admitted.add(block)
+  const admitted = new Set([0, ...existing.map(({ ip }) => blockOf(plan, ip))])
   return {
+    commands: [...renderGuard(plan), ...[...admitted].flatMap((block) => renderBlock(plan, block))],
     async admit(lanes) {
       const blocks = new Set(lanes.map(({ ip }) => blockOf(plan, ip)).filter((block) => !admitted.has(block)))
       if (blocks.size === 0) return

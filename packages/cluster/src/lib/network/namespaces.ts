@@ -2,13 +2,14 @@ import { join } from 'node:path'
 import { createAddressPool } from './addresses.ts'
 import { addressAt, parseCidr } from './cidr.ts'
 import { openAttachments } from './attachments.ts'
-import { networkClosed } from '../errors.ts'
-import { openLaneGuard } from './lane-guard.ts'
+import { networkClosed, networkCommand } from '../errors.ts'
+import { prepareHost, removeHost } from './host.ts'
+import { createLaneGuard } from './lane-guard.ts'
 import type { LaneGuard } from './lane-guard.ts'
 import { createLanePool } from './lane-pool.ts'
-import { laneAt, listLaneNames, prepareHost, removeHost, removeLanes } from './lanes.ts'
+import { laneAt, listLaneNames, removeLanes } from './lanes.ts'
 import type { Lane } from './lanes.ts'
-import { gatewayOf } from './plan.ts'
+import { bridgeName, gatewayOf } from './plan.ts'
 import type { NetworkPlan } from './plan.ts'
 import type { PodAttachment, PodIdentity, PodNetwork, PodNetworkOptions } from './pod-network.ts'
 
@@ -21,7 +22,7 @@ export async function openNamespaces(
   plan: NetworkPlan,
   options: Pick<PodNetworkOptions, 'ready' | 'onError'>,
 ): Promise<PodNetwork> {
-  const [guard] = await Promise.all([openGuard(), prepareHost(plan)])
+  const guard = await prepare()
   const files = await openAttachments(join(dir, 'pods'))
   const addresses = createAddressPool(plan.podCidr)
   const pool = createLanePool(plan, { addresses, guard, ready: options.ready, onError: options.onError })
@@ -32,13 +33,14 @@ export async function openNamespaces(
   pool.fill()
 
   /** Where the kernel has no rules for this, `onError` is told, and pods may use addresses of others, as on most clusters. */
-  async function openGuard(): Promise<LaneGuard | undefined> {
+  async function prepare(): Promise<LaneGuard | undefined> {
     const existing = (await listLaneNames(plan)).map((netns) => laneAt(plan, addressOfLane(plan, netns)))
     const lanes = existing.filter((lane) => lane !== undefined)
-    return await openLaneGuard(plan, lanes).catch((error: unknown) => {
-      options.onError?.(error)
-      return undefined
-    })
+    const created = createLaneGuard(plan, lanes)
+    const { guardFailure } = await prepareHost(plan, created.commands)
+    if (guardFailure === undefined) return created
+    options.onError?.(networkCommand('guard pods of', bridgeName(plan), guardFailure))
+    return undefined
   }
 
   /** Keeps what an earlier run attached and still exists; sweeps everything else that carries the cluster's id. */

@@ -1,4 +1,6 @@
-import { access, constants, mkdir } from 'node:fs/promises'
+import { existsSync, statSync } from 'node:fs'
+import type { Stats } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { toolFolders } from './command.ts'
 import type { HostPort } from './host-ports.ts'
@@ -68,7 +70,7 @@ export async function openPodNetwork(options: PodNetworkOptions): Promise<PodNet
   const dir = join(options.dir, 'network')
   await mkdir(dir, { recursive: true })
   const mode = options.mode ?? 'auto'
-  const obstacle = mode === 'processes' ? undefined : await namespaceObstacle()
+  const obstacle = mode === 'processes' ? undefined : namespaceObstacle()
   if (mode === 'processes' || (mode === 'auto' && obstacle !== undefined)) return openProcesses(dir, options, obstacle)
   try {
     const plan = await openPlan(dir, 'namespaces')
@@ -81,21 +83,20 @@ export async function openPodNetwork(options: PodNetworkOptions): Promise<PodNet
 }
 
 /** What keeps this process from making network namespaces, or undefined. */
-async function namespaceObstacle(): Promise<string | undefined> {
+function namespaceObstacle(): string | undefined {
   if (process.platform !== 'linux') return 'network namespaces exist on Linux only'
   if (process.getuid?.() !== 0) return 'network namespaces need root'
-  for (const tool of ['ip', 'nft', 'nsenter']) if (!(await isInstalled(tool))) return `"${tool}" is not installed`
+  for (const tool of ['ip', 'nft', 'nsenter']) if (!isInstalled(tool)) return `"${tool}" is not installed`
   return undefined
 }
 
-async function isInstalled(tool: string): Promise<boolean> {
-  const found = await Promise.all(
-    toolFolders().map((folder) =>
-      access(join(folder, tool), constants.X_OK).then(
-        () => true,
-        () => false,
-      ),
-    ),
-  )
-  return found.includes(true)
+/** Programs of PATH are a few files away; asked one by one and in turns of the event loop they take milliseconds. */
+function isInstalled(tool: string): boolean {
+  return toolFolders()
+    .map((folder) => join(folder, tool))
+    .some((path) => existsSync(path) && isProgram(statSync(path)))
+}
+
+function isProgram(file: Stats): boolean {
+  return file.isFile() && (file.mode & 0o111) !== 0
 }

@@ -4,7 +4,8 @@ import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-import { listLaneNames, removeHost } from '../../network/lanes.ts'
+import { removeHost } from '../../network/host.ts'
+import { listLaneNames } from '../../network/lanes.ts'
 import { openPlan } from '../../network/plan.ts'
 import { until } from './world.ts'
 
