@@ -12,7 +12,9 @@ import { missingRights } from './rules.ts'
 export function reconcileRole(existing: KubeObject, expected: KubeObject): KubeObject | undefined {
   if (isProtected(existing)) return undefined
   const rules = (existing['rules'] as PolicyRule[] | null | undefined) ?? []
-  const missing = missingRights(rules, (expected['rules'] as PolicyRule[] | undefined) ?? [])
+  const wanted = (expected['rules'] as PolicyRule[] | undefined) ?? []
+  // Nearly always, and seen at once; to compare right by right all roles of a start takes longer than to read them.
+  const missing = isEqual(rules, wanted) ? [] : missingRights(rules, wanted)
   const role: KubeObject = { ...existing, metadata: mergeMetadata(existing, expected), rules: [...rules, ...missing] }
   const selectors = reconcileSelectors(existing, expected)
   if (selectors === undefined) delete role['aggregationRule']
