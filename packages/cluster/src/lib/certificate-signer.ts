@@ -1,4 +1,5 @@
-import { randomBytes, webcrypto } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
+import type { webcrypto } from 'node:crypto'
 import type { Extension } from '@peculiar/x509'
 
 import type { Credential } from './pki.ts'
@@ -24,7 +25,7 @@ export function createCertificateSigner(authority: Credential): CertificateSigne
   return async (order) => {
     await import('reflect-metadata')
     const x509 = await import('@peculiar/x509')
-    x509.cryptoProvider.set(webcrypto)
+    x509.cryptoProvider.set(crypto)
     const request = new x509.Pkcs10CertificateRequest(order.request)
     if (!(await request.verify())) throw new TypeError('the signature of the request is not by the key in it')
     const names = request.getExtension(subjectAlternativeName)
@@ -109,5 +110,5 @@ function extendedUsages(usages: readonly string[], known: { clientAuth: string; 
 
 async function importKey(pem: string): Promise<webcrypto.CryptoKey> {
   const der = Buffer.from(pem.replaceAll(/-----[^-]+-----|\s/g, ''), 'base64')
-  return await webcrypto.subtle.importKey('pkcs8', der, { name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign'])
+  return await crypto.subtle.importKey('pkcs8', der, { name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign'])
 }

@@ -1,5 +1,7 @@
-import { createPrivateKey, randomBytes, webcrypto, X509Certificate } from 'node:crypto'
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
+import { createPrivateKey, randomBytes, X509Certificate } from 'node:crypto'
+import type { webcrypto } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { mkdir, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 /** PEM texts of one key pair and its certificate. */
@@ -93,7 +95,7 @@ export function toSec1(pem: string): string {
 /** Loads a secret token, making it (256 random bits, hexadecimal, 0600) when it does not exist yet. */
 export async function loadToken(dir: string, name: string): Promise<string> {
   const file = join(dir, 'pki', `${name}.token`)
-  const found = await readOptional(file)
+  const found = readOptional(file)
   if (found !== undefined && /^[0-9a-f]{64}$/.test(found)) return found
   const token = randomBytes(32).toString('hex')
   await writeWhole(file, token)
@@ -107,7 +109,7 @@ async function loadOr(
   create: () => Promise<Credential>,
 ): Promise<Credential> {
   const [certificateFile, keyFile] = [join(folder, `${name}.crt`), join(folder, `${name}.key`)]
-  const [certificate, key] = [await readOptional(certificateFile), await readOptional(keyFile)]
+  const [certificate, key] = [readOptional(certificateFile), readOptional(keyFile)]
   if (certificate !== undefined && key !== undefined && isPair(certificate, key) && isUsable({ certificate, key }))
     return { certificate, key }
   const created = await create()
@@ -203,28 +205,31 @@ const signingAlgorithm = { name: 'ECDSA', hash: 'SHA-256' }
 async function loadX509(): Promise<typeof import('@peculiar/x509')> {
   await import('reflect-metadata')
   const x509 = await import('@peculiar/x509')
-  x509.cryptoProvider.set(webcrypto)
+  x509.cryptoProvider.set(crypto)
   return x509
 }
 
 async function generateKeys(): Promise<webcrypto.CryptoKeyPair> {
-  return webcrypto.subtle.generateKey(keyAlgorithm, true, ['sign', 'verify'])
+  return crypto.subtle.generateKey(keyAlgorithm, true, ['sign', 'verify'])
 }
 
 async function exportKey(key: webcrypto.CryptoKey): Promise<string> {
-  const der = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', key)).toString('base64')
+  const der = Buffer.from(await crypto.subtle.exportKey('pkcs8', key)).toString('base64')
   return `-----BEGIN PRIVATE KEY-----\n${der.match(/.{1,64}/g)?.join('\n')}\n-----END PRIVATE KEY-----\n`
 }
 
 async function importKey(pem: string): Promise<webcrypto.CryptoKey> {
   const der = Buffer.from(pem.replaceAll(/-----[^-]+-----|\s/g, ''), 'base64')
-  return webcrypto.subtle.importKey('pkcs8', der, keyAlgorithm, false, ['sign'])
+  return crypto.subtle.importKey('pkcs8', der, keyAlgorithm, false, ['sign'])
 }
 
-/** The text of a file; undefined when it is not there. */
-export async function readOptional(file: string): Promise<string | undefined> {
+/**
+ * The text of a small file; undefined when it is not there. Read at once: a start reads a dozen of them, and a turn of the event loop for
+ * each takes longer than all the reading.
+ */
+export function readOptional(file: string): string | undefined {
   try {
-    return await readFile(file, 'utf8')
+    return readFileSync(file, 'utf8')
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw error

@@ -19,8 +19,8 @@ const block = /-----BEGIN PUBLIC KEY-----[^-]+-----END PUBLIC KEY-----/g
 /** Loads the keys for tokens of service accounts; the one that signs is made when it does not exist yet. */
 export async function loadSigningKeys(dir: string): Promise<SigningKeys> {
   const { currentFile, earlierFile } = filesOf(dir)
-  const found = await readOptional(currentFile)
-  const earlier = earlierIn(await readOptional(earlierFile))
+  const found = readOptional(currentFile)
+  const earlier = earlierIn(readOptional(earlierFile))
   if (found !== undefined && isP256(parsed(createPrivateKey, found))) return { current: found, earlier }
   return { current: await makeKey(dir), earlier }
 }

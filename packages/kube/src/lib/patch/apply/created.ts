@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto'
 import { isJsonObject } from '../json-value.ts'
 import { inOrder } from './field-set.ts'
 import type { FieldSet } from './field-set.ts'
@@ -72,7 +73,7 @@ class ShapeText implements Shape {
   }
 }
 
-const [seed = 1, otherSeed = 2] = crypto.getRandomValues(new Uint32Array(2))
+const [seed, otherSeed] = [randomInt(2 ** 32), randomInt(2 ** 32)]
 const maxHashes = 20_000
 const hashes = new Map<string, number>()
 
