@@ -10,29 +10,24 @@ import type { AuditOptions } from './apiserver/access/audit/open-auditor.ts'
 import { createApiServer } from './apiserver/server.ts'
 import type { ApiServer } from './apiserver/server.ts'
 import { createLegacySigner } from './apiserver/access/tokens/legacy-signer.ts'
-import { createCertificateSigner } from './certificate-signer.ts'
 import { storageDir } from './cluster-backup.ts'
-import { runControllers } from './controllers/run-controllers.ts'
-import { ensureStorageClass } from './controllers/volumes/local-volumes.ts'
-import { gatewayUser, openGateway } from './gateway/gateway.ts'
-import { keepKubernetesService } from './kubernetes-service.ts'
 import { openPodNetwork } from './network/pod-network.ts'
 import { apiAddressOf, gatewayOf } from './network/plan.ts'
 import type { NetworkPlan } from './network/plan.ts'
 import type { PodNetwork, PodNetworkOptions } from './network/pod-network.ts'
-import { openServiceNetwork } from './network/service-network.ts'
 import type { NodeSettings } from './node/config/kubelet-config.ts'
 import type { NodeAgent } from './node/node.ts'
 import type { OpenRegistryClient } from './node/registry-clients.ts'
-import { chooseNodes, planNodes, runNodes } from './nodes.ts'
-import type { Nodes, PlannedNode } from './nodes.ts'
+import type { Nodes } from './nodes.ts'
+import { chooseNodes, planNodes } from './planned-nodes.ts'
+import type { PlannedNode } from './planned-nodes.ts'
 import { loadPki, toSec1 } from './pki.ts'
 import type { ClusterPki } from './pki.ts'
 import { RunningComponents } from './running-components.ts'
-import { runScheduler } from './scheduler/run-scheduler.ts'
 import { loadSigningKeys } from './signing-keys.ts'
 import { openStore } from './storage/store.ts'
 import type { Durability } from './storage/store.ts'
+import { untilIdle } from './until-idle.ts'
 
 /** `auto`: containers where this machine can have them, else plain processes. `runc` insists on containers. */
 export type RuntimeChoice = 'auto' | 'runc' | 'process'
@@ -175,22 +170,25 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const { port } = await server.listen({ port: options.port, tls })
   const url = `https://127.0.0.1:${port}`
 
+  // What works through the API is loaded when those are answered who waited for it: loading takes as long as ten answers.
+  await untilIdle()
+  const parts = await import('./parts.ts')
   const administrator = createKubeClient({
     transport: server.transport({ user: 'fairlead-admin', groups: ['system:masters'] }),
   })
   const components = new AbortController()
   let published: Promise<void> | undefined
-  const controllers = runControllers({
+  const controllers = parts.runControllers({
     client: clientOf(server, 'system:kube-controller-manager'),
     clientFor: (account) => clientOfAccount(server, account),
     caCertificate: pki.ca,
-    signCertificate: createCertificateSigner(pki.authority),
+    signCertificate: parts.createCertificateSigner(pki.authority),
     signToken: createLegacySigner(tokenKeys.current),
     volumesDir: join(dir, 'volumes'),
     signal: components.signal,
     onError: fault('controllers'),
   })
-  const scheduler = runScheduler({
+  const scheduler = parts.runScheduler({
     client: clientOf(server, 'system:kube-scheduler'),
     signal: components.signal,
     onError: fault('scheduler'),
@@ -212,7 +210,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
 
   // Pods do not reach the loopback of the host, only its end of their network.
   if (network.plan.mode === 'namespaces') await server.listen({ host: network.gateway, port, tls })
-  published = keepKubernetesService({
+  published = parts.keepKubernetesService({
     client: administrator,
     serviceCidr: plan.serviceCidr,
     clusterIP: apiAddressOf(plan),
@@ -221,7 +219,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     signal: components.signal,
     onError: fault('kubernetes service'),
   })
-  const services = await openServiceNetwork({
+  const services = await parts.openServiceNetwork({
     client: clientOf(server, 'system:kube-proxy'),
     network,
     nodes: planned,
@@ -233,8 +231,8 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const gateway =
     options.gateway === false
       ? Promise.resolve(undefined)
-      : openGateway({
-          client: clientOf(server, gatewayUser),
+      : parts.openGateway({
+          client: clientOf(server, parts.gatewayUser),
           meshHost: network.gateway,
           access: services.passages,
           observers: { accessLog: options.accessLog, telemetry: options.telemetry },
@@ -244,7 +242,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   // Awaited below; until then a failure is not to end the process.
   gateway.catch(() => {})
   opened.defer(async () => (await gateway.catch(() => undefined))?.close())
-  const nodes = await runNodes({
+  const nodes = await parts.runNodes({
     clientOf: (name) =>
       createKubeClient({
         transport: server.transport({ user: `system:node:${name}`, groups: ['system:nodes', 'system:authenticated'] }),
@@ -263,7 +261,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     onError: fault('node'),
   })
   nodesOpened(nodes)
-  await Promise.all([giveRole(administrator, nodeName), ensureStorageClass(administrator), gateway])
+  await Promise.all([giveRole(administrator, nodeName), parts.ensureStorageClass(administrator), gateway])
   signal?.throwIfAborted()
 
   const held = opened.move()

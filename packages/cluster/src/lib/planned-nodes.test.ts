@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 
-import { chooseNodes, planNodes } from './nodes.ts'
+import { chooseNodes, planNodes } from './planned-nodes.ts'
 
 async function openDir(): Promise<AsyncDisposable & { dir: string }> {
   const dir = await mkdtemp(join(tmpdir(), 'fairlead-nodes-'))

@@ -89,7 +89,6 @@ export const clusterRun: Command = defineCommand({
       }
       using _calm = keepYoungGenerationSmall()
       const { startCluster } = await import('@fairlead/cluster')
-      const { openClient } = await import('../image/registry.ts')
       const {
         imagePolicy,
         auditLog: logFile,
@@ -114,7 +113,11 @@ export const clusterRun: Command = defineCommand({
         imagePolicy: policy,
         telemetry: env,
         audit: logFile === undefined ? undefined : { logFile, policyFile },
-        openRegistryClient: (credentials) => openClient(env, { credentials }),
+        // Loaded when an image is pulled.
+        async openRegistryClient(credentials) {
+          const { openClient } = await import('../image/registry.ts')
+          return openClient(env, { credentials })
+        },
         ownRegistries: () => registry?.hosts() ?? [],
         signal: scope,
         onLog: log,

@@ -3,14 +3,16 @@ import { findDockerAuths } from '@fairlead/oci/registry'
 import type { Credentials, DockerAuth, RegistryClient } from '@fairlead/oci/registry'
 
 /** Makes a client; `credentials` are asked first, and those of the user who runs the node after them. */
-export type OpenRegistryClient = (credentials?: (registry: string) => Credentials | undefined) => RegistryClient
+export type OpenRegistryClient = (
+  credentials?: (registry: string) => Credentials | undefined,
+) => RegistryClient | Promise<RegistryClient>
 
 /** Those as whom a registry is asked for an image: each credential of the pod that fits, then the node. */
-export function* clientsFor(
+export async function* clientsFor(
   reference: string,
   auths: readonly DockerAuth[],
   open: OpenRegistryClient,
-): Generator<RegistryClient> {
+): AsyncGenerator<RegistryClient> {
   const name = parseReference(reference)
   for (const credentials of findDockerAuths(auths, name)) {
     yield open((registry) => (registry === name.registry ? credentials : undefined))
@@ -20,12 +22,12 @@ export function* clientsFor(
 
 /** Does something as the first client that the registry lets in; throws what the last one was told. */
 export async function withClients<T>(
-  clients: Iterable<RegistryClient>,
+  clients: AsyncIterable<RegistryClient>,
   signal: AbortSignal,
   act: (client: RegistryClient) => Promise<T>,
 ): Promise<T> {
   let refusal: unknown
-  for (const client of clients) {
+  for await (const client of clients) {
     try {
       return await act(client)
     } catch (error) {
