@@ -360,7 +360,7 @@ describe('pullTree', () => {
     }
     const target = await openLayout(join(work, 'dripped'))
     // No drip comes so late that it is silence, however busy the machine is, and all of them not before the time is up.
-    const slow = client({ timeoutMs: 200, minBytesPerSecond: 1e9, retries: 0 })
+    const slow = client({ timeoutMs: 2000, minBytesPerSecond: 1e9, retries: 0 })
     await assert.rejects(pullTree(`${registry.host}/drip:1`, { layout: target, client: slow }), {
       code: 'FAIRLEAD_OCI_REGISTRY_UNREACHABLE',
       message: /not done after/,
