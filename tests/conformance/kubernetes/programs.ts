@@ -59,7 +59,7 @@ export async function isThere(path: string): Promise<boolean> {
 }
 
 /** The module of Kubernetes has no staging folder: its modules come from the proxy, under their own versions. */
-async function loadSource(source: string): Promise<void> {
+export async function loadSource(source: string): Promise<void> {
   const version = `v${kubernetesVersion}`
   const { stdout } = await perform('go', ['mod', 'download', '-json', `k8s.io/kubernetes@${version}`])
   const { Dir: module } = JSON.parse(stdout) as { Dir: string }
@@ -72,7 +72,7 @@ async function loadSource(source: string): Promise<void> {
   await perform('go', ['mod', 'edit', ...edits], { cwd: source })
 }
 
-async function compile(source: string, args: readonly string[]): Promise<void> {
+export async function compile(source: string, args: readonly string[]): Promise<void> {
   const env = { ...process.env, GOFLAGS: '-mod=mod', GOWORK: 'off', CGO_ENABLED: '0' }
   await perform('go', args, { cwd: source, env, timeoutMs: 3_600_000 })
 }

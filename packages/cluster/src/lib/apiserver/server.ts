@@ -47,6 +47,11 @@ export interface ApiServerOptions {
   /** Bearer tokens that are believed, and who holds them. Default none. */
   tokens?: ReadonlyMap<string, Identity> | undefined
   /**
+   * Whether requests without credentials are those of `system:anonymous`, who may ask for health and version. Default true;
+   * false: they are refused (401), as by kube-apiserver with `--anonymous-auth=false`.
+   */
+  anonymous?: boolean | undefined
+  /**
    * Whether a pod must be of a service account that is there, and gets a token of it. Default false: without the
    * controller that makes them, no namespace would have one.
    */
@@ -132,6 +137,7 @@ class Server implements ApiServer {
       issuer: serviceAccountIssuer,
       signingKey: options.serviceAccountKey,
       earlierKeys: options.earlierServiceAccountKeys,
+      anonymous: options.anonymous,
       now,
     })
     const guard = new WriteGuard(store, access.authorizer)

@@ -18,6 +18,8 @@ export interface AccessOptions {
   readonly signingKey?: string | undefined
   /** PEM of the public keys of those that signed before. Default none. */
   readonly earlierKeys?: readonly string[] | undefined
+  /** Whether requests without credentials are anybody's. Default true. */
+  readonly anonymous?: boolean | undefined
   /** Milliseconds since 1970. */
   readonly now: () => number
 }
@@ -31,7 +33,7 @@ export class Access {
   readonly tokens: TokenIssuer
   readonly key: SigningKey
 
-  constructor({ store, tokens, issuer, signingKey, earlierKeys, now }: AccessOptions) {
+  constructor({ store, tokens, issuer, signingKey, earlierKeys, anonymous, now }: AccessOptions) {
     const audiences = [issuer]
     this.issuer = issuer
     this.key = createSigningKey(signingKey, earlierKeys)
@@ -39,7 +41,7 @@ export class Access {
     this.impersonation = new Impersonation(this.authorizer)
     this.tokens = new TokenIssuer({ store, key: this.key, issuer, audiences, now })
     const serviceAccounts = new TokenAuthenticator({ store, key: this.key, issuer, now })
-    this.authenticator = new Authenticator({ tokens, serviceAccounts, audiences })
+    this.authenticator = new Authenticator({ tokens, serviceAccounts, audiences, anonymous })
   }
 
   close(): void {

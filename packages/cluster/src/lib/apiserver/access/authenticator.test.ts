@@ -17,6 +17,18 @@ function authenticate(socket: TLSSocket): ReturnType<Authenticator['authenticate
   return new Authenticator({ tokens: new Map(), serviceAccounts, audiences: [] }).authenticate({}, socket)
 }
 
+describe('Authenticator, without credentials', () => {
+  const options = { tokens: new Map(), serviceAccounts, audiences: [] }
+
+  it('takes a request for one of nobody, unless told to refuse it', () => {
+    assert.equal(new Authenticator(options).authenticate({}, undefined).user, 'system:anonymous')
+    const strict = new Authenticator({ ...options, anonymous: false })
+    for (const headers of [{}, { authorization: 'Basic YmFkOndyb25n' }]) {
+      assert.throws(() => strict.authenticate(headers, undefined), { message: 'Unauthorized' })
+    }
+  })
+})
+
 describe('Authenticator, with client certificates', () => {
   const extra = { 'authentication.kubernetes.io/credential-id': ['X509SHA256=abcd'] }
 

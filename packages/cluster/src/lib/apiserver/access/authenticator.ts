@@ -11,6 +11,8 @@ export interface AuthenticatorOptions {
   readonly serviceAccounts: TokenAuthenticator
   /** Who the API server is to tokens. */
   readonly audiences: readonly string[]
+  /** Whether requests without credentials are anybody's. Default true; false: they are refused. */
+  readonly anonymous?: boolean | undefined
 }
 
 const anonymous: Identity = { user: 'system:anonymous', groups: ['system:unauthenticated'] }
@@ -25,6 +27,7 @@ export class Authenticator {
   readonly audiences: readonly string[]
   readonly #tokens: readonly { digest: Buffer; identity: Identity }[]
   readonly #serviceAccounts: TokenAuthenticator
+  readonly #allowsAnonymous: boolean
   readonly #certificates = new WeakMap<TLSSocket, Identity | 'unknown' | 'none'>()
   /** What a connection last proved itself with by a static token, which stays good. */
   readonly #proven = new WeakMap<TLSSocket, { readonly authorization: string; readonly identity: Identity }>()
@@ -32,6 +35,7 @@ export class Authenticator {
   constructor(options: AuthenticatorOptions) {
     this.audiences = options.audiences
     this.#serviceAccounts = options.serviceAccounts
+    this.#allowsAnonymous = options.anonymous ?? true
     this.#tokens = [...options.tokens].map(([token, identity]) => ({
       digest: digestOf(token),
       identity: authenticated(identity),
@@ -58,7 +62,7 @@ export class Authenticator {
       if (verdict !== undefined && 'identity' in verdict) return verdict.identity
       throw unauthorized()
     }
-    if (certified === 'unknown') throw unauthorized()
+    if (certified === 'unknown' || !this.#allowsAnonymous) throw unauthorized()
     return anonymous
   }
 
