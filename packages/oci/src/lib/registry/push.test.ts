@@ -353,14 +353,14 @@ describe('pullTree', () => {
     registry.intercept = (request, response, path) => {
       if (request.method !== 'GET' || !path.includes('/blobs/')) return false
       response.writeHead(200, { 'content-length': 10_000 })
-      const drip = setInterval(() => response.write('x'), 20)
+      const drip = setInterval(() => response.write('x'), 50)
       drips.add(drip)
       response.on('close', () => clearInterval(drip))
       return true
     }
     const target = await openLayout(join(work, 'dripped'))
     // No drip comes so late that it is silence, however busy the machine is, and all of them not before the time is up.
-    const slow = client({ timeoutMs: 2000, minBytesPerSecond: 1e9, retries: 0 })
+    const slow = client({ timeoutMs: 500, minBytesPerSecond: 1e9, retries: 0 })
     await assert.rejects(pullTree(`${registry.host}/drip:1`, { layout: target, client: slow }), {
       code: 'FAIRLEAD_OCI_REGISTRY_UNREACHABLE',
       message: /not done after/,
