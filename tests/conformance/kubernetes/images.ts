@@ -17,7 +17,7 @@ interface Recipe {
 
 /** What the images stand on: programs that upstream's images have, by the names of Debian. */
 const debianPackages =
-  'bash,bash-static,curl,dnsutils,etcd-server,iperf,iproute2,netcat-openbsd,nginx-light,perl,procps,stress'
+  'bash,bash-static,curl,dnsutils,etcd-server,iperf,iproute2,net-tools,netcat-openbsd,nginx-light,perl,procps,stress'
 
 const nginxConfiguration = `daemon off;
 worker_processes 1;
@@ -47,7 +47,7 @@ function listRecipes(programs: Programs, work: string): readonly Recipe[] {
       from: 'debian',
       files: { '/agnhost': programs.agnhost, ...(Object.fromEntries(certificates) as Record<string, string>) },
       run:
-        'ln -s agnhost /agnhost-2 && mkdir /uploads && useradd -u 1000 user-defined-in-image && ' +
+        'ln -s agnhost /agnhost-2 && ln -sf bash /bin/sh && mkdir /uploads && useradd -u 1000 user-defined-in-image && ' +
         'groupadd -g 50000 group-defined-in-image && usermod -aG group-defined-in-image user-defined-in-image',
       config: ['--entrypoint', '["/agnhost"]', '--cmd', 'pause'],
     },

@@ -10,6 +10,8 @@ export interface Programs {
   /** Source of Kubernetes, with its staging modules taken from the module proxy. */
   readonly source: string
   readonly suite: string
+  /** The one of the machine may be of another version. */
+  readonly kubectl: string
   /** Runs specs of the suite beside each other. */
   readonly ginkgo: string
   readonly agnhost: string
@@ -27,6 +29,7 @@ export async function buildPrograms(work: string): Promise<Programs> {
   const programs: Programs = {
     source: join(work, 'src'),
     suite: join(work, 'e2e.test'),
+    kubectl: join(work, 'kubectl'),
     ginkgo: join(work, 'ginkgo'),
     agnhost: join(work, 'agnhost-bin'),
     nonewprivs: join(work, 'nnp'),
@@ -42,6 +45,7 @@ export async function buildPrograms(work: string): Promise<Programs> {
     if (!(await isThere(output))) await compile(source, ['build', '-ldflags=-s -w', '-o', output, path])
   }
   await buildOf(programs.ginkgo, 'github.com/onsi/ginkgo/v2/ginkgo')
+  await buildOf(programs.kubectl, './cmd/kubectl')
   await buildOf(programs.agnhost, './test/images/agnhost')
   await buildOf(programs.nonewprivs, './test/images/nonewprivs')
   await buildOf(programs.sampleApiServer, 'k8s.io/sample-apiserver')

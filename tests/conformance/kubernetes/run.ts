@@ -74,6 +74,7 @@ async function runSuite({ kubeconfig }: Status): Promise<string> {
   ]
   const own = [
     `-kubeconfig=${kubeconfig}`,
+    `-kubectl-path=${join(work, 'kubectl')}`,
     `-report-dir=${out}`,
     `-num-nodes=${values.nodes}`,
     ...'-provider=skeleton -disable-log-dump -allowed-not-ready-nodes=0'.split(' '),

@@ -83,6 +83,18 @@ describe('a create', () => {
     }
   })
 
+  it('is refused for a resourceVersion last of all, unless it is a dry run', async () => {
+    await using api = await startTestServer()
+    const path = '/api/v1/namespaces/default/configmaps'
+    const map = { metadata: { name: 'a', resourceVersion: '5' } }
+    const { status, body } = await api.call('POST', path, map)
+    assert.deepEqual([status, body.message], [400, 'resourceVersion should not be set on objects to be created'])
+    const wrong = { ...map, metadata: { ...map.metadata, labels: { '#': 'a' } } }
+    assert.equal((await api.call('POST', path, wrong)).status, 422)
+    assert.equal((await api.call('POST', `${path}?dryRun=All`, map)).status, 201)
+    assert.equal((await api.call('POST', path, { metadata: { name: 'a', resourceVersion: '0' } })).status, 201)
+  })
+
   it('decides everything and keeps nothing with dryRun', async () => {
     await using api = await startTestServer()
     const read = { metadata: { name: 'settings', resourceVersion: '7' } }

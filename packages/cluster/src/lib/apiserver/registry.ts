@@ -20,7 +20,7 @@ import { converting, idOf, readObject, selectAttributes, serialise } from './res
 import { replacePart } from './replace-part.ts'
 import type { Part } from './replace-part.ts'
 import type { Resource } from './resource.ts'
-import { alreadyExists, invalid, notFound, terminating } from './status.ts'
+import { alreadyExists, badRequest, invalid, notFound, terminating } from './status.ts'
 import type { FieldError } from './status.ts'
 import type { KindStrategy } from './strategy.ts'
 import { checkVersion } from './version-check.ts'
@@ -45,6 +45,8 @@ export interface WriteOptions {
   isDryRun: boolean
   /** With `isDryRun`: tell what would be judged, without judging it. */
   isPreview?: boolean | undefined
+  /** Whether what is to be created came with a `resourceVersion`. */
+  isVersioned?: boolean | undefined
   /** What the request says to admission, and what that says back. */
   scope?: AdmissionScope | undefined
 }
@@ -187,7 +189,10 @@ export class Registry {
         this.#check(stored, 'create', options, '', object, undefined)
         reservation = this.#admission.create(stored, object, current)
         if (options.isPreview !== true) this.#judgeNew(stored, object, options, reservation)
-        // Only now, as upstream: what is wrong with an object is told before that its name is taken.
+        // Only now, as upstream: what is wrong with an object is told before that it was there already, or its name is taken.
+        if (options.isVersioned === true && !options.isDryRun) {
+          throw badRequest('resourceVersion should not be set on objects to be created')
+        }
         if (current !== undefined && options.isPreview !== true) throw alreadyExists(info, name)
         if (!options.isDryRun) return putOf(stored, object)
         written = serialise(object)

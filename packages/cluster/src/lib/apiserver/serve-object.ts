@@ -69,14 +69,12 @@ async function serveCreate(
 ): Promise<ApiResponse> {
   const { object, warnings } = await readObjectBody(request, bodyKindOf(resource))
   const namespace = namespaceOf(resource, route, object)
-  const { resourceVersion = '' } = object.metadata
-  // Whether it is set is for storage to refuse, which a dry run does not reach.
-  if (resourceVersion !== '' && resourceVersion !== '0' && !isDryRun(request.query)) {
-    throw badRequest('resourceVersion should not be set on objects to be created')
-  }
   const ownership = { writer: writerOf(request, resource) }
   const scope = new AdmissionScope(request, 'CreateOptions')
-  const options = { namespace, identity: request.identity, ownership, isDryRun: isDryRun(request.query), scope }
+  const { resourceVersion = '' } = object.metadata
+  const isVersioned = resourceVersion !== '' && resourceVersion !== '0'
+  const { identity, query } = request
+  const options = { namespace, identity, ownership, isDryRun: isDryRun(query), isVersioned, scope }
   if (context.serviceAccounts && resource.collection === 'pods') {
     const { serviceAccountName } = (object as KubeObject & Pod).spec ?? {}
     await waitForAccount(context.store, `${namespace}/${serviceAccountName || 'default'}`)

@@ -20,6 +20,8 @@ import { configInvalid } from '../errors.ts'
 export interface ProjectedFile {
   readonly content: Buffer
   readonly mode: number
+  /** Whose the file is. Default: root's. */
+  readonly uid?: number | undefined
 }
 
 /** Whose a projected volume is. */
@@ -83,6 +85,7 @@ async function writeOne(path: string, file: ProjectedFile, ownership: Ownership)
   await mkdir(dirname(path), { recursive: true, mode: 0o755 })
   await writeFile(path, file.content)
   await give(path, modeOf(file, ownership), ownership)
+  if (file.uid !== undefined && process.getuid?.() === 0) await lchown(path, file.uid, ownership.gid ?? 0)
 }
 
 async function give(path: string, mode: number, { gid }: Ownership): Promise<void> {

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import type { Container, Pod } from '@fairlead/kube/types/core-v1'
 import type { ContainerRuntime, ContainerSession } from '@fairlead/oci/runtime'
 
 import { connectToPod } from './pod-ports.ts'
@@ -44,11 +45,12 @@ export function createKubeletStreams(
   return {
     // oxlint-disable-next-line require-await -- what it throws shall be a rejection
     async openContainer(target) {
-      const id = find(target).runningId(target.container)
+      const worker = find(target)
+      const id = worker.runningId(target.container)
       if (id === undefined) throw new Error(`container not found ("${target.container}")`)
       return {
         exec: (options) => runtime.openExec(id, options),
-        attach: (options) => runtime.attach(id, options),
+        attach: async (options) => letGo(await runtime.attach(id, options), containerOf(worker.pod, target.container)),
       }
     },
     // oxlint-disable-next-line require-await -- as above
@@ -58,4 +60,19 @@ export function createKubeletStreams(
       return { connect: (port) => connectToPod(place, port) }
     },
   }
+}
+
+function containerOf({ spec }: Pod, name: string): Pick<Container, 'stdinOnce' | 'tty'> | undefined {
+  const { containers = [], initContainers = [], ephemeralContainers = [] } = spec ?? {}
+  return [...containers, ...initContainers, ...ephemeralContainers].find((container) => container.name === name)
+}
+
+/** As with containerd: the end of the input is the end of being attached, unless it is the end of the program's input too. */
+function letGo(
+  session: ContainerSession,
+  container: Pick<Container, 'stdinOnce' | 'tty'> | undefined,
+): ContainerSession {
+  const { stdinOnce = false, tty = false } = container ?? {}
+  if (!stdinOnce || tty) session.stdin?.once('finish', () => session.kill())
+  return session
 }

@@ -36,7 +36,8 @@ for (const [protocol, env] of [
         { args: ['cat; echo done >&2; exit 0'], stdin: true, stdinOnce: true },
         { restartPolicy: 'Never' },
       )
-      for (const pod of ['web', 'shell', 'reader']) await world.pod(pod, isReady, 'is ready')
+      await world.createPod('keeper', { args: ['cat'], stdin: true })
+      for (const pod of ['web', 'shell', 'reader', 'keeper']) await world.pod(pod, isReady, 'is ready')
     })
     after(() => world[Symbol.asyncDispose]())
 
@@ -82,6 +83,13 @@ for (const [protocol, env] of [
         timeoutMs: 2000,
       })
       assert.match(stdout.toString() + stderr, /words/)
+    })
+
+    it('lets go at the end of input of a program that keeps its own open', async () => {
+      const { code, stderr } = await call(['attach', '-i', 'keeper', '--quiet'], { input: 'kept\n', timeoutMs: 60_000 })
+      assert.equal(code, 0, stderr)
+      await until(async () => /kept/.test((await call(['logs', 'keeper'])).stdout.toString()) || undefined, 'it reads')
+      assert.equal((await world.pod('keeper', isReady, 'goes on')).status?.containerStatuses?.[0]?.restartCount, 0)
     })
 
     it('forwards a port', async () => {

@@ -1,4 +1,4 @@
-import { chmod, chown, lchown, lstat, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, chown, lchown, lstat, mkdir, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseQuantity } from '@fairlead/kube/types'
 import type {
@@ -17,6 +17,7 @@ import { writeAtomically } from './atomic-directory.ts'
 import type { ProjectedFile } from './atomic-directory.ts'
 import { readConfigMap, readField, readResource, readSecret } from './environment.ts'
 import type { PodPlace, Sources } from './environment.ts'
+import { prepareHostPath } from './host-path.ts'
 import { mountTool } from './mount-tool.ts'
 
 /** More than plain objects can answer: claims and tokens. */
@@ -107,7 +108,7 @@ export async function unmountVolumes(dir: string, { memoryDir }: VolumeOptions =
 async function mountVolume(volume: Volume, context: VolumeContext): Promise<string> {
   const path = join(context.dir, volume.name)
   const { emptyDir, hostPath, persistentVolumeClaim, ephemeral, configMap, secret, projected, downwardAPI } = volume
-  if (hostPath) return hostDirectory(hostPath.path, hostPath.type ?? '')
+  if (hostPath) return prepareHostPath(hostPath.path, hostPath.type ?? '')
   if (persistentVolumeClaim) return claimedDirectory(persistentVolumeClaim.claimName, context)
   if (ephemeral) return claimedDirectory(`${context.pod.metadata?.name ?? ''}-${volume.name}`, context)
   const { mountImage } = context.options
@@ -166,8 +167,10 @@ async function project(part: Part, mode: number, context: VolumeContext): Promis
   if (serviceAccountToken) {
     const { audience, expirationSeconds = 3600, path } = serviceAccountToken
     const content = Buffer.from(await sources.token(pod, audience, expirationSeconds))
-    // With a group of its own a token is nobody else's (KEP-1205).
-    return new Map([[path, { content, mode: pod.spec?.securityContext?.fsGroup === undefined ? mode : 0o600 }]])
+    // With a group or a user of its own a token is nobody else's (KEP-1205).
+    const uid = commonUser(pod)
+    const isOwned = uid !== undefined || pod.spec?.securityContext?.fsGroup !== undefined
+    return new Map([[path, { content, mode: isOwned ? 0o600 : mode, uid }]])
   }
   const items = (downwardAPI?.items ?? []).map(({ path, fieldRef, resourceFieldRef, mode: own }) => {
     const text = fieldRef
@@ -176,6 +179,13 @@ async function project(part: Part, mode: number, context: VolumeContext): Promis
     return [path, { content: Buffer.from(text), mode: own ?? mode }] as const
   })
   return new Map(items)
+}
+
+/** The user that all containers of a pod are told to run as; undefined when there is none, or more than one. */
+function commonUser({ spec }: Pod): number | undefined {
+  const containers = [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])]
+  const users = containers.map(({ securityContext }) => securityContext?.runAsUser ?? spec?.securityContext?.runAsUser)
+  return users.every((user) => user === users[0]) ? users[0] : undefined
 }
 
 function select(
@@ -215,21 +225,6 @@ async function mountEmptyDir(
   }
 }
 
-async function hostDirectory(path: string, type: string): Promise<string> {
-  const found = await stat(path).catch(() => undefined)
-  if (!found && type === 'DirectoryOrCreate') await mkdir(path, { recursive: true, mode: 0o755 })
-  else if (!found && type === 'FileOrCreate') await writeFile(path, '', { flag: 'a', mode: 0o644 })
-  else if (!found && (type === 'Directory' || type === 'File' || type === 'Socket')) {
-    throw configInvalid(`host path "${path}"`, `hostPath type check failed: ${path} is not a ${type.toLowerCase()}`)
-  }
-  // Without a type a missing path is made, as container runtimes do for a bind mount.
-  else if (!found) await mkdir(path, { recursive: true, mode: 0o755 })
-  const isWrong =
-    found && ((type.startsWith('Directory') && !found.isDirectory()) || (type.startsWith('File') && !found.isFile()))
-  if (isWrong) throw configInvalid(`host path "${path}"`, `hostPath type check failed: ${path} is not a ${type}`)
-  return path
-}
-
 async function claimedDirectory(name: string, { namespace, sources, pod }: VolumeContext): Promise<string> {
   const claim = await sources.claim(namespace, name)
   if (!claim) throw configInvalid(`claim "${name}"`, `persistentvolumeclaim "${name}" not found`)
@@ -239,7 +234,7 @@ async function claimedDirectory(name: string, { namespace, sources, pod }: Volum
   const path = volume.spec?.hostPath?.path ?? volume.spec?.local?.path
   if (!path)
     throw configInvalid(`volume "${volumeName}"`, 'only volumes of the kinds hostPath and local are supported here')
-  const found = await hostDirectory(path, 'DirectoryOrCreate')
+  const found = await prepareHostPath(path, 'DirectoryOrCreate')
   // What is on the host stays as it is; a volume of this node is the pod's to use (Kubernetes, "fsGroup").
   if (volume.spec?.local !== undefined) await giveToGroup(found, pod.spec?.securityContext ?? {})
   return found

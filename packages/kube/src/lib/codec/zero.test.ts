@@ -23,6 +23,14 @@ const cases: readonly (readonly [definition: string, field: string, value: unkno
   ['io.k8s.api.core.v1.VolumeMount', 'readOnly', true, false],
   ['io.k8s.api.core.v1.CSIVolumeSource', 'readOnly', false, false],
   ['io.k8s.api.core.v1.ISCSIVolumeSource', 'readOnly', false, true],
+  ['io.k8s.api.core.v1.PodSpec', 'nodeSelector', {}, true],
+  ['io.k8s.api.core.v1.PodSpec', 'nodeSelector', { zone: '' }, false],
+  ['io.k8s.api.core.v1.PodSpec', 'imagePullSecrets', [], true],
+  ['io.k8s.api.core.v1.PodSpec', 'containers', [], false],
+  ['io.k8s.api.core.v1.PodSpec', 'securityContext', {}, false],
+  ['io.k8s.api.apps.v1.StatefulSetSpec', 'serviceName', '', false],
+  ['io.k8s.api.rbac.v1.ClusterRole', 'rules', [], false],
+  ['io.k8s.api.core.v1.Event', 'reportingComponent', '', false],
 ]
 
 describe('isZeroAbsent', () => {

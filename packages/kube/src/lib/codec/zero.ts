@@ -67,11 +67,47 @@ const pointersIn: ReadonlyMap<string, readonly string[]> = new Map(
   }).map(([name, types]) => [name, types.split(' ').map((type) => `.${type}`)]),
 )
 
-/** Whether a value decoded for a field of `definition` is the zero that JSON leaves out. */
+/**
+ * Fields that a schema does not require and Go always writes (no `omitempty`), and lists that an API tells from none, by
+ * the end of their definition.
+ */
+const alwaysThere: ReadonlyMap<string, readonly string[]> = new Map(
+  Object.entries({
+    apiGroup: 'RoleRef',
+    conditions: 'AllocatedDeviceStatus CustomResourceDefinitionStatus',
+    currentMetrics: 'HorizontalPodAutoscalerStatus',
+    endpoints: 'EndpointSlice',
+    name: 'NodeRuntimeHandler',
+    names: 'ContainerImage',
+    namespaces: 'ResourcePolicyRule',
+    policies: 'HPAScalingRules',
+    ports: 'EndpointSlice',
+    reportingComponent: 'core.v1.Event',
+    reportingInstance: 'core.v1.Event',
+    requests: 'DeviceClaim',
+    rules: 'rbac.v1.Role ClusterRole',
+    serviceName: 'StatefulSetSpec',
+    sources: 'ProjectedVolumeSource',
+    status: 'PodFailurePolicyOnPodConditionsPattern',
+    storedVersions: 'CustomResourceDefinitionStatus',
+    topologyKeys: 'CSINodeDriver',
+  }).map(([name, types]) => [name, types.split(' ').map((type) => `.${type}`)]),
+)
+
+/**
+ * Whether a value in a field of `definition` is the zero that Go leaves out of JSON (`omitempty` on a plain value), which
+ * nobody can tell from one that was not given: a scalar, `[]` of a list or `{}` of a map. False for objects and for zeros
+ * that are pointers in Go.
+ */
 export function isZeroAbsent(definition: string, field: FieldInfo, value: unknown): boolean {
+  if (field.required || isOneOf(alwaysThere, definition, field)) return false
+  if (field.list || field.map) return typeof value === 'object' && value !== null && Object.keys(value).length === 0
   if (value !== '' && value !== 0 && value !== false) return false
-  if (field.required) return false
-  if (pointersIn.get(field.name)?.some((type) => definition.endsWith(type)) === true) return false
+  if (isOneOf(pointersIn, definition, field)) return false
   if (value === '') return field.type !== 'intOrString' && !emptyCounts.has(field.name)
   return plain.has(field.name)
+}
+
+function isOneOf(table: ReadonlyMap<string, readonly string[]>, definition: string, { name }: FieldInfo): boolean {
+  return table.get(name)?.some((type) => definition.endsWith(type)) === true
 }

@@ -12,17 +12,18 @@ import type { ContainerSession } from './session.ts'
 /**
  * The go-between to conmon's attach socket, which keeps packets apart (SOCK_SEQPACKET): Node cannot open such a socket, Perl,
  * which every Debian has, can. The first byte of a packet tells the stream: 2 output, 3 errors. The socket's path may be longer
- * than an address can hold, so it is named from within its folder. Descriptor 3 gets a byte when it is connected, and is closed
- * either way.
+ * than an address can hold, so it is named from within its folder. Descriptor 3 gets a byte when it is connected and somebody
+ * reads the input, who goes on to its end whatever becomes of the other; it is closed either way.
  */
 const bridge = String.raw`
 use strict; use Socket;
 chdir $ARGV[0] or die "chdir: $!\n";
 socket(my $s, AF_UNIX, SOCK_SEQPACKET, 0) or die "socket: $!\n";
 connect($s, sockaddr_un("attach")) or die "connect: $!\n";
-open(my $connected, ">&=", 3); syswrite($connected, "1"); close $connected;
+open(my $connected, ">&=", 3);
 sub put { my ($to, $bytes) = @_; while (length $bytes) { my $n = syswrite($to, $bytes); exit 0 unless defined $n; $bytes = substr($bytes, $n); } }
 my $withInput = $ARGV[1]; my $pid = fork // die "fork: $!\n";
+syswrite($connected, "1") if $pid; close $connected;
 if ($pid == 0) {
   exit 0 unless $withInput;
   while (sysread(STDIN, my $bytes, 8192)) { defined syswrite($s, $bytes) or exit 0 }

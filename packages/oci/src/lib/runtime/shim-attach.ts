@@ -70,7 +70,8 @@ export async function attachToShim(
       return Promise.resolve()
     },
     ended,
-    kill: () => void socket.destroy(),
+    // What was written still goes.
+    kill: () => socket.destroySoon(),
     hangUp: () => void socket.destroy(),
   }
 }

@@ -1,3 +1,4 @@
+import { isZeroAbsent } from '@fairlead/kube/codec'
 import { canonicalQuantity, fieldsOf } from '@fairlead/kube/types'
 import type { FieldInfo } from '@fairlead/kube/types'
 
@@ -8,21 +9,29 @@ type JsonObject = { [key: string]: unknown }
 
 /**
  * Brings an object to the form Go's decoding and encoding would leave it in: nulls go (Go clients send them for empty
- * values), required fields are there if only with their zero value, quantities get their one spelling (`1000m` is stored
- * as `1`, the number 1 as `"1"`). Changes the object.
+ * values), and so do values that stand for nothing (`hostNetwork: false`, `env: []`), which a Go client that writes the
+ * object back leaves out; required fields are there if only with their zero value, quantities get their one spelling
+ * (`1000m` is stored as `1`, the number 1 as `"1"`). Changes the object.
  */
 export function normalise(definition: string, object: object): void {
   const record = object as JsonObject
-  const { zeros, nested } = planOf(definition)
+  const { zeros, nested, omitted } = planOf(definition)
   for (const { name, zero } of zeros) if ((record[name] ?? undefined) === undefined) record[name] = zero()
   for (const key in record) {
     const value = record[key]
-    if (value === null) delete record[key]
+    if (value === null || (isNothing(value) && omitted.has(key))) delete record[key]
     else if (typeof value === 'object' || typeof value === 'string' || typeof value === 'number') {
       const field = nested.get(key)
       if (field !== undefined) record[key] = normaliseField(field, value)
     }
   }
+}
+
+function isNothing(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return value === '' || value === 0 || value === false
+  if (Array.isArray(value)) return value.length === 0
+  for (const _ in value) return false
+  return true
 }
 
 function normaliseField(field: FieldInfo, value: unknown): unknown {
@@ -80,6 +89,8 @@ function checkValue(field: FieldInfo, value: unknown, path: string, errors: Fiel
 /** What is worth looking at in a definition, found once. */
 interface Plan {
   readonly zeros: readonly { readonly name: string; readonly zero: () => unknown }[]
+  /** Fields that are left out when they stand for nothing: neither required nor, in Go, a pointer or a struct. */
+  readonly omitted: ReadonlySet<string>
   /** Fields below which something may have to change. */
   readonly nested: ReadonlyMap<string, FieldInfo>
   /** Fields that are, or hold, quantities. */
@@ -97,12 +108,19 @@ function planOf(definition: string): Plan {
         const zero = field.required ? zeroOf(field) : undefined
         return zero === undefined ? [] : [{ name: field.name, zero }]
       }),
+      omitted: new Set(fields.flatMap((field) => (isOmitted(definition, field) ? [field.name] : []))),
       nested: new Map(fields.flatMap((field) => (isLeaf(field) ? [] : [[field.name, field]]))),
       quantities: fields.filter((field) => holdsQuantities(field, new Set())),
     }
     plans.set(definition, plan)
   }
   return plan
+}
+
+function isOmitted(definition: string, field: FieldInfo): boolean {
+  const zeros: Partial<Record<FieldInfo['type'], unknown>> = { string: '', integer: 0, number: 0, boolean: false }
+  const zero = field.list ? [] : field.map ? {} : zeros[field.type]
+  return zero !== undefined && isZeroAbsent(definition, field, zero)
 }
 
 function isLeaf({ type, ref }: FieldInfo): boolean {

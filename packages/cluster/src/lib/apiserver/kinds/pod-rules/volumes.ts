@@ -115,8 +115,9 @@ function validateSource(volume: Volume, path: string, errors: FieldError[]): voi
   if (ephemeral !== undefined) validateEphemeral(ephemeral, `${path}.ephemeral`, errors)
   if (csi !== undefined) {
     errors.push(...csiDriverName(`${path}.csi.driver`, csi.driver))
-    const secretName = csi.nodePublishSecretRef?.name
-    if (secretName === '') errors.push(required(`${path}.csi.nodePublishSecretRef.name`))
+    const secret = csi.nodePublishSecretRef
+    if (secret !== undefined && (secret.name ?? '') === '')
+      errors.push(required(`${path}.csi.nodePublishSecretRef.name`))
   }
   if (image !== undefined) {
     if ((image.reference ?? '') === '') errors.push(required(`${path}.image.reference`))
