@@ -14,8 +14,8 @@ export function validateFields(
   object: unknown,
   { words = 'decoding' }: { readonly words?: TypeWords | undefined } = {},
 ): { unknown: string[]; wrong: string[] } {
-  const found: Findings = { unknown: [], wrong: [], words }
-  checkObject(definition, object, '', shortName(definition), found)
+  const found: Findings = { unknown: [], wrong: [], words, path: [] }
+  checkObject(definition, object, definition, found)
   const { unknown, wrong } = found
   return { unknown, wrong }
 }
@@ -23,35 +23,44 @@ export function validateFields(
 /** By which of its two ways the API server made an object of the type: it decoded JSON, or converted a map. */
 export type TypeWords = 'decoding' | 'conversion'
 
+// for-in, and paths that become text where something is found: this runs on every write, and nearly every field is good.
 interface Findings {
   readonly unknown: string[]
   readonly wrong: string[]
   readonly words: TypeWords
+  /** Keys and indices that lead to the value that is looked at. */
+  readonly path: (string | number)[]
 }
 
 interface Mismatch {
   readonly value: unknown
-  readonly path: string
+  /** The definition that the field is of. */
   readonly owner: string
   readonly expected: string
 }
 
-function checkObject(definition: string, value: unknown, path: string, owner: string, found: Findings): void {
+function checkObject(definition: string, value: unknown, owner: string, found: Findings): void {
   if (value === null || value === undefined) return
   if (!isRecord(value)) {
-    addMismatch(found, { value, path, owner, expected: shortName(definition) }, 'struct')
+    addMismatch(found, { value, owner, expected: shortName(definition) }, 'struct')
     return
   }
   const fields = fieldsOf(definition)
-  // for-in and late paths: this runs on every write, and nearly every field is a good scalar.
   for (const key in value) {
     const child = value[key]
     const field = fields.get(key)
     if (field !== undefined && isPlain(field) && (child === null || accepts(field, child))) continue
-    const childPath = path === '' ? key : `${path}.${key}`
-    if (field === undefined) found.unknown.push(childPath)
-    else checkField(field, child, childPath, shortName(definition), found)
+    found.path.push(key)
+    if (field === undefined) found.unknown.push(renderPath(found.path))
+    else checkField(field, child, definition, found)
+    found.path.pop()
   }
+}
+
+function renderPath(path: Findings['path']): string {
+  let text = ''
+  for (const step of path) text += typeof step === 'number' ? `[${step}]` : text === '' ? step : `.${step}`
+  return text
 }
 
 function isPlain(field: FieldInfo): boolean {
@@ -62,36 +71,40 @@ function isScalar(field: FieldInfo): boolean {
   return field.ref === undefined
 }
 
-function checkField(field: FieldInfo, value: unknown, path: string, owner: string, found: Findings): void {
+function checkField(field: FieldInfo, value: unknown, owner: string, found: Findings): void {
   if (value === null || value === undefined) return
   if (field.map) {
-    if (!isRecord(value)) return addMismatch(found, { value, path, owner, expected: 'map[string]' }, 'map')
+    if (!isRecord(value)) return addMismatch(found, { value, owner, expected: 'map[string]' }, 'map')
     for (const key in value) {
       const child = value[key]
       if (isScalar(field) && !field.list && (child === null || accepts(field, child))) continue
-      if (field.list) checkList(field, child, `${path}.${key}`, owner, found)
-      else checkElement(field, child, `${path}.${key}`, owner, found)
+      found.path.push(key)
+      if (field.list) checkList(field, child, owner, found)
+      else checkElement(field, child, owner, found)
+      found.path.pop()
     }
     return
   }
-  if (field.list) checkList(field, value, path, owner, found)
-  else checkElement(field, value, path, owner, found)
+  if (field.list) checkList(field, value, owner, found)
+  else checkElement(field, value, owner, found)
 }
 
-function checkList(field: FieldInfo, value: unknown, path: string, owner: string, found: Findings): void {
+function checkList(field: FieldInfo, value: unknown, owner: string, found: Findings): void {
   if (value === null) return
-  if (!Array.isArray(value)) return addMismatch(found, { value, path, owner, expected: `[]${goType(field)}` }, 'slice')
+  if (!Array.isArray(value)) return addMismatch(found, { value, owner, expected: `[]${goType(field)}` }, 'slice')
   for (let index = 0; index < value.length; index += 1) {
     const child: unknown = value[index]
     if (isScalar(field) && (child === null || accepts(field, child))) continue
-    checkElement(field, child, `${path}[${index}]`, owner, found)
+    found.path.push(index)
+    checkElement(field, child, owner, found)
+    found.path.pop()
   }
 }
 
-function checkElement(field: FieldInfo, value: unknown, path: string, owner: string, found: Findings): void {
+function checkElement(field: FieldInfo, value: unknown, owner: string, found: Findings): void {
   if (value === null) return
-  if (field.ref !== undefined) return checkObject(field.ref, value, path, owner, found)
-  if (!accepts(field, value)) addMismatch(found, { value, path, owner, expected: goType(field) }, shapeOf(field))
+  if (field.ref !== undefined) return checkObject(field.ref, value, owner, found)
+  if (!accepts(field, value)) addMismatch(found, { value, owner, expected: goType(field) }, shapeOf(field))
 }
 
 function accepts(field: FieldInfo, value: unknown): boolean {
@@ -144,13 +157,13 @@ function shapeOf({ type }: FieldInfo): Shape {
   return ['time', 'microTime', 'intOrString', 'quantity'].includes(type) ? 'own' : 'scalar'
 }
 
-function addMismatch({ wrong, words }: Findings, mismatch: Mismatch, shape: Shape): void {
-  wrong.push(words === 'conversion' && shape !== 'own' ? wordConversion(mismatch, shape) : wordDecoding(mismatch))
+function addMismatch({ wrong, words, path }: Findings, mismatch: Mismatch, shape: Shape): void {
+  wrong.push(words === 'conversion' && shape !== 'own' ? wordConversion(mismatch, shape) : wordDecoding(mismatch, path))
 }
 
-function wordDecoding({ value, path, owner, expected }: Mismatch): string {
-  const place = path.replaceAll(/\[\d+\]/g, '')
-  return `cannot unmarshal ${jsonType(value)} into Go struct field ${owner}.${place} of type ${expected}`
+function wordDecoding({ value, owner, expected }: Mismatch, path: Findings['path']): string {
+  const place = path.filter((step) => typeof step === 'string').join('.')
+  return `cannot unmarshal ${jsonType(value)} into Go struct field ${shortName(owner)}.${place} of type ${expected}`
 }
 
 /** The words of apimachinery's converter (pkg/runtime/converter.go). */

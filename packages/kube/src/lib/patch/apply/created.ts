@@ -110,6 +110,19 @@ function hashOf(element: string): number {
   return hash
 }
 
+const elements = new Map<string, string>()
+
+/** The element of a key that is no field of its own: the same ones come again, and each new text would be hashed anew. */
+function elementOf(key: string): string {
+  let element = elements.get(key)
+  if (element === undefined) {
+    element = `f:${key}`
+    if (elements.size >= maxHashes) elements.clear()
+    elements.set(key, element)
+  }
+  return element
+}
+
 /** A value where nothing was before: it belongs to its writer with all that is below it. */
 function writeAdded(shape: Shape, element: string, type: MergeType, value: unknown): void {
   const { map, scalar, list } = narrow(type, value)
@@ -127,7 +140,7 @@ function writeAddedKeys(shape: Shape, map: MergeMap, value: JsonObject): void {
     const field = map.fields.get(key)
     const type = field?.type ?? map.element
     const child = presentIn(value, key, field)
-    if (type !== undefined && child !== undefined) writeAdded(shape, field?.element ?? `f:${key}`, type, child)
+    if (type !== undefined && child !== undefined) writeAdded(shape, field?.element ?? elementOf(key), type, child)
   }
   for (const field of map.present) {
     if (value[field.name] === undefined) writeAdded(shape, field.element, field.type, field.zero)
@@ -164,7 +177,7 @@ function writeChangedMap(
 }
 
 function ownsSome(value: JsonObject, parent: string, isOwnable: Ownable): boolean {
-  for (const key in value) if (value[key] !== undefined && isOwnable(`f:${key}`, parent)) return true
+  for (const key in value) if (value[key] !== undefined && isOwnable(elementOf(key), parent)) return true
   return false
 }
 
@@ -186,7 +199,7 @@ function writeFields(
     const type = field?.type ?? map.element
     const child = presentIn(value, key, field)
     if (type === undefined || child === undefined) continue
-    const element = field?.element ?? `f:${key}`
+    const element = field?.element ?? elementOf(key)
     if (isOwnable !== undefined && !isOwnable(element, parent)) continue
     // Below the second level everything counts.
     if (field?.zero === undefined) writeAdded(shape, element, type, child)
@@ -195,8 +208,9 @@ function writeFields(
 }
 
 function writeItems(shape: Shape, list: MergeList, items: readonly unknown[]): void {
+  if (items.length === 1) return writeAdded(shape, nameOf(list, items[0]), list.element, items[0])
   const names = items.map((item) => nameOf(list, item))
-  if (names.length < 2 || new Set(names).size === names.length) {
+  if (new Set(names).size === names.length) {
     names.forEach((name, index) => writeAdded(shape, name, list.element, items[index]))
     return
   }

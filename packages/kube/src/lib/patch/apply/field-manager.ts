@@ -58,9 +58,7 @@ function decideUpdate(
   if (managed.size === 0 && live !== undefined) return undefined
   const tracked = trackUpdate(context, managed, writer, time, { live, next })
   if (tracked === managed && (sent === undefined || sent === before)) return before
-  const out = new Map(tracked)
-  capUpdaters(out)
-  return entriesOf(out)
+  return entriesOf(capUpdaters(tracked))
 }
 
 function entriesOf(managed: Managed): ManagedFieldsEntry[] | undefined {

@@ -116,14 +116,16 @@ const ancient = 'ancient-changes'
  * Joins the oldest updaters into one entry per version when there are more than ten: whoever writes under many names
  * does not make the object grow without end.
  */
-export function capUpdaters(managed: Map<string, ManagedEntry>): void {
+export function capUpdaters(all: Managed): Managed {
+  // Nearly always; every write asks.
+  if (all.size <= maxUpdateManagers) return all
+  const managed = new Map(all)
   const updaters = [...managed].filter(([, { operation }]) => operation === 'Update')
   let count = updaters.length
-  if (count <= maxUpdateManagers) return
   updaters.sort(([a, left], [b, right]) => compareTexts(left.time ?? '', right.time ?? '') || compareTexts(a, b))
   const firsts = new Map<string, string>()
   for (const [identity, entry] of updaters) {
-    if (count <= maxUpdateManagers) return
+    if (count <= maxUpdateManagers) break
     const { apiVersion, time } = entry
     const first = firsts.get(apiVersion)
     if (first === undefined) {
@@ -139,6 +141,7 @@ export function capUpdaters(managed: Map<string, ManagedEntry>): void {
     if (identity !== key) managed.delete(identity)
     count -= 1
   }
+  return managed
 }
 
 /** Whether entries sent by a client ask for ownership to be forgotten: an empty list, or one empty entry. */
