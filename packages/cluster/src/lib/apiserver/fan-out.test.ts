@@ -7,6 +7,7 @@ import type { Store } from '../storage/store.ts'
 import { createFrame } from './exchange.ts'
 import { FanOut } from './fan-out.ts'
 import type { Follower, SharedEvent } from './fan-out.ts'
+import { startTestServer } from './test-server.ts'
 
 async function open(): Promise<{ store: Store; fanOut: FanOut }> {
   const store = await openStore({ dir: '', durability: 'memory' })
@@ -153,5 +154,50 @@ describe('FanOut', () => {
     assert.deepEqual(again.ids, ['c'])
     assert.deepEqual(followers.at(-1)?.ids, [])
     assert.deepEqual(followers[0]?.ids, ['a'])
+  })
+
+  it('lets who writes wait once those who watch are far behind, until they are not', async () => {
+    const { store, fanOut } = await open()
+    const followers = Array.from({ length: 100 }, () => new Notes({ takesMs: 5 }))
+    for (const follower of followers) fanOut.follow('pods', undefined, follower)
+    assert.equal(fanOut.room('pods'), undefined)
+    await put(store, 'a')
+    await until(() => followers[60]?.ids.length === 1)
+    const room = fanOut.room('pods')
+    assert.ok(room)
+    assert.equal(fanOut.room('nodes'), undefined)
+    await room
+    assert.equal(followers.at(-1)?.ids.length, 1)
+    assert.equal(fanOut.room('pods'), undefined)
+  })
+
+  it('does not let a crowd wait', async () => {
+    const { store, fanOut } = await open()
+    const followers = Array.from({ length: 100 }, () => new Notes({ takesMs: 5 }))
+    const following = followers.map((follower) => fanOut.follow('pods', undefined, follower))
+    await put(store, 'a')
+    await until(() => followers[60]?.ids.length === 1)
+    const rooms = Array.from({ length: 100 }, () => fanOut.room('pods'))
+    assert.equal(rooms.filter((room) => room !== undefined).length, 64)
+    // Those who wait go on when nobody watches any more.
+    for (const each of following) each.stop()
+    await Promise.all(rooms.filter((room) => room !== undefined))
+  })
+
+  it('is asked by writes alone', async (t) => {
+    await using api = await startTestServer()
+    const { promise: room, resolve: proceed } = Promise.withResolvers<void>()
+    const asked = t.mock.method(FanOut.prototype, 'room', () => room)
+    const path = '/api/v1/namespaces/default/configmaps'
+    const body = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'late' } }
+    const created = api.call('POST', path, body)
+    assert.equal((await api.call('GET', path)).body.items.length, 0)
+    assert.equal((await api.call('GET', `${path}/late`)).status, 404)
+    assert.deepEqual(
+      asked.mock.calls.map((call) => call.arguments),
+      [['configmaps']],
+    )
+    proceed()
+    assert.equal((await created).status, 201)
   })
 })

@@ -30,8 +30,10 @@ export interface Following {
   stop(): void
 }
 
-/** How long others wait for one slice: the longer the more watchers are behind, so that who writes waits for who watches. */
-const sliceMs = { least: 2, most: 10, ofDelay: 1 / 25 }
+/** How long others wait for one slice; what the writes of it leave to do when they are done takes half as long again. */
+const sliceMs = 4
+/** Who writes waits for those who watch when they are this far behind, but only so many wait. */
+const behind = { mostMs: 200, mostWaiting: 64 }
 /** After a round so much time is left to others as it took, but no more than this. */
 const restMs = { least: 1, most: 20 }
 /** The clock is asked after so many. */
@@ -69,6 +71,14 @@ export class FanOut {
     }
   }
 
+  /**
+   * Resolves when a change of `resource` may be made; undefined: at once. Without, a few writers would make every round longer
+   * than the one before, until watchers are cut off.
+   */
+  room(resource: string): Promise<void> | undefined {
+    return this.#feeds.get(resource)?.room()
+  }
+
   #open(resource: string): Feed {
     const feed = new Feed()
     const subscription = this.#store.subscribe(resource, undefined, (event) => {
@@ -98,7 +108,7 @@ export class FanOut {
   /** One slice, in which the resources take turns. */
   #run(): void {
     let now = performance.now()
-    const until = now + this.#sliceMs(now)
+    const until = now + sliceMs
     for (let feed = this.#busy.shift(); feed !== undefined; feed = now < until ? this.#busy.shift() : undefined) {
       const startedAt = now
       const isDone = feed.tell(until)
@@ -121,11 +131,6 @@ export class FanOut {
     if (ms < restMs.least) wake()
     else setTimeout(wake, ms)
   }
-
-  #sliceMs(now: number): number {
-    const delay = this.#busy.reduce((longest, { behindSince }) => Math.max(longest, now - behindSince), 0)
-    return Math.min(sliceMs.most, Math.max(sliceMs.least, delay * sliceMs.ofDelay))
-  }
 }
 
 interface Round {
@@ -140,15 +145,17 @@ class Feed {
   isAwake = false
   /** What the round has taken until now. */
   roundMs = 0
-  /** When the oldest event happened that somebody has not been told of. */
-  behindSince = 0
   readonly #local = new Set<Follower>()
   /** With the revision at which each began: what is older it knows. */
   readonly #remote = new Map<Follower, number>()
   /** For the round that comes next. */
   #waiting: SharedEvent[] = []
   #waitingSince = 0
+  /** When the oldest event happened that somebody has not been told of. */
+  #behindSince = 0
   #round: Round | undefined
+  /** Those who wait for the end of the round. */
+  #writers: (() => void)[] = []
 
   get isEmpty(): boolean {
     return this.#local.size === 0 && this.#remote.size === 0
@@ -174,7 +181,13 @@ class Feed {
     if (this.#remote.size === 0) return
     if (this.#waiting.push(event) > 1) return
     this.#waitingSince = performance.now()
-    if (this.#round === undefined) this.behindSince = this.#waitingSince
+    if (this.#round === undefined) this.#behindSince = this.#waitingSince
+  }
+
+  room(): Promise<void> | undefined {
+    const isClose = !this.isBehind || performance.now() - this.#behindSince < behind.mostMs
+    if (isClose || this.#writers.length >= behind.mostWaiting) return undefined
+    return new Promise((resolve) => this.#writers.push(resolve))
   }
 
   /** Goes on with the round, or begins one; whether it is done. Who comes while it lasts is met at its end, and told nothing. */
@@ -199,7 +212,10 @@ class Feed {
 
   #end(): true {
     this.#round = undefined
-    this.behindSince = this.#waitingSince
+    this.#behindSince = this.#waitingSince
+    const writers = this.#writers
+    this.#writers = []
+    for (const proceed of writers) proceed()
     return true
   }
 }

@@ -12,7 +12,7 @@ import { respond } from './render.ts'
 import { checkTimeout } from './request-checks.ts'
 import { warningHeader } from './respond-written.ts'
 import { parseRoute } from './route.ts'
-import type { ResourceRoute } from './route.ts'
+import type { ResourceRoute, Verb } from './route.ts'
 import { serveObject } from './serve-object.ts'
 import { servePath } from './serve-path.ts'
 import { serveSubresource, serveReview } from './serve-subresource.ts'
@@ -21,17 +21,20 @@ import { internalError, StatusError } from './status.ts'
 /** Answers one request. Whatever goes wrong becomes a `Status`. */
 export async function handle(context: HandlerContext, request: ApiRequest): Promise<ApiResponse> {
   const measured = context.metrics.begin(request)
-  return context.metrics.end(measured, request, await answerTo(context, request, measured))
+  let answer: ApiResponse
+  try {
+    answer = await dispatch(context, request, measured)
+    if (measured.route !== undefined) answer = withDeprecation(measured.route.resource, answer)
+  } catch (error) {
+    answer = renderFailure(error, context, request)
+  }
+  return context.metrics.end(measured, request, answer)
 }
 
-async function answerTo(context: HandlerContext, request: ApiRequest, measured: Measured): Promise<ApiResponse> {
-  try {
-    return await dispatch(context, request, measured)
-  } catch (error) {
-    const answer = renderError(error, context.onError, request)
-    const warnings = notesOf(request)?.warnings ?? []
-    return warnings.length === 0 ? answer : { ...answer, headers: { ...answer.headers, ...warningHeader(warnings) } }
-  }
+function renderFailure(error: unknown, { onError }: HandlerContext, request: ApiRequest): ApiResponse {
+  const answer = renderError(error, onError, request)
+  const warnings = notesOf(request)?.warnings ?? []
+  return warnings.length === 0 ? answer : { ...answer, headers: { ...answer.headers, ...warningHeader(warnings) } }
 }
 
 /** The `Status` answer for an error, in JSON when it is not known what the client wants. */
@@ -52,14 +55,24 @@ function toStatusError(error: unknown, onError: (error: unknown) => void): Statu
   return internalError(message)
 }
 
-async function dispatch(context: HandlerContext, request: ApiRequest, measured: Measured): Promise<ApiResponse> {
+/** Not async, as the functions a write goes through until something has to be waited for: each promise more is felt there. */
+function dispatch(context: HandlerContext, request: ApiRequest, measured: Measured): Promise<ApiResponse> {
   const { method, path, query, identity } = request
   checkTimeout(request)
   const route = /^\/apis?\//.test(path) ? parseRoute(context.catalogue, method, path, query) : undefined
-  if (route === undefined) return (await serveRemote(context, request)) ?? (await servePath(context, request))
+  if (route === undefined) return serveElsewhere(context, request)
   measured.route = route
   context.access.authorizer.check(identity, routeAttributes(route, query))
-  return withDeprecation(route.resource, await serveRoute(context, route, request))
+  const room = isReading(route.verb) ? undefined : context.fanOut.room(route.resource.collection)
+  return room === undefined ? serveRoute(context, route, request) : room.then(() => serveRoute(context, route, request))
+}
+
+async function serveElsewhere(context: HandlerContext, request: ApiRequest): Promise<ApiResponse> {
+  return (await serveRemote(context, request)) ?? (await servePath(context, request))
+}
+
+function isReading(verb: Verb): boolean {
+  return verb === 'get' || verb === 'list' || verb === 'watch'
 }
 
 function serveRoute(context: HandlerContext, route: ResourceRoute, request: ApiRequest): Promise<ApiResponse> {
