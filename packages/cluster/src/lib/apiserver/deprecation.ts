@@ -2,10 +2,10 @@ import type { ApiResponse } from './exchange.ts'
 import type { Resource } from './resource.ts'
 import { warningHeader } from './respond-written.ts'
 
-/** Kinds that Kubernetes 1.36 serves and warns of whoever asks for them. */
+/** Kinds of the core group that Kubernetes 1.36 serves and warns of whoever asks for them. */
 const deprecated: ReadonlyMap<string, string> = new Map([
-  ['v1 ComponentStatus', 'v1 ComponentStatus is deprecated in v1.19+'],
-  ['v1 Endpoints', 'v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice'],
+  ['ComponentStatus', 'v1 ComponentStatus is deprecated in v1.19+'],
+  ['Endpoints', 'v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice'],
 ])
 
 /** The answer with a warning of a kind, or of a version of a definition, that is deprecated, before other warnings. */
@@ -16,6 +16,6 @@ export function withDeprecation({ info, custom }: Resource, answer: ApiResponse)
   return { ...answer, headers: { ...answer.headers, warning } }
 }
 
-function builtInOf({ group, apiVersion, kind }: Resource['info']): string | undefined {
-  return group === '' ? deprecated.get(`${apiVersion} ${kind}`) : undefined
+function builtInOf({ group, kind }: Resource['info']): string | undefined {
+  return group === '' ? deprecated.get(kind) : undefined
 }

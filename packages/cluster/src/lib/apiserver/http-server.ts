@@ -78,7 +78,7 @@ interface Serving extends HttpServerOptions {
   readonly bounds: HttpLimits
   readonly inFlight: InFlight
   readonly answers: Deadlines
-  /** One for each request under way. */
+  /** One for each request under way that `node:http` has read. */
   readonly underWay: Set<Cancellation>
 }
 
@@ -176,8 +176,7 @@ async function serve(serving: Serving, incoming: IncomingMessage, outgoing: Serv
 /** The same for a request that `node:http` has not seen. */
 async function servePlain(serving: Serving, incoming: PlainRequest, connection: PlainConnection): Promise<void> {
   const cancellation = new Cancellation()
-  serving.underWay.add(cancellation)
-  connection.onGone = () => cancellation.abort()
+  connection.underWay = cancellation
   const exchange: Exchange = { incoming, cancellation, isUpgrade: false, seat: 'exempt' }
   const { drainMs } = serving.bounds
   try {
@@ -189,8 +188,7 @@ async function servePlain(serving: Serving, incoming: PlainRequest, connection: 
     connection.socket.destroy()
   } finally {
     // An idle connection would keep alive what the request left.
-    connection.onGone = undefined
-    serving.underWay.delete(cancellation)
+    connection.underWay = undefined
     serving.inFlight.leave(exchange.seat)
   }
 }
@@ -214,28 +212,33 @@ async function upgrade(serving: Serving, incoming: IncomingMessage, socket: Dupl
   }
 }
 
-async function answerOf(serving: Serving, exchange: Exchange): Promise<ApiResponse> {
+/** Never rejects. */
+function answerOf(serving: Serving, exchange: Exchange): Promise<ApiResponse> {
   try {
     const request = toRequest(serving, exchange)
     const seat = serving.inFlight.enter(request)
-    if (seat === undefined) return busy
+    if (seat === undefined) return Promise.resolve(busy)
     exchange.seat = seat
-    return compress(request, await inTime(serving, request))
+    return inTime(serving, request)
   } catch (error) {
-    return renderError(error, serving.onError)
+    return Promise.resolve(renderError(error, serving.onError))
   }
 }
 
 /** The answer, or the error that it is late. */
-async function inTime({ handle, answers }: Serving, request: ApiRequest): Promise<ApiResponse> {
-  const { promise, resolve, reject } = Promise.withResolvers<ApiResponse>()
-  const stop = answers.start(() => reject(timeout('request did not complete within the allotted timeout')))
-  handle(request).then(resolve, reject)
-  try {
-    return await promise
-  } finally {
-    stop()
-  }
+function inTime({ handle, answers, onError }: Serving, request: ApiRequest): Promise<ApiResponse> {
+  return new Promise((resolve) => {
+    const fail = (error: unknown): void => resolve(renderError(error, onError))
+    const stop = answers.start(() => fail(timeout('request did not complete within the allotted timeout')))
+    const answered = (answer: ApiResponse): void => {
+      stop()
+      resolve(compress(request, answer))
+    }
+    handle(request).then(answered, (error: unknown) => {
+      stop()
+      fail(error)
+    })
+  })
 }
 
 /** Word for word what kube-apiserver answers: clients wait as long as it says and ask again. */

@@ -5,6 +5,7 @@ import type { HeadWriter } from './answer-head.ts'
 import type { ApiResponse } from './exchange.ts'
 import { HeadReader } from './request-head.ts'
 import type { RequestHead } from './request-head.ts'
+import type { Cancellation } from './under-way.ts'
 
 /** A request that is here as a whole. */
 export class PlainRequest {
@@ -68,9 +69,10 @@ export class PlainConnections {
     this.#all.add(new PlainConnection(socket, this.#options, this.#pages, (self) => this.#all.delete(self)))
   }
 
-  /** Ends connections that have nothing to answer, the others once they have answered. */
+  /** Ends connections that have nothing to answer, the others once they have answered what nobody waits for any more. */
   close(): void {
     clearInterval(this.#timer)
+    for (const each of this.#all) each.underWay?.abort()
     for (const each of this.#all) each.close()
   }
 
@@ -81,8 +83,8 @@ export class PlainConnections {
 
 export class PlainConnection {
   readonly socket: Socket
-  /** Called when the connection is gone. */
-  onGone: (() => void) | undefined
+  /** Of the request that is answered. */
+  underWay: Cancellation | undefined
   readonly #options: PlainOptions
   /** Room for answers: many follow each other, and a buffer of its own for each is dearer than filling it. */
   readonly #pages: Pages
@@ -150,7 +152,7 @@ export class PlainConnection {
 
   readonly #onClose = (): void => {
     this.#forget(this)
-    this.onGone?.()
+    this.underWay?.abort()
   }
 
   #advance(): void {
@@ -165,17 +167,17 @@ export class PlainConnection {
     if (bytes.length < end) return this.#wait(bytes)
     this.#received = bytes.length === end ? undefined : bytes.subarray(end)
     this.#pieces = 0
-    void this.#serve(new PlainRequest(head, bytes.subarray(start, end), this.socket))
+    this.#isBusy = true
+    this.#requests += 1
+    const request = new PlainRequest(head, bytes.subarray(start, end), this.socket)
+    void this.#options.serve(request, this).then(this.#onServed)
   }
 
   #wait(bytes: Buffer): void {
     if (bytes.length > requestLimitBytes || this.#pieces > requestLimitPieces) this.#handOver()
   }
 
-  async #serve(request: PlainRequest): Promise<void> {
-    this.#isBusy = true
-    this.#requests += 1
-    await this.#options.serve(request, this)
+  readonly #onServed = (): void => {
     this.#isBusy = false
     const { socket } = this
     if (socket.destroyed) return

@@ -94,7 +94,7 @@ export class Registry {
     return entry
   }
 
-  async create(resource: Resource, object: KubeObject, options: WriteOptions): Promise<Written> {
+  create(resource: Resource, object: KubeObject, options: WriteOptions): Promise<Written> {
     const stored = resource.stored
     if (resource.custom?.isTerminating === true) throw terminating(resource.info)
     convert(object, stored.info)
@@ -104,9 +104,16 @@ export class Registry {
     if (managedFields !== undefined) object.metadata.managedFields = managedFields
     const { generateName } = object.metadata
     // Only a name the server made up may be replaced by another one.
-    if (isNamed || generateName === undefined) {
-      return await this.#createConverted(stored, object, options)
-    }
+    if (isNamed || generateName === undefined) return this.#createConverted(stored, object, options)
+    return this.#createUnderNewName(stored, object, generateName, options)
+  }
+
+  async #createUnderNewName(
+    stored: Resource,
+    object: KubeObject,
+    generateName: string,
+    options: WriteOptions,
+  ): Promise<Written> {
     for (let attempt = 1; ; attempt += 1) {
       try {
         const named = structuredCopy(object)

@@ -5,16 +5,27 @@ import type { Written } from './registry.ts'
 import { respondObject } from './render.ts'
 import type { Resource } from './resource.ts'
 
-/** The answer to a write: the object as it is stored, with all warnings. */
-export async function respondWritten(
+/** The answer to a write: the object as it is stored, with all warnings. A promise only where a webhook converts. */
+export function respondWritten(
   status: number,
   resource: Resource,
   written: Written,
   request: ApiRequest,
   warnings: readonly string[],
-): Promise<ApiResponse> {
+): ApiResponse | Promise<ApiResponse> {
+  const prepared = resource.form.prepare?.([written.stored.bytes])
+  const render = (): ApiResponse => renderWritten(status, resource, written, request, warnings)
+  return prepared === undefined ? render() : prepared.then(render)
+}
+
+function renderWritten(
+  status: number,
+  resource: Resource,
+  written: Written,
+  request: ApiRequest,
+  warnings: readonly string[],
+): ApiResponse {
   const format = negotiate(request, resource)
-  if (resource.form.prepare !== undefined) await resource.form.prepare([written.stored.bytes])
   const noted = notesOf(request)?.warnings ?? []
   if (warnings.length + noted.length === 0) return respondObject(status, resource, written.stored, format)
   // A patch that is worked out again warns again.

@@ -13,6 +13,7 @@ import type { HandlerContext } from './handler-context.ts'
 import { parseRevision } from './list-options.ts'
 import { reachRevision, respondList, selectAll, serveList } from './list.ts'
 import { negotiate, negotiateError } from './negotiate.ts'
+import type { Format } from './negotiate.ts'
 import { isApplyPatch, readPatch } from './patch.ts'
 import type { UpdateOptions } from './registry.ts'
 import { respond, respondObject } from './render.ts'
@@ -26,7 +27,7 @@ import { badRequest, StatusError, success } from './status.ts'
 import { serveWatch } from './watch.ts'
 
 /** The verbs of objects and collections. */
-export async function serveObject(
+export function serveObject(
   context: HandlerContext,
   resource: Resource,
   route: ResourceRoute,
@@ -36,29 +37,38 @@ export async function serveObject(
   if (route.verb === 'watch') {
     const { fanOut, metrics, onError } = context
     const about = { store, fanOut, onError, counted: metrics.watchesOf(resource) }
-    return await serveWatch(about, resource, route, request)
+    return serveWatch(about, resource, route, request)
   }
   const format = negotiate(request, resource)
   switch (route.verb) {
-    case 'get': {
-      const wanted = parseRevision(request.query.get('resourceVersion')) ?? 0
-      if (wanted > store.revision) await reachRevision(store, wanted, request.signal)
-      const entry = context.registry.read(resource, route.namespace, route.name)
-      if (resource.form.prepare !== undefined) await resource.form.prepare([entry.bytes])
-      return respondObject(200, resource, entry, format)
-    }
+    case 'get':
+      return serveGet(context, resource, route, request, format)
     case 'list':
-      return await serveList(store, resource, route, request, format)
+      return serveList(store, resource, route, request, format)
     case 'create':
-      return await serveCreate(context, resource, route, request)
+      return serveCreate(context, resource, route, request)
     case 'update':
     case 'patch':
-      return await serveWrite(context, resource, route, request, 'object')
+      return serveWrite(context, resource, route, request, 'object')
     case 'delete':
-      return await serveDelete(context, resource, route, request)
+      return serveDelete(context, resource, route, request)
     case 'deletecollection':
-      return await serveDeleteCollection(context, resource, route, request)
+      return serveDeleteCollection(context, resource, route, request)
   }
+}
+
+async function serveGet(
+  { store, registry }: HandlerContext,
+  resource: Resource,
+  route: ResourceRoute,
+  request: ApiRequest,
+  format: Format,
+): Promise<ApiResponse> {
+  const wanted = parseRevision(request.query.get('resourceVersion')) ?? 0
+  if (wanted > store.revision) await reachRevision(store, wanted, request.signal)
+  const entry = registry.read(resource, route.namespace, route.name)
+  if (resource.form.prepare !== undefined) await resource.form.prepare([entry.bytes])
+  return respondObject(200, resource, entry, format)
 }
 
 async function serveCreate(
@@ -77,10 +87,11 @@ async function serveCreate(
   const options = { namespace, identity, ownership, isDryRun: isDryRun(query), isVersioned, scope }
   if (context.serviceAccounts && resource.collection === 'pods') {
     const { serviceAccountName } = (object as KubeObject & Pod).spec ?? {}
-    await waitForAccount(context.store, `${namespace}/${serviceAccountName || 'default'}`)
+    const account = `${namespace}/${serviceAccountName || 'default'}`
+    if (context.store.get('serviceaccounts', account) === undefined) await waitForAccount(context.store, account)
   }
   const written = await context.registry.create(resource, object, options)
-  return await respondWritten(201, resource, written, request, warnings)
+  return respondWritten(201, resource, written, request, warnings)
 }
 
 /** Update and patch of an object or a part of it. */
@@ -97,7 +108,7 @@ export async function serveWrite(
       context.access.authorizer.check(request.identity, { ...routeAttributes(route, request.query), verb })
     }
     const applied = await applyObject(context.registry, route, request, part, authorise)
-    return await respondWritten(applied.isNew ? 201 : 200, resource, applied.written, request, applied.warnings)
+    return respondWritten(applied.isNew ? 201 : 200, resource, applied.written, request, applied.warnings)
   }
   const ownership = { writer: writerOf(request, resource, route.subresource) }
   const scope = new AdmissionScope(request, route.verb === 'update' ? 'UpdateOptions' : 'PatchOptions')
@@ -110,7 +121,7 @@ export async function serveWrite(
     const decoded = await readObjectBody(request, bodyKindOf(resource))
     checkName(resource, route, decoded.object)
     const written = await context.registry.update(resource, options, () => decoded.object)
-    return await respondWritten(200, resource, written, request, decoded.warnings)
+    return respondWritten(200, resource, written, request, decoded.warnings)
   }
   const patch = await readPatch(request, bodyKindOf(resource))
   const written = await context.registry.update(resource, options, (current) => {
@@ -119,7 +130,7 @@ export async function serveWrite(
     checkName(resource, route, checked.object)
     return checked.object
   })
-  return await respondWritten(200, resource, written, request, warnings)
+  return respondWritten(200, resource, written, request, warnings)
 }
 
 async function serveDelete(
@@ -134,7 +145,7 @@ async function serveDelete(
   const deletion = { ...parseDeletion(options, request.query), scope }
   const written = await context.registry.delete(resource, namespace, name, deletion, request.identity)
   // A graceful deletion answers with the object that is still there.
-  if (!written.isGone) return await respondWritten(200, resource, written, request, [])
+  if (!written.isGone) return respondWritten(200, resource, written, request, [])
   return respond(200, success(resource.info, name, parse(written.stored.bytes).metadata.uid), negotiateError(request))
 }
 

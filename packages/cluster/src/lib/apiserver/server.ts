@@ -257,12 +257,17 @@ class Server implements ApiServer {
     return { ...request, identity: impersonation.impersonate(identity, headers, asked), impersonator: identity }
   }
 
-  async #handle(request: ApiRequest): Promise<ApiResponse> {
+  #handle(request: ApiRequest): Promise<ApiResponse> {
+    if (this.#isReady) return this.#observe(request)
     // Reads are served even when the first writes failed.
-    if (!this.#isReady) await this.ready().catch(() => undefined)
+    const proceed = (): Promise<ApiResponse> => this.#observe(request)
+    return this.ready().then(proceed, proceed)
+  }
+
+  #observe(request: ApiRequest): Promise<ApiResponse> {
     const { audit } = this.#options
-    if (audit === undefined) return await handle(this.#context, request)
-    return await audit.observe(request, (observed) => handle(this.#context, observed))
+    if (audit === undefined) return handle(this.#context, request)
+    return audit.observe(request, (observed) => handle(this.#context, observed))
   }
 }
 

@@ -40,6 +40,21 @@ describe('Deadlines', () => {
     assert.deepEqual(ended, ['a', 'c'])
   })
 
+  it('forgets who stops, wherever it waits, more than once and when it is over', async () => {
+    const deadlines = new Deadlines(5)
+    const ended: string[] = []
+    const stops = ['a', 'b', 'c', 'd', 'e'].map((name) => deadlines.start(() => ended.push(name)))
+    const { promise: last, resolve } = Promise.withResolvers<void>()
+    deadlines.start(resolve)
+    for (const at of [2, 2, 0, 4]) stops[at]?.()
+    using held = holdProcess()
+    void held
+    await last
+    for (const stop of stops) stop()
+    assert.deepEqual(ended, ['b', 'd'])
+    await new Promise<void>((again) => deadlines.start(again))
+  })
+
   it('begins again when all is over', async () => {
     const deadlines = new Deadlines(1)
     using held = holdProcess()

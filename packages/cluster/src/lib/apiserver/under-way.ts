@@ -27,13 +27,16 @@ export class Cancellation {
 interface Waiting {
   readonly until: number
   readonly expire: () => void
+  /** Undefined once it waits no more. */
+  before: Waiting | undefined
+  after: Waiting | undefined
 }
 
 /** Deadlines that are all equally far away: one timer for all of them, instead of one each. */
 export class Deadlines {
   readonly #ms: number
-  /** The next one to end is the first. */
-  readonly #waiting = new Set<Waiting>()
+  /** A ring, in which the next one to end comes after this. A set would have to make a hash for each. */
+  readonly #ring = createRing()
   #timer: NodeJS.Timeout | undefined
 
   constructor(ms: number) {
@@ -42,10 +45,12 @@ export class Deadlines {
 
   /** Calls `expire` when the time is over; not when what comes back was called before. */
   start(expire: () => void): () => void {
-    const waiting = { until: performance.now() + this.#ms, expire }
-    this.#waiting.add(waiting)
+    const until = performance.now() + this.#ms
+    const waiting: Waiting = { until, expire, before: this.#ring.before, after: this.#ring }
+    if (waiting.before !== undefined) waiting.before.after = waiting
+    this.#ring.before = waiting
     if (this.#timer === undefined) this.#timer = this.#startTimer(this.#ms)
-    return () => void this.#waiting.delete(waiting)
+    return () => leave(waiting)
   }
 
   #startTimer(ms: number): NodeJS.Timeout {
@@ -55,13 +60,26 @@ export class Deadlines {
   #expire(): void {
     const now = performance.now()
     this.#timer = undefined
-    for (const waiting of this.#waiting) {
-      if (waiting.until > now) {
-        this.#timer = this.#startTimer(waiting.until - now)
+    for (let first = this.#ring.after; first !== undefined && first !== this.#ring; first = this.#ring.after) {
+      if (first.until > now) {
+        this.#timer = this.#startTimer(first.until - now)
         return
       }
-      this.#waiting.delete(waiting)
-      waiting.expire()
+      leave(first)
+      first.expire()
     }
   }
+}
+
+function createRing(): Waiting {
+  const ring: Waiting = { until: Number.NaN, expire: () => undefined, before: undefined, after: undefined }
+  ring.before = ring.after = ring
+  return ring
+}
+
+function leave(waiting: Waiting): void {
+  const { before, after } = waiting
+  if (before !== undefined) before.after = after
+  if (after !== undefined) after.before = before
+  waiting.before = waiting.after = undefined
 }

@@ -218,23 +218,42 @@ class RevisionedStore implements Store {
     return this.#state.list(resource, options)
   }
 
-  async transact(
+  transact(
     resource: string,
     id: string,
     decide: (current: Entry | undefined) => Change | undefined,
   ): Promise<Entry | undefined> {
     const key = keyOf(resource, id)
     const turn = this.#turns.enter(key)
-    if (turn !== undefined) await turn
-    let change: Change | undefined
-    try {
-      if (this.#closed) throw storageClosed(this.#options.dir)
-      change = decide(this.get(resource, id))
-      if (change !== undefined) return await this.#submit(key, resource, id, change)
-    } finally {
-      this.#turns.leave(key)
-    }
-    return undefined
+    if (turn === undefined) return this.#transactNow(key, resource, id, decide)
+    return turn.then(() => this.#transactNow(key, resource, id, decide))
+  }
+
+  /** Whose turn it is; gives the turn to the next one as soon as the change is visible, or when there is none. */
+  #transactNow(
+    key: string,
+    resource: string,
+    id: string,
+    decide: (current: Entry | undefined) => Change | undefined,
+  ): Promise<Entry | undefined> {
+    return new Promise((resolve, reject) => {
+      const done = (entry: Entry | undefined): void => {
+        this.#turns.leave(key)
+        resolve(entry)
+      }
+      const fail = (error: Error): void => {
+        this.#turns.leave(key)
+        reject(error)
+      }
+      try {
+        if (this.#closed) throw storageClosed(this.#options.dir)
+        const change = decide(this.get(resource, id))
+        if (change === undefined) done(undefined)
+        else this.#submit(key, resource, id, change, done, fail)
+      } catch (error) {
+        fail(error as Error)
+      }
+    })
   }
 
   async put(resource: string, id: string, encode: (revision: number) => Buffer, expected?: number): Promise<Entry> {
@@ -298,7 +317,14 @@ class RevisionedStore implements Store {
     if (expected !== undefined && expected !== found) throw storageConflict(keyOf(resource, id), expected, found)
   }
 
-  #submit(key: string, resource: string, id: string, change: Change): Entry | Promise<Entry> {
+  #submit(
+    key: string,
+    resource: string,
+    id: string,
+    change: Change,
+    done: (entry: Entry) => void,
+    fail: (error: Error) => void,
+  ): void {
     const revision = this.#assigned + 1
     const bytes = change.encode(revision)
     this.#assigned = revision
@@ -307,16 +333,13 @@ class RevisionedStore implements Store {
     const committer = this.#committer
     if (committer === undefined) {
       this.#apply(operation, entry)
-      return entry
+      return done(entry)
     }
-    const record = { revision, operation, key, bytes }
-    return new Promise<Entry>((resolve, fail) => {
-      const commit = (): void => {
-        this.#apply(operation, entry)
-        resolve(entry)
-      }
-      committer.submit({ record, commit, fail })
-    })
+    const commit = (): void => {
+      this.#apply(operation, entry)
+      done(entry)
+    }
+    committer.submit({ record: { revision, operation, key, bytes }, commit, fail })
   }
 
   /** Makes a durable change visible and tells the watchers. */
