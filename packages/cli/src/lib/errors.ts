@@ -2,6 +2,7 @@
 type Code =
   | 'FAIRLEAD_CLI_CLUSTER_ABSENT'
   | 'FAIRLEAD_CLI_CLUSTER_DIED'
+  | 'FAIRLEAD_CLI_CLUSTER_HELD'
   | 'FAIRLEAD_CLI_CLUSTER_STUCK'
   | 'FAIRLEAD_CLI_CONFIG_ABSENT'
   | 'FAIRLEAD_CLI_CONFIG_LOAD'
@@ -53,6 +54,15 @@ export function clusterStuck(act: string, pid: number, logFile: string): Error {
     new Error(`Cannot ${act} cluster "embedded": process ${pid} does not answer in time`),
     'FAIRLEAD_CLI_CLUSTER_STUCK',
     `Read its log in ${logFile}, or end it with kill -9 ${pid}; no acknowledged write is lost by that`,
+  )
+}
+
+/** Pods of the stopped cluster could not be cleared away: what they have mounted is in its folder. */
+export function clusterHeld(dir: string): Error {
+  return withCode(
+    new Error(`Cannot remove cluster "embedded": something is still mounted below "${dir}"`),
+    'FAIRLEAD_CLI_CLUSTER_HELD',
+    'Run the same command again: it ends what is left of the pods; findmnt shows what is mounted',
   )
 }
 

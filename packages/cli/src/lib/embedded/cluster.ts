@@ -3,7 +3,7 @@ import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, r
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { connectKube, type KubeClient, parseKubeconfig } from '@fairlead/kube'
-import { clusterAbsent, clusterDied, clusterStuck, usage } from '../errors.ts'
+import { clusterAbsent, clusterDied, clusterHeld, clusterStuck, usage } from '../errors.ts'
 import type { Homes } from '../homes.ts'
 import {
   type ClusterChoices,
@@ -14,7 +14,7 @@ import {
   readLastLines,
   readProcess,
 } from './files.ts'
-import { findProcess, hasDied, isAlive, waitForEnd } from './process.ts'
+import { findProcess, hasDied, holdsMounts, isAlive, waitForEnd } from './process.ts'
 import type { StartMessage } from './run.ts'
 
 /** Name of the cluster that commands mean when they name none. */
@@ -76,20 +76,23 @@ export async function isHealthy(client: KubeClient, signal: AbortSignal): Promis
 
 /**
  * Stops the embedded cluster and its pods; whether there was something to stop. A cluster whose process was killed
- * left its containers behind: it is started once more, takes them over and stops them.
+ * left its containers behind, and one that could not clear them all away some of them: it is started once more, takes them over and
+ * stops them.
  */
 export async function stopCluster(options: StartOptions): Promise<boolean> {
   const files = embeddedFiles(options.homes)
-  const running = findProcess(files) ?? (hasDied(files) ? (await ensureCluster(options)).process : undefined)
+  const hasLeft = hasDied(files) || holdsMounts(files.dir)
+  const running = findProcess(files) ?? (hasLeft ? (await ensureCluster(options)).process : undefined)
   if (!running) return false
   await endProcess(files, running, options.signal)
   return true
 }
 
-/** Removes everything the embedded cluster keeps. It must not run. */
+/** Removes everything the embedded cluster keeps, or nothing while pods hold some of it. It must not run. */
 export function removeCluster(homes: Homes): boolean {
   const { dir } = embeddedFiles(homes)
   if (!existsSync(dir)) return false
+  if (holdsMounts(dir)) throw clusterHeld(dir)
   rmSync(dir, { recursive: true, force: true })
   return true
 }

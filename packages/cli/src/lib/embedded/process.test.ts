@@ -6,7 +6,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { clusterFiles } from './files.ts'
-import { claimCluster, findProcess, hasDied, isAlive, readStartTime, waitForEnd, watchForEnd } from './process.ts'
+import {
+  claimCluster,
+  findProcess,
+  hasDied,
+  holdsMounts,
+  isAlive,
+  readStartTime,
+  waitForEnd,
+  watchForEnd,
+} from './process.ts'
 
 function temporaryFiles(): Disposable & { files: ReturnType<typeof clusterFiles> } {
   const folder = mkdtempDisposableSync(join(tmpdir(), 'fairlead-claim-'))
@@ -44,6 +53,15 @@ describe('claimCluster', () => {
     writeFileSync(temporary.files.process, '{"pid":')
     using claim = claimCluster(temporary.files)
     assert.ok(claim)
+  })
+})
+
+describe('holdsMounts', () => {
+  it('sees what is mounted below a folder, and not what is beside it', () => {
+    const mounts = 'proc /proc proc rw 0 0\ntmpfs /home/my\\040app/default/data/memory tmpfs rw 0 0\n'
+    assert.equal(holdsMounts('/home/my app/default', mounts), true)
+    assert.equal(holdsMounts('/home/my app/def', mounts), false)
+    assert.equal(holdsMounts('/home/my app/default/data/memory', mounts), false)
   })
 })
 

@@ -15,6 +15,16 @@ export function hasDied(files: ClusterFiles): boolean {
   return existsSync(files.process) && !(known && isAlive(known))
 }
 
+/** Whether something is mounted below a folder: pods are left there, whatever became of the process that ran them. */
+export function holdsMounts(folder: string, mounts: string = readMounts()): boolean {
+  const start = `${folder.replaceAll(' ', '\\040')}/`
+  return mounts.split('\n').some((line) => line.split(' ')[1]?.startsWith(start))
+}
+
+function readMounts(): string {
+  return process.platform === 'linux' ? readFileSync('/proc/self/mounts', 'utf8') : ''
+}
+
 /** Whether this very process still runs: the pid lives and was born at the same time. */
 export function isAlive({ pid, startTime }: Pick<ClusterProcess, 'pid' | 'startTime'>): boolean {
   return startTime !== '' && readStartTime(pid) === startTime
