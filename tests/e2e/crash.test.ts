@@ -45,7 +45,10 @@ describe('kill -9 of the cluster process', { skip }, () => {
       acknowledged.filter((name) => !present.has(name)),
       [],
     )
-    await eventually('the shop serves again', async () => (await fetch(url, { signal: AbortSignal.timeout(10_000) })).ok)
+    await eventually(
+      'the shop serves again',
+      async () => (await fetch(url, { signal: AbortSignal.timeout(10_000) })).ok,
+    )
     assert.equal(await uids(), uidsBefore)
     assert.equal(await starts(), startsBefore)
   })

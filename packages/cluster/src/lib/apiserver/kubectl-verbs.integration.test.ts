@@ -145,7 +145,10 @@ describe('every verb of kubectl', { skip: isSkipped, timeout: 600_000 }, () => {
     assert.match(await kubectl(['apply', 'view-last-applied', 'configmap/made']), /data:\n\s+x: "y"/)
     assert.match(await kubectl(['diff', '-f', second]), /-\s+x: "y"\n\+\s+x: z/)
     assert.match(await kubectl(['replace', '-f', second]), /replaced/)
-    assert.match(await kubectl(['replace', '--force', '-f', first]), /deleted( from verbs namespace)?\nconfigmap\/made replaced/)
+    assert.match(
+      await kubectl(['replace', '--force', '-f', first]),
+      /deleted( from verbs namespace)?\nconfigmap\/made replaced/,
+    )
     assert.match(
       await kubectl(['edit', 'configmap', 'made'], { KUBE_EDITOR: 'sed -i \'s/x: "y"/x: edited/\'' }),
       /edited/,
