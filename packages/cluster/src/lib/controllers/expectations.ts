@@ -12,39 +12,39 @@ export interface Expectations {
   expect(key: string, uid: string): void
   /** The cache has shown the creation or deletion of `uid`. */
   observe(key: string, uid: string): void
-  /** Whether the cache has yet to show what was done to `uid`. */
-  isExpected(key: string, uid: string): boolean
+  /** The objects of `key` of which the cache has yet to show what was done to them: as it is now, whatever is observed later. */
+  expected(key: string): ReadonlySet<string>
   /** How long to wait at most for what is expected for `key`; undefined when all has been seen, or waited for in vain. */
   leftMs(key: string): number | undefined
   forget(key: string): void
 }
 
 export function createExpectations(clock: Clock): Expectations {
-  const expected = new Map<string, Map<string, number>>()
+  const deadlines = new Map<string, Map<string, number>>()
   return {
     expect(key, uid) {
-      const uids = expected.get(key) ?? new Map<string, number>()
+      const uids = deadlines.get(key) ?? new Map<string, number>()
       uids.set(uid, clock.now() + patienceMs)
-      expected.set(key, uids)
+      deadlines.set(key, uids)
     },
     observe(key, uid) {
-      const uids = expected.get(key)
+      const uids = deadlines.get(key)
       if (uids?.delete(uid) === true && uids.size === 0) {
-        expected.delete(key)
+        deadlines.delete(key)
       }
     },
-    isExpected: (key, uid) => expected.get(key)?.has(uid) === true,
+    expected: (key) => new Set(deadlines.get(key)?.keys()),
     leftMs(key) {
-      const latest = Math.max(0, ...(expected.get(key)?.values() ?? []))
+      const latest = Math.max(0, ...(deadlines.get(key)?.values() ?? []))
       const left = latest - clock.now()
       if (left > 0) {
         return left
       }
-      expected.delete(key)
+      deadlines.delete(key)
       return undefined
     },
     forget(key) {
-      expected.delete(key)
+      deadlines.delete(key)
     },
   }
 }

@@ -79,7 +79,9 @@ export function runJobController(context: ControllerContext): Promise<void> {
   }
 
   async function lookAt(key: string, job: Job): Promise<JobView> {
-    const isReleased = (uid: string): boolean => releases.isExpected(key, uid)
+    // As of before the pods are read: the cache may show a release after that, and the pods here are still without it.
+    const released = releases.expected(key)
+    const isReleased = (uid: string): boolean => released.has(uid)
     return { job, pods: await owned.claim(job), isReleased, backoff: backoffs.get(key) ?? noBackoff, now: clock.now() }
   }
 

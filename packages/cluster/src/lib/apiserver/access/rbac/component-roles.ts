@@ -71,6 +71,7 @@ export const componentRoles: readonly RoleFacts[] = [
     namespace: 'kube-system',
     rules: [
       'create | core | services',
+      'get | core | services | fairlead-gateway',
       'create | discovery.k8s.io | endpointslices',
       'patch | discovery.k8s.io | endpointslices | fairlead-gateway',
     ],
