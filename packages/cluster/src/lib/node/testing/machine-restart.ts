@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 
 import { removeHost } from '../../network/host.ts'
 import { listLaneNames } from '../../network/lanes.ts'
@@ -27,9 +27,20 @@ export async function restartMachine(dir: string, other: number): Promise<void> 
   const plan = await openPlan(dir, 'namespaces')
   for (const name of await listLaneNames(plan)) execFileSync('ip', ['netns', 'delete', name])
   await removeHost(plan)
-  const groups = `*/fairlead-${hashOf(join(dir, 'node')).slice(0, 8)}*`
-  execFileSync('find', ['/sys/fs/cgroup', '-depth', '-type', 'd', '-path', groups, '-delete'])
+  const prefix = `fairlead-${hashOf(join(dir, 'node')).slice(0, 8)}`
+  for (const group of groupsOf(prefix)) execFileSync('find', [group, '-depth', '-type', 'd', '-delete'])
   rmSync(join('/run/fairlead', hashOf(runtimeDir).slice(0, 12)), { recursive: true })
+}
+
+/** Of the one hierarchy of version 2, or of each of version 1. */
+function groupsOf(prefix: string): string[] {
+  const top = '/sys/fs/cgroup'
+  const foldersOf = (folder: string): string[] =>
+    readdirSync(folder, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => join(folder, name))
+  const hierarchies = existsSync(join(top, 'cgroup.controllers')) ? [top] : foldersOf(top)
+  return hierarchies.flatMap((folder) => foldersOf(folder)).filter((group) => basename(group).startsWith(prefix))
 }
 
 async function endOf(path: string, role: string): Promise<void> {
