@@ -138,6 +138,8 @@ export function run(
         else resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr })
       },
     )
+    // A program may have ended before it was given its input.
+    child.stdin?.on('error', () => {})
     child.stdin?.end(options.input ?? '')
   })
 }
